@@ -1,0 +1,95 @@
+//! Ids: ULIDs, made and checked. An id from outside is checked here before it is compared with anything or becomes part of a file name.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Mutex;
+
+use super::error::{Error, Result};
+use super::limits::MIN_ID_PREFIX;
+use super::{sync, time};
+
+/// The last id made, so that ids of one millisecond sort in the order in which they were made.
+static LAST: Mutex<ulid::Ulid> = Mutex::new(ulid::Ulid::nil());
+
+/// A new ULID of 26 characters, greater than any that this process made before.
+pub fn new() -> String {
+    let fresh = ulid::Ulid::from_parts(time::wall_us() / 1000, random_u128());
+    let mut last = sync::lock(&LAST);
+    let next = if fresh > *last { fresh } else { last.increment().unwrap_or(fresh) };
+    *last = next;
+    next.to_string()
+}
+
+/// 64 bits that nobody guesses by chance. The standard library seeds its hash maps from the system, also where
+/// there is no `/dev/urandom`; that is enough for ids and frame masks, and no key is ever made of it.
+pub fn random_u64() -> u64 {
+    RandomState::new().hash_one(time::now_us())
+}
+
+fn random_u128() -> u128 {
+    (u128::from(random_u64()) << 64) | u128::from(random_u64())
+}
+
+/// Checks that `text` can be an id or a prefix of one: 6 to 64 letters, digits, `-` or `_`.
+///
+/// # Errors
+/// [`Error::Invalid`] that says what an id looks like.
+pub fn check_prefix(text: &str) -> Result<()> {
+    if text.len() < MIN_ID_PREFIX {
+        return Err(Error::invalid("id", format!("{text:?} is too short: give at least {MIN_ID_PREFIX} characters of the id")));
+    }
+    if text.len() > 64 || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+        return Err(Error::invalid("id", "an id has letters, digits, '-' and '_' only"));
+    }
+    Ok(())
+}
+
+/// The one id among `ids` that `prefix` means: itself, or the only one that it begins (ASCII case ignored).
+///
+/// # Errors
+/// [`Error::Invalid`] for what can be no id, [`Error::NotFound`], [`Error::Ambiguous`].
+pub fn resolve<'a>(kind: &'static str, prefix: &str, ids: impl Iterator<Item = &'a str>) -> Result<String> {
+    check_prefix(prefix)?;
+    let mut candidates = Vec::new();
+    for id in ids {
+        if id.eq_ignore_ascii_case(prefix) {
+            return Ok(id.to_owned());
+        }
+        if id.len() > prefix.len() && id.is_char_boundary(prefix.len()) && id[..prefix.len()].eq_ignore_ascii_case(prefix) {
+            candidates.push(id.to_owned());
+        }
+    }
+    match candidates.len() {
+        0 => Err(Error::NotFound { kind, id: prefix.to_owned() }),
+        1 => Ok(candidates.remove(0)),
+        _ => {
+            candidates.sort();
+            Err(Error::Ambiguous { prefix: prefix.to_owned(), candidates })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_ids_ascend() {
+        let ids: Vec<String> = (0..1000).map(|_| new()).collect();
+        assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(ids.iter().all(|id| id.len() == 26));
+    }
+
+    #[test]
+    fn prefixes_resolve_to_one_id() {
+        let ids = ["01HXYZ123456789ABCDEF", "01HXYZ123456789ABCDEG", "01HABC0000"];
+        let of = |prefix: &str| resolve("recording", prefix, ids.iter().copied());
+        assert_eq!(of("01HABC").as_deref(), Ok("01HABC0000"));
+        assert_eq!(of("01habc0").as_deref(), Ok("01HABC0000"));
+        assert_eq!(of("01HXYZ123456789ABCDEF").as_deref(), Ok("01HXYZ123456789ABCDEF"));
+        assert!(matches!(of("01HXYZ12"), Err(Error::Ambiguous { candidates, .. }) if candidates.len() == 2));
+        assert!(matches!(of("01HQQQ"), Err(Error::NotFound { .. })));
+        for bad in ["01HXY", "", "../../etc/passwd", "01HXYZ/../x", "01HXYZ\0"] {
+            assert!(matches!(of(bad), Err(Error::Invalid { .. })), "{bad:?}");
+        }
+    }
+}

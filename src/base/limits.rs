@@ -1,0 +1,87 @@
+//! Every default and every cap, in one place, with their relations asserted when the crate is compiled.
+//! It holds numbers only; what a setting is called stands in `model/settings.rs`.
+
+/// Bytes in a kibibyte, as sizes are printed.
+pub const KIB: u64 = 1024;
+/// Bytes in a mebibyte.
+pub const MIB: u64 = 1024 * KIB;
+
+/// The mock port.
+pub const MOCK_PORT: u16 = 4280;
+/// The admin port.
+pub const ADMIN_PORT: u16 = 4290;
+
+/// Connections on the mock port at once; the kernel's limits may lower it.
+pub const MAX_CONNECTIONS: u64 = 10_000;
+/// Connections on the admin port at once.
+pub const ADMIN_CONNECTIONS: u64 = 256;
+/// Bytes of a request head.
+pub const MAX_HEAD_BYTES: u64 = 64 * KIB;
+/// Header fields of a head.
+pub const MAX_HEADERS: usize = 256;
+/// Milliseconds for a head to arrive, from its first byte.
+pub const HEAD_TIMEOUT_MS: u64 = 10_000;
+/// Milliseconds that a keep-alive connection may wait for its next request's first byte.
+pub const IDLE_TIMEOUT_MS: u64 = 60_000;
+/// Milliseconds for an upstream to accept a connection and, for a WebSocket, to answer the handshake.
+pub const CONNECT_TIMEOUT_MS: u64 = 10_000;
+/// Bytes of a WebSocket message, all fragments together.
+pub const MAX_MESSAGE_BYTES: u64 = 64 * MIB;
+/// Bytes of one event of an event stream.
+pub const MAX_EVENT_BYTES: u64 = 64 * MIB;
+/// Bytes of a request body that a recording keeps.
+pub const MAX_REQUEST_BODY_BYTES: u64 = 8 * MIB;
+/// Milliseconds that a replay or mock client may take no byte.
+pub const STALL_TIMEOUT_MS: u64 = 60_000;
+/// Client messages that wait in a session.
+pub const MAX_QUEUED_MESSAGES: u64 = 1_000;
+/// Replay sessions that wait for a client.
+pub const MAX_PENDING_REPLAYS: u64 = 1_000;
+/// Ended replay sessions whose status is kept.
+pub const MAX_ENDED_REPLAYS: usize = 1_000;
+/// Client messages that a replay session keeps for `GET /replay/{id}/messages`.
+pub const MAX_KEPT_MESSAGES: usize = 10_000;
+/// Bytes of client messages that a replay session keeps for `GET /replay/{id}/messages`.
+pub const MAX_KEPT_MESSAGE_BYTES: usize = 8 * MIB as usize;
+
+/// Bytes of a JSON call on the admin port.
+pub const MAX_API_BODY_BYTES: u64 = MIB;
+/// Bytes of all files of the store.
+pub const MAX_STORE_BYTES: u64 = 524_288_000;
+/// Per cent of `maxBytes` at which a warning is given.
+pub const WARN_PERCENT: u64 = 80;
+/// Bytes of a recording that passed and are not yet written; past it the recording ends.
+pub const MAX_TAPE_BYTES: usize = 64 * MIB as usize;
+/// Milliseconds between two rounds of the recorder.
+pub const RECORDER_TICK_MS: u64 = 5;
+/// Milliseconds that a journal may lag behind the traffic.
+pub const JOURNAL_LAG_MS: u64 = 50;
+
+/// Milliseconds that a synchronized or triggered replay waits.
+pub const REPLAY_TIMEOUT_MS: u64 = 30_000;
+/// Bytes of `expected` and `actual` in an error of a replay.
+pub const MAX_ERROR_TEXT_BYTES: usize = 4 * KIB as usize;
+/// Bytes that a replay hands to one write, so that it hears its inbox between two.
+pub const MAX_WRITE_BYTES: usize = 256 * KIB as usize;
+/// Milliseconds for a peer to take the close frame that ends its stream, and to close.
+pub const CLOSE_GRACE_MS: u64 = 1_000;
+/// Milliseconds within which a server that was told to end has ended.
+pub const SHUTDOWN_MS: u64 = 5_000;
+
+/// Bytes that one read takes from a socket.
+pub const READ_BYTES: usize = 16 * KIB as usize;
+/// Bytes of stack of a connection's thread.
+pub const STACK_BYTES: usize = 128 * KIB as usize;
+/// Length of the accept queue of a port.
+pub const BACKLOG: i32 = 4096;
+
+/// Characters that an id prefix needs.
+pub const MIN_ID_PREFIX: usize = 6;
+/// Characters of an id in a table, or as many as make it unique.
+pub const TABLE_ID_CHARS: usize = 12;
+
+const _: () = assert!(RECORDER_TICK_MS * 4 <= JOURNAL_LAG_MS, "the recorder must meet its own promise");
+const _: () = assert!(MAX_TAPE_BYTES as u64 >= MAX_MESSAGE_BYTES, "one message of the largest size must fit on a tape");
+const _: () = assert!(CLOSE_GRACE_MS < SHUTDOWN_MS, "closing streams must fit into the time of a shutdown");
+const _: () = assert!(MIN_ID_PREFIX <= TABLE_ID_CHARS, "ids as printed must be usable as prefixes");
+const _: () = assert!(WARN_PERCENT <= 100);

@@ -1,0 +1,192 @@
+//! The calls that only some systems have, each behind a plain function. The rest of the crate has no `cfg` of a system.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use nix::sys::socket::{self, MsgFlags};
+
+use super::limits;
+
+/// What a thread that waits for two peers at once was woken by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    /// The first peer has bytes, or has ended.
+    Readable,
+    /// The second peer has gone.
+    Gone,
+    /// Nothing happened in time.
+    TimedOut,
+}
+
+/// Asks the kernel to wake sleepers on time (1 ns of slack instead of 50 µs). Threads inherit it, so call it first.
+pub fn sharpen_timers() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = nix::sys::prctl::set_timerslack(1) {
+        log::debug!("timer slack stays as it is: {error}");
+    }
+}
+
+/// Binds a listening socket with a backlog of [`limits::BACKLOG`].
+///
+/// # Errors
+/// What the system says: the port is taken, the address is not ours.
+pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    // listen(2) again on a listening socket only changes its backlog; std's is 128.
+    let backlog = socket::Backlog::new(limits::BACKLOG).unwrap_or(socket::Backlog::MAXCONN);
+    if let Err(error) = socket::listen(&listener, backlog) {
+        log::debug!("the backlog of {address} stays as it is: {error}");
+    }
+    Ok(listener)
+}
+
+/// Sends what the kernel takes of `bytes` without waiting: `Ok(0)` where it takes none now.
+///
+/// # Errors
+/// The peer is gone.
+pub fn send_now(socket: &impl AsRawFd, bytes: &[u8]) -> std::io::Result<usize> {
+    loop {
+        return match socket::send(socket.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
+            Ok(sent) => Ok(sent),
+            Err(nix::errno::Errno::EAGAIN) => Ok(0),
+            Err(nix::errno::Errno::EINTR) => continue,
+            Err(error) => Err(error.into()),
+        };
+    }
+}
+
+/// Waits until `socket` takes bytes again; `false` when `limit` is over first.
+///
+/// # Errors
+/// What poll(2) says.
+pub fn wait_writable(socket: BorrowedFd<'_>, limit: Duration) -> std::io::Result<bool> {
+    use nix::poll::{PollFd, PollFlags};
+    let mut fds = [PollFd::new(socket, PollFlags::POLLOUT)];
+    poll(&mut fds, limit)
+}
+
+/// Waits until `socket` has bytes (or its end) to read; `false` when `limit` is over first.
+///
+/// # Errors
+/// What poll(2) says.
+pub fn wait_readable(socket: BorrowedFd<'_>, limit: Duration) -> std::io::Result<bool> {
+    use nix::poll::{PollFd, PollFlags};
+    let mut fds = [PollFd::new(socket, PollFlags::POLLIN)];
+    poll(&mut fds, limit)
+}
+
+/// Waits until `source` can be read or `peer` has gone (its end of the connection closed or broken), or for `limit`.
+///
+/// # Errors
+/// What poll(2) says.
+pub fn wait_either(source: BorrowedFd<'_>, peer: BorrowedFd<'_>, limit: Duration) -> std::io::Result<Woken> {
+    use nix::poll::{PollFd, PollFlags};
+    // POLLRDHUP sees the peer's end even where unread bytes stand before it.
+    #[cfg(target_os = "linux")]
+    let hang_up = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
+    #[cfg(not(target_os = "linux"))]
+    let hang_up = PollFlags::POLLHUP;
+    let mut fds = [PollFd::new(source, PollFlags::POLLIN), PollFd::new(peer, hang_up)];
+    if !poll(&mut fds, limit)? {
+        return Ok(Woken::TimedOut);
+    }
+    let seen = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
+    Ok(if seen(&fds[1]) { Woken::Gone } else { Woken::Readable })
+}
+
+fn poll(fds: &mut [nix::poll::PollFd<'_>], limit: Duration) -> std::io::Result<bool> {
+    let timeout = nix::poll::PollTimeout::try_from(limit).unwrap_or(nix::poll::PollTimeout::MAX);
+    match nix::poll::poll(fds, timeout) {
+        Ok(ready) => Ok(ready > 0),
+        Err(nix::errno::Errno::EINTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Turns on TCP keep-alive, so that a peer that vanished is found within some two minutes.
+pub fn keep_alive(socket: &impl AsFd) {
+    let result = socket::setsockopt(socket, socket::sockopt::KeepAlive, &true);
+    #[cfg(target_os = "linux")]
+    let result = result
+        .and_then(|()| socket::setsockopt(socket, socket::sockopt::TcpKeepIdle, &60))
+        .and_then(|()| socket::setsockopt(socket, socket::sockopt::TcpKeepInterval, &15))
+        .and_then(|()| socket::setsockopt(socket, socket::sockopt::TcpKeepCount, &4));
+    if let Err(error) = result {
+        log::debug!("keep-alive stays off: {error}");
+    }
+}
+
+/// Raises the soft limit of open files to the hard one and gives the limit that is then in force.
+pub fn raise_open_files() -> u64 {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
+    // Some systems report a hard limit that they refuse to set; then the soft one stays.
+    if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
+}
+
+/// How many connections of two threads the kernel's limits on maps, files, threads and processes allow.
+pub fn connection_cap(open_files: u64) -> u64 {
+    let mut cap = open_files.saturating_sub(200) / 3;
+    #[cfg(target_os = "linux")]
+    {
+        let number = |path: &str| std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u64>().ok());
+        if let Some(maps) = number("/proc/sys/vm/max_map_count") {
+            cap = cap.min(maps.saturating_sub(1000) / 8);
+        }
+        let processes = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NPROC).ok().map(|(soft, _)| soft);
+        let threads = [
+            number("/proc/sys/kernel/pid_max"),
+            number("/proc/sys/kernel/threads-max"),
+            number("/sys/fs/cgroup/pids.max"),
+            number("/sys/fs/cgroup/pids/pids.max"),
+            processes,
+        ];
+        for limit in threads.into_iter().flatten() {
+            cap = cap.min(limit.saturating_sub(500) / 2);
+        }
+    }
+    cap.max(8)
+}
+
+/// Whether a process of this id exists.
+pub fn process_exists(pid: i32) -> bool {
+    use nix::errno::Errno;
+    matches!(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None), Ok(()) | Err(Errno::EPERM))
+}
+
+/// A signal that steers the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT or SIGTERM: end.
+    Stop,
+    /// SIGHUP: read the configuration again.
+    Reload,
+}
+
+/// Blocks SIGINT, SIGTERM and SIGHUP for every thread; call it before the first thread starts, then [`next_signal`].
+pub fn hold_signals() {
+    if let Err(error) = held_signals().thread_block() {
+        log::warn!("signals stay as they are: {error}");
+    }
+}
+
+/// Waits for the next held signal.
+pub fn next_signal() -> Signal {
+    loop {
+        match held_signals().wait() {
+            Ok(nix::sys::signal::Signal::SIGHUP) => return Signal::Reload,
+            Ok(_) => return Signal::Stop,
+            Err(_) => continue,
+        }
+    }
+}
+
+fn held_signals() -> nix::sys::signal::SigSet {
+    use nix::sys::signal::{SigSet, Signal};
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGINT);
+    set.add(Signal::SIGTERM);
+    set.add(Signal::SIGHUP);
+    set
+}

@@ -1,0 +1,37 @@
+//! Locks and threads as this crate uses them. No policy: who owns what stands with the owner.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::error::{Error, Result};
+use super::limits;
+
+/// Locks `mutex`. A panic in another holder costs that thread alone: the data here is kept whole by short, total updates.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits on `condvar` for at most `limit`; spurious wake-ups happen, so the caller checks its condition again.
+pub fn wait<'a, T>(condvar: &Condvar, guard: MutexGuard<'a, T>, limit: Duration) -> MutexGuard<'a, T> {
+    match condvar.wait_timeout(guard, limit) {
+        Ok((guard, _)) => guard,
+        Err(poisoned) => poisoned.into_inner().0,
+    }
+}
+
+/// Starts a thread with a small stack. A panic in it is caught and logged: it costs what the thread served, no more.
+///
+/// # Errors
+/// [`Error::TooMany`] where the system gives no thread.
+pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>> {
+    let label = name.to_owned();
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(limits::STACK_BYTES)
+        .spawn(move || {
+            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).is_err() {
+                log::error!("the thread {label} panicked; what it served has ended, the rest goes on");
+            }
+        })
+        .map_err(|error| Error::TooMany(format!("the system gives no further thread for {name}: {error}")))
+}

@@ -1,0 +1,110 @@
+//! Time as numbers: microseconds since an origin. One monotonic clock for the process, and the wall clock as RFC 3339 text.
+//! Only the floors with threads read a clock; the rules get `now` as an argument.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Microseconds on the process's monotonic clock.
+pub type Micros = u64;
+
+/// Where the process's monotonic clock began.
+fn origin() -> Instant {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    *ORIGIN.get_or_init(Instant::now)
+}
+
+/// Microseconds since the process first asked, from a monotonic clock.
+pub fn now_us() -> Micros {
+    Micros::try_from(origin().elapsed().as_micros()).unwrap_or(Micros::MAX)
+}
+
+/// The wall clock in microseconds since 1970-01-01T00:00:00Z.
+pub fn wall_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A connection's origin on both clocks, taken at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// On the monotonic clock.
+    pub mono_us: Micros,
+    /// On the wall clock.
+    pub wall_us: u64,
+}
+
+impl Origin {
+    /// The origin that is now.
+    pub fn now() -> Self {
+        Self { mono_us: now_us(), wall_us: wall_us() }
+    }
+
+    /// Microseconds from this origin to a monotonic stamp; 0 for a stamp before it.
+    pub fn relative_us(&self, stamp_us: Micros) -> u64 {
+        stamp_us.saturating_sub(self.mono_us)
+    }
+
+    /// The wall clock at a monotonic stamp, by this origin.
+    pub fn wall_at(&self, stamp_us: Micros) -> u64 {
+        self.wall_us.saturating_add(self.relative_us(stamp_us))
+    }
+}
+
+/// RFC 3339 in UTC with six digits of a second: `2024-01-15T10:30:00.100000Z`.
+pub fn rfc3339(wall_us: u64) -> String {
+    humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_micros(wall_us.min(MAX_WALL_US))).to_string()
+}
+
+/// The last microsecond of the year 9999, which RFC 3339 can still say.
+const MAX_WALL_US: u64 = 253_402_300_799_999_999;
+
+/// Reads RFC 3339 (an offset other than `Z` included) into microseconds since 1970; `None` for anything else.
+pub fn parse_rfc3339(text: &str) -> Option<u64> {
+    let (main, offset_s) = split_offset(text)?;
+    let at = humantime::parse_rfc3339_weak(&format!("{main}Z")).ok()?;
+    let since = at.duration_since(UNIX_EPOCH).ok()?;
+    let us = i64::try_from(since.as_micros()).ok()?.checked_sub(offset_s.checked_mul(1_000_000)?)?;
+    u64::try_from(us).ok()
+}
+
+/// Splits `…Z` or `…+hh:mm` into the local part and the offset in seconds.
+fn split_offset(text: &str) -> Option<(&str, i64)> {
+    if let Some(main) = text.strip_suffix(['Z', 'z']) {
+        return Some((main, 0));
+    }
+    let at = text.len().checked_sub(6)?;
+    let (main, offset) = (text.get(..at)?, text.get(at..)?);
+    let sign = match offset.as_bytes().first()? {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+    Some((main, sign * (hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc3339_has_six_digits_and_reads_back() {
+        for (us, text) in [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (1_705_314_600_100_000, "2024-01-15T10:30:00.100000Z"),
+            (1_705_314_600_000_001, "2024-01-15T10:30:00.000001Z"),
+        ] {
+            assert_eq!(rfc3339(us), text);
+            assert_eq!(parse_rfc3339(text), Some(us));
+        }
+    }
+
+    #[test]
+    fn rfc3339_reads_offsets_and_short_fractions() {
+        assert_eq!(parse_rfc3339("2024-01-15T12:30:00.1+02:00"), Some(1_705_314_600_100_000));
+        assert_eq!(parse_rfc3339("2024-01-15T10:30:00Z"), Some(1_705_314_600_000_000));
+        for bad in ["", "yesterday", "2024-01-15", "2024-01-15T10:30:00+2"] {
+            assert_eq!(parse_rfc3339(bad), None, "{bad}");
+        }
+    }
+}

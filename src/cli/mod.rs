@@ -1,0 +1,1 @@
+//! floor 7 (skeleton)

@@ -1,0 +1,1 @@
+//! floor 5 (skeleton)

@@ -1,0 +1,11 @@
+//! Floor 3: what mockd decides, as pure rules: path patterns, redaction, matching, correlation, the script and its player.
+//!
+//! It relies on the floors below it, and on nothing that acts: no file, no socket, no thread, no clock. `now` is an argument.
+
+pub mod correlate;
+pub mod json_span;
+pub mod matching;
+pub mod pattern;
+pub mod player;
+pub mod redact;
+pub mod script;

@@ -1,0 +1,1 @@
+//! floor 6 (skeleton)
