@@ -257,3 +257,89 @@ pub struct Advanced {
     /// Whether it is complete.
     pub complete: bool,
 }
+
+/// The body of `POST /replay/{id}/inject`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Injection {
+    /// A WebSocket frame: `{type: text|binary|ping|pong, data}`, binary as base64.
+    Frame {
+        /// Its type; never `close`.
+        kind: super::recording::FrameType,
+        /// Its payload.
+        payload: Vec<u8>,
+    },
+    /// An event: `{type, data, id, retry, comment}`, data as text.
+    Event(super::recording::SseEvent),
+}
+
+impl Injection {
+    /// Reads the body for a session of `protocol`.
+    ///
+    /// # Errors
+    /// `Error::Invalid` for unknown fields, no data, bad base64, a control frame of more than 125 bytes, an event type with a line end.
+    pub fn from_json(_protocol: Protocol, _body: &Value) -> Result<Self> {
+        todo!()
+    }
+}
+
+/// The body of `POST /replay/{id}/close`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloseRequest {
+    /// The close code; 1000 by default.
+    pub code: u16,
+    /// The reason, at most 123 bytes.
+    pub reason: String,
+    /// Drop the TCP connection instead.
+    pub abrupt: bool,
+}
+
+impl CloseRequest {
+    /// Reads the body; `{}` is a close with 1000.
+    ///
+    /// # Errors
+    /// `Error::Invalid` for unknown fields, a code that an endpoint may not send, a reason that is too long, `code` beside `abrupt: true`.
+    pub fn from_json(_body: &Value) -> Result<Self> {
+        todo!()
+    }
+}
+
+/// What `GET /replay/{id}?wait=` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitFor {
+    /// Status `waiting` (or ended).
+    Waiting,
+    /// Status `complete` (or ended).
+    Complete,
+    /// Any end.
+    Ended,
+}
+
+/// The answer of `POST /stream-recordings/{id}/replay`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplayCreated {
+    /// The session's ULID.
+    pub id: String,
+    /// The same.
+    pub replay_id: String,
+    /// The same.
+    pub session_id: String,
+    /// What it replays.
+    pub recording_id: String,
+    /// Of which protocol.
+    pub protocol: Protocol,
+    /// How it is driven.
+    pub mode: Mode,
+    /// `pending`.
+    pub status: ReplayStatus,
+    /// The path that its client comes to.
+    pub path: String,
+    /// That path at the mock port.
+    pub url: String,
+    /// The same with `?mockd-replay=<id>`.
+    pub session_url: String,
+    /// All steps.
+    pub total_frames: u64,
+    /// The options.
+    pub config: Value,
+}
