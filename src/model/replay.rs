@@ -259,7 +259,7 @@ pub struct Advanced {
 }
 
 /// The body of `POST /replay/{id}/inject`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Injection {
     /// A WebSocket frame: `{type: text|binary|ping|pong, data}`, binary as base64.
     Frame {
