@@ -3,5 +3,13 @@
 //! It relies on every floor below. What it never holds: routes, JSON of answers that have no model, words for people.
 
 pub mod app;
+pub mod inlet;
+pub mod live;
+pub mod recorder;
 pub mod recordings;
+pub mod relay_http;
+pub mod relay_ws;
 pub mod replays;
+pub mod take;
+pub mod tape;
+pub mod upstream;
