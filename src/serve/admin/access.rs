@@ -124,16 +124,47 @@ mod tests {
     #[test]
     fn without_a_token_the_host_must_be_a_loopback_name() {
         for host in [
-            "localhost", "localhost:4290", "LOCALHOST:80", "localhost.", "app.localhost:3000", "a.b-c.localhost", "127.0.0.1", "127.0.0.1:4290",
-            "127.8.9.10:1", "[::1]", "[::1]:4290", "[0:0:0:0:0:0:0:1]:80", "[::ffff:127.0.0.1]:80", "localhost:",
+            "localhost",
+            "localhost:4290",
+            "LOCALHOST:80",
+            "localhost.",
+            "app.localhost:3000",
+            "a.b-c.localhost",
+            "127.0.0.1",
+            "127.0.0.1:4290",
+            "127.8.9.10:1",
+            "[::1]",
+            "[::1]:4290",
+            "[0:0:0:0:0:0:0:1]:80",
+            "[::ffff:127.0.0.1]:80",
+            "localhost:",
         ] {
             assert_eq!(status(Some(host), None, None, None, false), 200, "{host}");
             assert_eq!(status(Some(host), None, None, None, true), 200, "{host}");
         }
         for host in [
-            "", "example.com", "example.com:4290", "localhost.example.com", "notlocalhost", ".localhost", "a..localhost", "127.0.0.1.nip.io",
-            "0.0.0.0:4290", "10.0.0.1", "[::2]:80", "[::1", "[::1]80", "[::1]:x", "localhost:99999", "localhost:x", "user@localhost", "127.1",
-            "localhost:+80", "evil/localhost", "a b.localhost", "::1",
+            "",
+            "example.com",
+            "example.com:4290",
+            "localhost.example.com",
+            "notlocalhost",
+            ".localhost",
+            "a..localhost",
+            "127.0.0.1.nip.io",
+            "0.0.0.0:4290",
+            "10.0.0.1",
+            "[::2]:80",
+            "[::1",
+            "[::1]80",
+            "[::1]:x",
+            "localhost:99999",
+            "localhost:x",
+            "user@localhost",
+            "127.1",
+            "localhost:+80",
+            "evil/localhost",
+            "a b.localhost",
+            "::1",
         ] {
             assert_eq!(status(Some(host), None, None, None, false), 403, "{host}");
             assert_eq!(status(Some(host), None, None, None, true), 403, "{host}");
@@ -143,15 +174,33 @@ mod tests {
 
     #[test]
     fn only_loopback_origins_are_served_and_echoed() {
-        for origin in ["http://localhost", "http://localhost:5173", "https://127.0.0.1:8443", "http://[::1]:3000", "http://app.localhost", "tauri://localhost"] {
+        for origin in [
+            "http://localhost",
+            "http://localhost:5173",
+            "https://127.0.0.1:8443",
+            "http://[::1]:3000",
+            "http://app.localhost",
+            "tauri://localhost",
+        ] {
             for token in [None, Some("secret")] {
                 let asked = Asked { host: Some("localhost:4290"), origin: Some(origin), authorization: Some("Bearer secret") };
                 assert_eq!(judge(asked, token, false), Verdict { origin: Some(origin), refused: None }, "{origin}");
             }
         }
         for origin in [
-            "null", "", "http://example.com", "http://localhost.example.com", "http://localhost@example.com", "http://localhost/", "file://",
-            "localhost", "://localhost", "1x://localhost", "http://localhost:80:80", "http://evil.com?http://localhost", "http://localhost, http://localhost",
+            "null",
+            "",
+            "http://example.com",
+            "http://localhost.example.com",
+            "http://localhost@example.com",
+            "http://localhost/",
+            "file://",
+            "localhost",
+            "://localhost",
+            "1x://localhost",
+            "http://localhost:80:80",
+            "http://evil.com?http://localhost",
+            "http://localhost, http://localhost",
         ] {
             for token in [None, Some("secret")] {
                 let asked = Asked { host: Some("localhost:4290"), origin: Some(origin), authorization: Some("Bearer secret") };
@@ -195,9 +244,16 @@ mod tests {
 
     #[test]
     fn tokens_are_compared_whole() {
-        for (given, token, wanted) in
-            [("a", "a", true), ("", "", false), ("", "a", false), ("a", "", false), ("aa", "a", false), ("a", "aa", false), ("abab", "ab", false), ("é", "é", true)]
-        {
+        for (given, token, wanted) in [
+            ("a", "a", true),
+            ("", "", false),
+            ("", "a", false),
+            ("a", "", false),
+            ("aa", "a", false),
+            ("a", "aa", false),
+            ("abab", "ab", false),
+            ("é", "é", true),
+        ] {
             assert_eq!(equal(given, token), wanted, "{given:?} {token:?}");
         }
     }

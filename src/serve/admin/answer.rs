@@ -38,7 +38,8 @@ impl Answer {
     /// # Errors
     /// What serde says; none for the types of `model`.
     pub fn json(status: u16, value: &impl Serialize) -> Result<Self> {
-        let mut bytes = serde_json::to_vec(value).map_err(|error| Error::Failed(format!("an answer cannot be written as JSON: {error}")))?;
+        let mut bytes =
+            serde_json::to_vec(value).map_err(|error| Error::Failed(format!("an answer cannot be written as JSON: {error}")))?;
         bytes.push(b'\n');
         Ok(Self::bytes(status, "application/json", bytes))
     }
@@ -212,7 +213,8 @@ mod tests {
 
     #[test]
     fn statuses_have_their_words() {
-        for (status, line) in [(200, "HTTP/1.1 200 OK"), (408, "HTTP/1.1 408 Request Timeout"), (507, "HTTP/1.1 507 Insufficient Storage")] {
+        for (status, line) in [(200, "HTTP/1.1 200 OK"), (408, "HTTP/1.1 408 Request Timeout"), (507, "HTTP/1.1 507 Insufficient Storage")]
+        {
             assert!(head(status, &[]).starts_with(line.as_bytes()), "{status}");
         }
     }

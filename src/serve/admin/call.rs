@@ -129,8 +129,9 @@ impl Parameters {
     pub fn flag(&self, name: &str) -> Result<bool> {
         match self.value(name) {
             None => Ok(false),
-            Some(value) => api::boolean(value)
-                .ok_or_else(|| Error::invalid(name, format!("{:?} is not true or false", text::shorten(value, 64)))),
+            Some(value) => {
+                api::boolean(value).ok_or_else(|| Error::invalid(name, format!("{:?} is not true or false", text::shorten(value, 64))))
+            }
         }
     }
 
@@ -221,7 +222,9 @@ mod tests {
 
     #[test]
     fn parameters_are_read_by_type() {
-        let read = parameters(&[("all", ""), ("follow", "yes"), ("timeout", "50"), ("limit", "-1")], &["all", "follow", "timeout", "limit"]).unwrap();
+        let read =
+            parameters(&[("all", ""), ("follow", "yes"), ("timeout", "50"), ("limit", "-1")], &["all", "follow", "timeout", "limit"])
+                .unwrap();
         assert_eq!(read.flag("all"), Ok(true));
         assert_eq!(read.flag("permanent"), Ok(false));
         assert_eq!(read.flag("follow").unwrap_err().to_string(), "follow: \"yes\" is not true or false");
