@@ -50,7 +50,7 @@ impl Call {
     }
 }
 
-/// Reads JSON text; empty text is `{}`. serde_json stops at 128 levels, which the stack of a call's thread holds.
+/// Reads JSON text; empty text is `{}`. serde_json stops at 128 levels; a call's thread has the stack for them.
 fn parse_json(body: &[u8]) -> Result<Value> {
     // Some editors and shells begin UTF-8 with a byte order mark, which RFC 8259 §8.1 lets a reader ignore.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
@@ -154,7 +154,7 @@ impl Parameters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::sync;
+    use crate::serve::admin::spawn_call;
 
     fn parameters(pairs: &[(&str, &str)], known: &[&str]) -> Result<Parameters> {
         Parameters::check(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(), known)
@@ -188,11 +188,11 @@ mod tests {
     }
 
     #[test]
-    fn json_nested_too_deep_is_an_error_on_the_small_stack_of_a_call() {
+    fn json_nested_too_deep_is_an_error_on_the_stack_of_a_call() {
         for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
             for depth in [100, 127, 128, 200_000] {
                 let body = format!("{}1{}", open.repeat(depth), close.repeat(depth));
-                let thread = sync::spawn("deep", move || assert_eq!(parse_json(body.as_bytes()).is_ok(), depth < 128)).unwrap();
+                let thread = spawn_call(move || assert_eq!(parse_json(body.as_bytes()).is_ok(), depth < 128)).unwrap();
                 thread.join().unwrap();
             }
         }
