@@ -22,6 +22,8 @@ pub struct Call {
     pub id: String,
     /// The query.
     pub parameters: Parameters,
+    /// `Last-Event-ID`, as an event source that comes again sends it.
+    pub last_event_id: Option<String>,
     /// The body as it came.
     pub body: Vec<u8>,
 }

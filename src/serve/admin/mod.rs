@@ -125,7 +125,7 @@ fn serve(app: &Arc<App>, mut request: Request) {
     let result = match (refused, body) {
         (Some(error), _) | (None, Err(error)) => Err(error),
         (None, Ok(_)) if preflight => Ok(allow_preflight()),
-        (None, Ok(body)) => answer_found(app, found, &target, &method, body),
+        (None, Ok(body)) => answer_found(app, found, &target, &method, fields.last_event_id.clone(), body),
     };
     let answer = result.unwrap_or_else(|error| Answer::error(&error)).with_common_fields(origin);
     log::debug!("{method} {} {}", target.path, answer.status);
@@ -138,7 +138,14 @@ fn finish(sent: Result<()>) {
     }
 }
 
-fn answer_found(app: &Arc<App>, found: Found<'_>, target: &Target<'_>, method: &str, body: Vec<u8>) -> Result<Answer> {
+fn answer_found(
+    app: &Arc<App>,
+    found: Found<'_>,
+    target: &Target<'_>,
+    method: &str,
+    last_event_id: Option<String>,
+    body: Vec<u8>,
+) -> Result<Answer> {
     let (route, segment) = match found {
         Found::Call(route, segment) => (route, segment),
         Found::Methods(allow) if method == "OPTIONS" => return Ok(Answer::empty().with("Allow", allow)),
@@ -147,7 +154,7 @@ fn answer_found(app: &Arc<App>, found: Found<'_>, target: &Target<'_>, method: &
     };
     let id = routes::read_id(route, segment)?;
     let parameters = Parameters::read(target.query, route.parameters)?;
-    let call = Call { app: Arc::clone(app), id, parameters, body };
+    let call = Call { app: Arc::clone(app), id, parameters, last_event_id, body };
     catch_unwind(AssertUnwindSafe(|| (route.handler)(&call))).unwrap_or_else(|_| {
         log::error!("{} {} panicked; its caller got 500, the rest goes on", route.method, route.path);
         Err(Error::Failed("this call failed inside the server; its log says where".to_owned()))
@@ -187,13 +194,14 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The header fields that decide who is asking.
+/// The header fields that a call depends on.
 #[derive(Debug, Default)]
 struct Fields {
     host: Option<String>,
     origin: Option<String>,
     authorization: Option<String>,
     is_preflight: bool,
+    last_event_id: Option<String>,
 }
 
 impl Fields {
@@ -214,6 +222,7 @@ impl Fields {
             origin: single("Origin")?,
             authorization: single("Authorization")?,
             is_preflight: single("Access-Control-Request-Method")?.is_some(),
+            last_event_id: single("Last-Event-ID")?,
         })
     }
 
