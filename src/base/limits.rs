@@ -15,6 +15,8 @@ pub const ADMIN_PORT: u16 = 4290;
 pub const MAX_CONNECTIONS: u64 = 10_000;
 /// Connections on the admin port at once.
 pub const ADMIN_CONNECTIONS: u64 = 256;
+/// Connections over the cap that are being told so; further ones are dropped without a word.
+pub const MAX_REFUSED: usize = 1024;
 /// Bytes of a request head.
 pub const MAX_HEAD_BYTES: u64 = 64 * KIB;
 /// Header fields of a head.
@@ -70,8 +72,9 @@ pub const SHUTDOWN_MS: u64 = 5_000;
 
 /// Bytes that one read takes from a socket.
 pub const READ_BYTES: usize = 16 * KIB as usize;
-/// Bytes of stack of a connection's thread.
-pub const STACK_BYTES: usize = 128 * KIB as usize;
+/// Bytes of stack of a thread: JSON of 128 levels is parsed and dropped on it, which takes some 400 KiB in a debug build.
+/// Only what is touched becomes resident.
+pub const STACK_BYTES: usize = 512 * KIB as usize;
 /// Length of the accept queue of a port.
 pub const BACKLOG: i32 = 4096;
 

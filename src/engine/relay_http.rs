@@ -150,7 +150,10 @@ impl Exchange<'_> {
                 101 => return Err(Error::BadGateway("the upstream switched protocols although nobody asked for it".to_owned())),
                 100..200 if head.minor_version == 1 => {
                     let mut bytes = Vec::new();
-                    ResponseHead { headers: end_to_end(&response.headers, &[]), ..response }.write(&mut bytes);
+                    let mut headers = end_to_end(&response.headers, &[]);
+                    // An interim response has no body and must not say how long it is (RFC 9110 §8.6).
+                    headers.remove("Content-Length");
+                    ResponseHead { headers, ..response }.write(&mut bytes);
                     if client.write_all(&bytes, None).is_err() {
                         return Ok(After::Close);
                     }

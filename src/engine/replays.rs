@@ -310,6 +310,11 @@ impl Replays {
         boards.values().any(|board| board.status() == ReplayStatus::Pending && crate::rules::pattern::matches(path, board.path()))
     }
 
+    /// Whether any session, ended ones too, is on this path.
+    pub fn is_on(&self, path: &str) -> bool {
+        sync::lock(&self.boards).values().any(|board| board.path() == path)
+    }
+
     /// How many sessions have clients.
     pub fn active(&self) -> u64 {
         sync::lock(&self.boards).values().filter(|board| board.is_connected()).count() as u64
