@@ -86,9 +86,8 @@ pub fn temp_path(dir: &Path, id: &str) -> PathBuf {
 /// Whether a name is one of [`temp_path`].
 pub fn is_temp(name: &str) -> bool {
     let Some(rest) = name.strip_prefix(".rec_").and_then(|rest| rest.strip_suffix(".tmp")) else { return false };
-    rest.split_once('.').is_some_and(|(id, random)| {
-        id::check_prefix(id).is_ok() && random.len() == 16 && random.bytes().all(|b| b.is_ascii_hexdigit())
-    })
+    rest.split_once('.')
+        .is_some_and(|(id, random)| id::check_prefix(id).is_ok() && random.len() == 16 && random.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// The entry of a recording's file; `None` where there is none, or something that is no plain file.
@@ -230,10 +229,10 @@ impl TempFile {
 
 impl Drop for TempFile {
     fn drop(&mut self) {
-        if !self.named {
-            if let Err(error) = std::fs::remove_file(&self.path) {
-                log::debug!("{} stays until the next vacuum: {error}", self.path.display());
-            }
+        if !self.named
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            log::debug!("{} stays until the next vacuum: {error}", self.path.display());
         }
     }
 }
@@ -260,7 +259,9 @@ mod tests {
         }
         let temp = temp_path(Path::new(""), "01HXYZ123456");
         assert!(is_temp(temp.to_str().unwrap()));
-        for other in [".rec_x.tmp", ".rec_01HXYZ123456.tmp", "rec_01HXYZ123456.0123456789abcdef.tmp", ".rec_01HXYZ123456.0123456789abcdeg.tmp"] {
+        for other in
+            [".rec_x.tmp", ".rec_01HXYZ123456.tmp", "rec_01HXYZ123456.0123456789abcdef.tmp", ".rec_01HXYZ123456.0123456789abcdeg.tmp"]
+        {
             assert!(!is_temp(other), "{other}");
         }
     }
