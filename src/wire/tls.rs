@@ -4,8 +4,8 @@
 //! lock is held only to turn ciphertext into plaintext and back, in memory; a second lock keeps the order of writes
 //! to the socket. A thread that waits for the socket never holds the connection's lock.
 
-use std::path::Path;
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::base::error::Result;
@@ -20,12 +20,16 @@ impl TlsSettings {
     ///
     /// # Errors
     /// `Error::File` where `ca` can't be read or holds no certificate; `Error::Failed` in a build without the feature `tls`, when TLS is used.
-    pub fn new(_ca: Option<&Path>, _insecure: bool) -> Result<Self> { todo!() }
+    pub fn new(_ca: Option<&Path>, _insecure: bool) -> Result<Self> {
+        todo!()
+    }
     /// Makes a TLS connection of a TCP one, with `host` for SNI and verification (ALPN http/1.1), within `limit`.
     ///
     /// # Errors
     /// `Error::BadGateway` for what is not to be trusted, `Error::GatewayTimeout`.
-    pub fn connect(&self, _host: &str, _tcp: TcpStream, _limit: Duration) -> Result<TlsStream> { todo!() }
+    pub fn connect(&self, _host: &str, _tcp: TcpStream, _limit: Duration) -> Result<TlsStream> {
+        todo!()
+    }
 }
 
 /// A TLS connection for two threads.
