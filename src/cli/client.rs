@@ -276,3 +276,117 @@ fn refusal(status: u16, body: &[u8], shown: &str) -> Error {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A server that takes one request and writes `answer`; it gives the request.
+    fn serve_once(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+        let thread = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            let mut chunk = [0; 1024];
+            while !request.ends_with(b"\r\n\r\n") && !request.ends_with(b"}") {
+                let length = socket.read(&mut chunk).unwrap();
+                assert!(length > 0);
+                request.extend_from_slice(&chunk[..length]);
+            }
+            socket.write_all(answer.as_bytes()).unwrap();
+            String::from_utf8(request).unwrap()
+        });
+        (url, thread)
+    }
+
+    #[test]
+    fn a_call_sends_token_and_body_and_reads_chunks() {
+        let (url, server) = serve_once(
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{\"a\"\r\n3\r\n:1}\r\n0\r\n\r\n",
+        );
+        let client = Client::new(&url, Some("secret".to_owned())).unwrap();
+        let answer = client.call("POST", "/replay/x/advance", Some(&serde_json::json!({"count": 2}))).unwrap();
+        assert_eq!(answer.text(), "{\"a\":1}");
+        let request = server.join().unwrap();
+        assert!(request.starts_with("POST /replay/x/advance HTTP/1.1\r\nHost: localhost:"), "{request}");
+        assert!(request.contains("\r\nAuthorization: Bearer secret\r\n"), "{request}");
+        assert!(request.contains("\r\nContent-Length: 11\r\n"), "{request}");
+        assert!(request.ends_with("\r\n\r\n{\"count\":2}"), "{request}");
+    }
+
+    #[test]
+    fn an_answer_ends_with_its_length_or_the_connection() {
+        for answer in ["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "HTTP/1.1 200 OK\r\n\r\nok\n", "HTTP/1.0 200 OK\r\n\r\nok"] {
+            let (url, server) = serve_once(answer);
+            assert_eq!(Client::new(&url, None).unwrap().call("GET", "/", None).unwrap().text(), "ok");
+            server.join().unwrap();
+        }
+        let (url, server) = serve_once("HTTP/1.1 204 No Content\r\n\r\n");
+        assert_eq!(Client::new(&url, None).unwrap().call("DELETE", "/replay/x", None).unwrap().text(), "");
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn errors_of_the_server_keep_their_words() {
+        let error = |answer| {
+            let (url, server) = serve_once(answer);
+            let error = Client::new(&url, None).unwrap().call("GET", "/", None).unwrap_err();
+            server.join().unwrap();
+            error
+        };
+        assert_eq!(
+            error("HTTP/1.1 409 Conflict\r\nContent-Length: 45\r\n\r\n{\"error\":\"replay_ended\",\"message\":\"it ended\"} "),
+            Error::Server { status: 409, code: "replay_ended".to_owned(), message: "it ended".to_owned() }
+        );
+        assert_eq!(
+            error("HTTP/1.1 408 Request Timeout\r\nContent-Length: 20\r\n\r\n{\"status\":\"waiting\"}"),
+            Error::TimedOut("the time is up; the status is still waiting".to_owned())
+        );
+        for answer in ["HTTP/1.1 404 Not Found\r\n\r\nnothing here", "SSH-2.0-OpenSSH\r\n\r\n"] {
+            assert!(error(answer).to_string().contains("is no mockd admin port"), "{answer}");
+        }
+        for answer in ["", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"] {
+            assert!(matches!(error(answer), Error::Unreachable(_)), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_is_told_with_what_to_do() {
+        // A port that was free a moment ago.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let error = Client::new(&format!("http://127.0.0.1:{port}"), None).unwrap().call("GET", "/", None).unwrap_err();
+        let words = error.to_string();
+        assert!(words.starts_with(&format!("no mockd server answers at http://127.0.0.1:{port} (")), "{words}");
+        assert!(words.ends_with("start it with `mockd serve`, or name another with --admin-url"), "{words}");
+        assert_eq!(error.exit_code(), 1);
+    }
+
+    #[test]
+    fn a_stream_is_handed_over_as_it_comes() {
+        let (url, server) = serve_once("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\ndata: 2\n\n");
+        let mut seen = Vec::new();
+        let client = Client::new(&url, None).unwrap();
+        client
+            .follow("/stream-recordings/x/frames?follow=true", &mut |bytes| {
+                seen.extend_from_slice(bytes);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(seen, b"data: 1\n\ndata: 2\n\n");
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn what_is_no_url_is_wrong_usage() {
+        for url in ["", "localhost:4290", "ftp://x", "http://user:secret@host"] {
+            let error = Client::new(url, None).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{url}");
+            assert!(!error.to_string().contains("secret"));
+        }
+        Client::new("http://localhost", Some("a\nb".to_owned())).unwrap_err();
+    }
+}

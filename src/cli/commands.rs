@@ -22,9 +22,9 @@ pub const COMMANDS: &[Command] = &[
     Command {
         path: &["serve"],
         summary: "Run the server: the mock port, which applications connect to, and the admin port",
-        details: "It runs until SIGINT or SIGTERM. Flags beat environment variables, these beat config files (mockd.yaml in the\n\
-                  working directory, then each --config), these beat defaults. Times are in milliseconds; sizes are in bytes,\n\
-                  or end in KiB, MiB or GiB.",
+        details: "It runs until SIGINT or SIGTERM. Flags beat environment variables, these beat config files\n\
+                  (mockd.yaml in the working directory, then each --config), these beat defaults. Sizes are in\n\
+                  bytes, or end in KiB, MiB or GiB.",
         flags: &[
             text("ready-file", "FILE", "Write the addresses to this file, as JSON, when both ports are open"),
             switch("json", "Print the addresses as one line of JSON when both ports are open"),

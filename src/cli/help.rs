@@ -17,7 +17,8 @@ pub fn help(command: Option<&Command>) -> String {
 }
 
 fn overview() -> String {
-    let mut out = format!("{}.\n\nUsage: mockd <COMMAND>\n\nCommands:\n", env!("CARGO_PKG_DESCRIPTION").trim_end_matches('.'));
+    let mut out = wrap(env!("CARGO_PKG_DESCRIPTION"), WIDTH).join("\n");
+    out.push_str("\n\nUsage: mockd <COMMAND>\n\nCommands:\n");
     let rows = top_level().map(|command| (with_aliases(command), command.summary.to_owned())).collect();
     push_columns(&mut out, rows);
     out.push_str("\nOptions:\n");
