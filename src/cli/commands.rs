@@ -99,7 +99,6 @@ pub const COMMANDS: &[Command] = &[
         flags: &[switch("force", "Do not ask").short('f'), switch("permanent", "Delete for ever")],
         scope: Scope::Store,
         run: Some(recordings::delete),
-        ..ROW
     },
     Command {
         path: &["stream-recordings", "restore"],
