@@ -46,6 +46,13 @@ pub const MAX_KEPT_MESSAGES: usize = 10_000;
 /// Bytes of client messages that a replay session keeps for `GET /replay/{id}/messages`.
 pub const MAX_KEPT_MESSAGE_BYTES: usize = 8 * MIB as usize;
 
+/// Milliseconds that any time limit may be set to: a month.
+pub const MAX_TIME_MS: u64 = 31 * 86_400_000;
+/// Bytes of a config file.
+pub const MAX_CONFIG_BYTES: u64 = 64 * MIB;
+/// Bytes of an answer that a command takes from a server.
+pub const MAX_ANSWER_BYTES: usize = 64 * MIB as usize;
+
 /// Bytes of a JSON call on the admin port.
 pub const MAX_API_BODY_BYTES: u64 = MIB;
 /// Bytes of all files of the store.
