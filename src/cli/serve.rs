@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use crate::base::error::{Error, Result};
-use crate::base::log;
+use crate::base::{log, platform};
 use crate::serve::Announce;
 use crate::wire::tls::TlsSettings;
 
@@ -15,5 +15,8 @@ pub fn serve(context: &mut Context<'_>) -> Result<()> {
     let announce =
         Announce { ready_file: context.typed.text("ready-file").map(|name| context.path(name)), json: context.typed.has("json") };
     log::start(&settings.log_level, settings.log_format)?;
-    crate::serve::run(settings, announce)
+    // Threads inherit both, so they come before the first one.
+    platform::sharpen_timers();
+    platform::hold_signals();
+    crate::serve::run(settings, &announce)
 }

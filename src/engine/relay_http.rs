@@ -368,11 +368,8 @@ fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, pass: Pas
 pub fn send_recorded(peer: &Stream, bytes: &[u8], record: impl FnOnce()) -> bool {
     let taken = peer.write_now(bytes);
     record();
-    match taken {
-        Ok(taken) if taken == bytes.len() => true,
-        Ok(taken) => peer.write_all(&bytes[taken..], None).is_ok(),
-        Err(_) => false,
-    }
+    // Also where nothing is left: TLS may have taken all of it and still hold ciphertext that the socket refused.
+    taken.is_ok_and(|taken| peer.write_all(&bytes[taken..], None).is_ok())
 }
 
 fn broken(error: &std::io::Error) -> Error {

@@ -230,7 +230,7 @@ impl<'a> Request<'a> {
     }
 
     /// The upstream's handshake first; the client gets its answer.
-    fn relay_websocket(&self, mut client: Inlet, route: &Route, outgoing: &RequestHead, upstream: crate::wire::stream::Stream) -> Outcome {
+    fn relay_websocket(&self, client: Inlet, route: &Route, outgoing: &RequestHead, upstream: crate::wire::stream::Stream) -> Outcome {
         let upstream = Arc::new(upstream);
         let mut bytes = Vec::with_capacity(1024);
         outgoing.write(&mut bytes);
