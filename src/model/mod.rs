@@ -9,4 +9,5 @@ pub mod pairs;
 pub mod recording;
 pub mod recording_text;
 pub mod replay;
+pub mod replay_options;
 pub mod settings;
