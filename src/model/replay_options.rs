@@ -245,9 +245,11 @@ fn json_paths(fields: &mut Fields<'_>, name: &'static str) -> Result<Vec<String>
 /// # Errors
 /// [`Error::Invalid`] at `place` with the value and what is wrong.
 pub fn check_json_path(place: &str, path: &str) -> Result<serde_json_path::JsonPath> {
-    // The parser recurses into brackets and filters; nobody needs a path as long as this.
-    if path.len() > limits::MAX_JSON_PATH_BYTES {
-        return Err(Error::invalid(place, format!("a JSONPath has at most {} bytes", limits::MAX_JSON_PATH_BYTES)));
+    // The parser recurses into brackets and parentheses; nobody needs a path as long and as deep as this.
+    let opened = path.bytes().filter(|byte| matches!(byte, b'[' | b'(')).count();
+    if path.len() > limits::MAX_JSON_PATH_BYTES || opened > limits::MAX_JSON_PATH_BRACKETS {
+        let (bytes, brackets) = (limits::MAX_JSON_PATH_BYTES, limits::MAX_JSON_PATH_BRACKETS);
+        return Err(Error::invalid(place, format!("a JSONPath has at most {bytes} bytes, and {brackets} brackets and parentheses")));
     }
     serde_json_path::JsonPath::parse(path).map_err(|error| {
         let shown = text::clean(&text::shorten(path, 64)).into_owned();
