@@ -72,6 +72,14 @@ pub const REPLAY_TIMEOUT_MS: u64 = 30_000;
 pub const MAX_ERROR_TEXT_BYTES: usize = 4 * KIB as usize;
 /// Bytes that a replay hands to one write, so that it hears its inbox between two.
 pub const MAX_WRITE_BYTES: usize = 256 * KIB as usize;
+/// Nesting of a JSON text that is compared, correlated or asked by a JSONPath; what recurses over it fits a connection's stack.
+pub const MAX_JSON_DEPTH: usize = 64;
+/// Values in a JSON text that is compared, correlated or asked by a JSONPath.
+pub const MAX_JSON_NODES: usize = 1_000_000;
+/// Bytes of a JSONPath in an option or setting.
+pub const MAX_JSON_PATH_BYTES: usize = KIB as usize;
+/// Brackets and parentheses that a JSONPath opens.
+pub const MAX_JSON_PATH_BRACKETS: usize = 16;
 /// Milliseconds for a peer to take the close frame that ends its stream, and to close.
 pub const CLOSE_GRACE_MS: u64 = 1_000;
 /// Milliseconds within which a server that was told to end has ended.

@@ -10,5 +10,6 @@ pub mod pairs;
 pub mod recording;
 pub mod recording_text;
 pub mod replay;
+pub mod replay_options;
 pub mod setting;
 pub mod settings;
