@@ -13,15 +13,9 @@ impl Journal {
     ///
     /// # Errors
     /// `Error::StorageFull` at the limit or on a full disk (what was written of the lines is cut off again), `Error::Storage`.
-    pub fn append(&mut self, _lines: &[u8]) -> Result<()> {
-        todo!()
-    }
+    pub fn append(&mut self, _lines: &[u8]) -> Result<()> { todo!() }
     /// Bytes so far.
-    pub fn len(&self) -> u64 {
-        todo!()
-    }
+    pub fn len(&self) -> u64 { todo!() }
     /// Appends the tail, fsyncs, renames `rec_<id>.journal` to `rec_<id>.json`, syncs the directory, updates the index. The quota does not stop a tail.
-    pub fn finish(self, _tail: &Tail) -> Result<Summary> {
-        todo!()
-    }
+    pub fn finish(self, _tail: &Tail) -> Result<Summary> { todo!() }
 }

@@ -13,75 +13,41 @@ pub struct Store {}
 
 impl Store {
     /// The store at `dir`, which need not exist. Does no I/O.
-    pub fn new(_dir: PathBuf, _max_bytes: u64, _warn_percent: u64) -> Self {
-        todo!()
-    }
+    pub fn new(_dir: PathBuf, _max_bytes: u64, _warn_percent: u64) -> Self { todo!() }
     /// Its directory.
-    pub fn dir(&self) -> &Path {
-        todo!()
-    }
+    pub fn dir(&self) -> &Path { todo!() }
     /// Makes the directory (0700) where it is missing, and checks that it can be written.
-    pub fn ensure_dir(&self) -> Result<()> {
-        todo!()
-    }
+    pub fn ensure_dir(&self) -> Result<()> { todo!() }
     /// Turns every journal that a crash left (no process holds its lock) into an `incomplete` recording (statusReason `crashed`); gives their ids.
     /// A journal without a whole head line is removed only if it is empty; else it is renamed to a `.json` that lists as `corrupted`.
-    pub fn recover(&self) -> Result<Vec<String>> {
-        todo!()
-    }
+    pub fn recover(&self) -> Result<Vec<String>> { todo!() }
     /// Begins a journal for `head`. Checks the quota.
     ///
     /// # Errors
     /// `Error::StorageFull`, `Error::Storage`.
-    pub fn create(&self, _head: &Head) -> Result<Journal> {
-        todo!()
-    }
+    pub fn create(&self, _head: &Head) -> Result<Journal> { todo!() }
     /// Whether there is room: `Error::StorageFull` at the limit; `Ok(Some(warning))` past `warnPercent`.
-    pub fn check_room(&self) -> Result<Option<String>> {
-        todo!()
-    }
+    pub fn check_room(&self) -> Result<Option<String>> { todo!() }
     /// Writes a whole recording (import); its id must be new.
-    pub fn save(&self, _recording: &Recording) -> Result<Summary> {
-        todo!()
-    }
+    pub fn save(&self, _recording: &Recording) -> Result<Summary> { todo!() }
     /// A page of the list. Reads no frames.
-    pub fn list(&self, _query: &ListQuery) -> Result<ListPage> {
-        todo!()
-    }
+    pub fn list(&self, _query: &ListQuery) -> Result<ListPage> { todo!() }
     /// The full id of a prefix, soft-deleted and running ones included.
-    pub fn resolve(&self, _prefix: &str) -> Result<String> {
-        todo!()
-    }
+    pub fn resolve(&self, _prefix: &str) -> Result<String> { todo!() }
     /// The summary of a full id.
-    pub fn summary(&self, _id: &str) -> Result<Summary> {
-        todo!()
-    }
+    pub fn summary(&self, _id: &str) -> Result<Summary> { todo!() }
     /// Opens a recording by its full id, soft-deleted and running ones included.
-    pub fn open(&self, _id: &str) -> Result<RecordingFile> {
-        todo!()
-    }
+    pub fn open(&self, _id: &str) -> Result<RecordingFile> { todo!() }
     /// Deletes softly. `Error::Conflict` `still_recording` for a running one, `Error::NotFound` for one that is soft-deleted already.
-    pub fn delete(&self, _id: &str) -> Result<()> {
-        todo!()
-    }
+    pub fn delete(&self, _id: &str) -> Result<()> { todo!() }
     /// Deletes for ever, soft-deleted ones too. `Error::Conflict` `still_recording` for a running one.
-    pub fn delete_permanently(&self, _id: &str) -> Result<()> {
-        todo!()
-    }
+    pub fn delete_permanently(&self, _id: &str) -> Result<()> { todo!() }
     /// Undoes a soft delete; `Error::Conflict` `not_deleted` for one that is not.
-    pub fn restore(&self, _id: &str) -> Result<Summary> {
-        todo!()
-    }
+    pub fn restore(&self, _id: &str) -> Result<Summary> { todo!() }
     /// Changes name, description, tags; rewrites the file atomically. `Error::Conflict` `still_recording` for a running one.
-    pub fn edit(&self, _id: &str, _edit: &Edit) -> Result<Summary> {
-        todo!()
-    }
+    pub fn edit(&self, _id: &str, _edit: &Edit) -> Result<Summary> { todo!() }
     /// Removes all soft-deleted ones.
-    pub fn vacuum(&self) -> Result<Vacuumed> {
-        todo!()
-    }
+    pub fn vacuum(&self) -> Result<Vacuumed> { todo!() }
     /// Counts and bytes.
-    pub fn stats(&self) -> Result<StoreStats> {
-        todo!()
-    }
+    pub fn stats(&self) -> Result<StoreStats> { todo!() }
 }
