@@ -11,19 +11,11 @@ pub struct Recordings {}
 
 impl Recordings {
     /// Opens a session.
-    pub fn start(&self, _request: StartRequest) -> Result<Started> {
-        todo!()
-    }
+    pub fn start(&self, _request: StartRequest) -> Result<Started> { todo!() }
     /// Ends a session (id or prefix) and waits until its files are complete.
-    pub fn stop(&self, _prefix: &str) -> Result<Stopped> {
-        todo!()
-    }
+    pub fn stop(&self, _prefix: &str) -> Result<Stopped> { todo!() }
     /// The open ones.
-    pub fn sessions(&self) -> Vec<SessionView> {
-        todo!()
-    }
+    pub fn sessions(&self) -> Vec<SessionView> { todo!() }
     /// Waits until the journal of a recording (full id) has grown past `seen` bytes or has ended, at most `limit`; gives its size and whether it still runs.
-    pub fn wait_growth(&self, _id: &str, _seen: u64, _limit: Duration) -> (u64, bool) {
-        todo!()
-    }
+    pub fn wait_growth(&self, _id: &str, _seen: u64, _limit: Duration) -> (u64, bool) { todo!() }
 }

@@ -79,19 +79,8 @@ pub struct ReplayOptions {
 impl ReplayOptions {
     /// Every field that [`ReplayOptions::from_json`] takes.
     pub const FIELDS: [&'static str; 13] = [
-        "mode",
-        "timingScale",
-        "initialDelay",
-        "maxGap",
-        "strictMatching",
-        "match",
-        "ignore",
-        "correlate",
-        "timeout",
-        "keepTiming",
-        "autoAdvanceOnConnect",
-        "path",
-        "onEnd",
+        "mode", "timingScale", "initialDelay", "maxGap", "strictMatching", "match", "ignore", "correlate", "timeout", "keepTiming",
+        "autoAdvanceOnConnect", "path", "onEnd",
     ];
 
     /// Reads the body of `POST /stream-recordings/{id}/replay`; `{}` gives the defaults.

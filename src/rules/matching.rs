@@ -14,13 +14,9 @@ impl Matcher {
     ///
     /// # Errors
     /// `Error::Invalid` at `ignore[n]` for a bad JSONPath.
-    pub fn new(_matching: Matching, _ignore: &[String], _redactors: Vec<std::sync::Arc<Redactor>>) -> Result<Self> {
-        todo!()
-    }
+    pub fn new(_matching: Matching, _ignore: &[String], _redactors: Vec<std::sync::Arc<Redactor>>) -> Result<Self> { todo!() }
     /// Whether the message of `kind` and `payload` is the expected one. `Err` has both as texts (binary as base64), each at most 4 KiB.
-    pub fn check(&self, _expected: (FrameType, &[u8]), _actual: (FrameType, &[u8])) -> std::result::Result<(), Mismatch> {
-        todo!()
-    }
+    pub fn check(&self, _expected: (FrameType, &[u8]), _actual: (FrameType, &[u8])) -> std::result::Result<(), Mismatch> { todo!() }
 }
 
 /// A message that was not the expected one.

@@ -76,92 +76,52 @@ impl Player {
     ///
     /// # Errors
     /// `Error::Invalid` for a bad JSONPath in `correlate`.
-    pub fn new(_script: Arc<Script>, _options: ReplayOptions, _matcher: Matcher) -> Result<Self> {
-        todo!()
-    }
+    pub fn new(_script: Arc<Script>, _options: ReplayOptions, _matcher: Matcher) -> Result<Self> { todo!() }
     /// All steps, as `totalFrames` counts them for these options.
-    pub fn total_frames(&self) -> u64 {
-        todo!()
-    }
+    pub fn total_frames(&self) -> u64 { todo!() }
     /// SSE: the request's body, before `start`. Synchronized: compares it with the recorded one (`recorded`; `truncated` compares what there is)
     /// and feeds `correlate`.
     ///
     /// # Errors
     /// The mismatch; the player is in `error` then.
-    pub fn request(&mut self, _recorded: Option<&[u8]>, _truncated: bool, _body: &[u8]) -> std::result::Result<(), ReplayError> {
-        todo!()
-    }
+    pub fn request(&mut self, _recorded: Option<&[u8]>, _truncated: bool, _body: &[u8]) -> std::result::Result<(), ReplayError> { todo!() }
     /// SSE: everything up to and including the last event with this id has been sent before; the clock starts as if it had just gone out.
     /// An unknown id changes nothing. Before `start`.
-    pub fn resume_after(&mut self, _last_event_id: &str) {
-        todo!()
-    }
+    pub fn resume_after(&mut self, _last_event_id: &str) { todo!() }
     /// The clock starts: the 101 was sent, or the request was read. Status `playing`, or `waiting` in triggered mode.
-    pub fn start(&mut self, _now_us: u64) {
-        todo!()
-    }
+    pub fn start(&mut self, _now_us: u64) { todo!() }
     /// SSE: when the response head is due; `None`: at once. (Pure: `headRelativeUs` by `initialDelay`, `maxGap`, `timingScale`.)
-    pub fn head_due_us(&self) -> Option<u64> {
-        todo!()
-    }
+    pub fn head_due_us(&self) -> Option<u64> { todo!() }
     /// What to do now.
-    pub fn next(&mut self, _now_us: u64) -> Turn {
-        todo!()
-    }
+    pub fn next(&mut self, _now_us: u64) -> Turn { todo!() }
     /// The bytes of the last `Write`, or the last `End`, are out: counters and status move.
-    pub fn written(&mut self, _now_us: u64) {
-        todo!()
-    }
+    pub fn written(&mut self, _now_us: u64) { todo!() }
     /// A data message of the client (`Text` or `Binary`) came. Gives the step (from 1) that it was for and whether it matched, where that is known at once;
     /// early messages queue inside and are judged later, in `next`, which is why [`Player::take_judged`] exists.
-    pub fn client(&mut self, _kind: FrameType, _payload: &[u8], _now_us: u64) {
-        todo!()
-    }
+    pub fn client(&mut self, _kind: FrameType, _payload: &[u8], _now_us: u64) { todo!() }
     /// Judgements since the last call: `(index of the client message counted from 0, step from 1, matched)`; `matched` is `None` where nothing was compared.
-    pub fn take_judged(&mut self) -> Vec<(u64, u64, Option<bool>)> {
-        todo!()
-    }
+    pub fn take_judged(&mut self) -> Vec<(u64, u64, Option<bool>)> { todo!() }
     /// How many client messages wait to be judged.
-    pub fn queued(&self) -> usize {
-        todo!()
-    }
+    pub fn queued(&self) -> usize { todo!() }
     /// Stops the clock (pure mode; elsewhere `Error::Conflict` `wrong_mode`; ended: `replay_ended`). Paused already: nothing.
-    pub fn pause(&mut self, _now_us: u64) -> Result<()> {
-        todo!()
-    }
+    pub fn pause(&mut self, _now_us: u64) -> Result<()> { todo!() }
     /// Lets it go on where it stopped. Errors as [`Player::pause`].
-    pub fn resume(&mut self, _now_us: u64) -> Result<()> {
-        todo!()
-    }
+    pub fn resume(&mut self, _now_us: u64) -> Result<()> { todo!() }
     /// Queues steps (triggered mode; elsewhere `Error::Conflict` `wrong_mode`; aborted or in error: `replay_ended`; complete: an empty ticket).
     ///
     /// # Errors
     /// `Error::Conflict` `until_not_found`.
-    pub fn advance(&mut self, _advance: &Advance) -> Result<Ticket> {
-        todo!()
-    }
+    pub fn advance(&mut self, _advance: &Advance) -> Result<Ticket> { todo!() }
     /// The client is gone, or the session was stopped: what is not ended is `aborted` now.
-    pub fn abort(&mut self, _now_us: u64) {
-        todo!()
-    }
+    pub fn abort(&mut self, _now_us: u64) { todo!() }
     /// How it stands.
-    pub fn status(&self) -> ReplayStatus {
-        todo!()
-    }
+    pub fn status(&self) -> ReplayStatus { todo!() }
     /// The error of status `error`.
-    pub fn error(&self) -> Option<&ReplayError> {
-        todo!()
-    }
+    pub fn error(&self) -> Option<&ReplayError> { todo!() }
     /// Steps passed (in a loop: of this round).
-    pub fn current_frame(&self) -> u64 {
-        todo!()
-    }
+    pub fn current_frame(&self) -> u64 { todo!() }
     /// Steps sent.
-    pub fn frames_sent(&self) -> u64 {
-        todo!()
-    }
+    pub fn frames_sent(&self) -> u64 { todo!() }
     /// Client data messages.
-    pub fn frames_received(&self) -> u64 {
-        todo!()
-    }
+    pub fn frames_received(&self) -> u64 { todo!() }
 }

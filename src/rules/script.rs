@@ -83,18 +83,12 @@ pub struct ScriptBuilder {}
 
 impl ScriptBuilder {
     /// Begins with the recording's head.
-    pub fn new(_head: &Head) -> Self {
-        todo!()
-    }
+    pub fn new(_head: &Head) -> Self { todo!() }
     /// Adds the next frame.
     ///
     /// # Errors
     /// `Error::Invalid` naming the frame: no time, bad base64.
-    pub fn push(&mut self, _frame: &Frame) -> Result<()> {
-        todo!()
-    }
+    pub fn push(&mut self, _frame: &Frame) -> Result<()> { todo!() }
     /// Ends it with the recording's tail.
-    pub fn finish(self, _tail: &Tail) -> Script {
-        todo!()
-    }
+    pub fn finish(self, _tail: &Tail) -> Script { todo!() }
 }
