@@ -4,10 +4,10 @@
 //! (`tests/house.rs` reads the `use` lines and says which rule broke).
 
 pub mod base;
-pub mod cli;
-pub mod engine;
+pub mod wire;
 pub mod model;
 pub mod rules;
-pub mod serve;
 pub mod store;
-pub mod wire;
+pub mod engine;
+pub mod serve;
+pub mod cli;

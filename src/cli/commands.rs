@@ -368,4 +368,23 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn every_flag_is_read_by_somebody() {
+        let sources = [
+            include_str!("recordings.rs"),
+            include_str!("replays.rs"),
+            include_str!("serve.rs"),
+            include_str!("sessions.rs"),
+            include_str!("context.rs"),
+        ]
+        .concat();
+        for command in COMMANDS {
+            // A flag with one word has nothing to choose yet; those of settings are read as a whole.
+            let chosen = |flag: &&Flag| !matches!(flag.kind, Kind::Word(_, [_]) | Kind::Setting(_));
+            for flag in command.all_flags().iter().filter(chosen) {
+                assert!(sources.contains(&format!("\"{}\"", flag.name)), "{} --{}", command.name(), flag.name);
+            }
+        }
+    }
 }

@@ -57,7 +57,7 @@ pub fn print_table<'a>(context: &mut Context<'_>, listed: &'a [Summary], all: im
         table.push([
             cut_id(&summary.id, chars),
             summary.protocol.map_or("-", |protocol| protocol.word()).to_owned(),
-            summary.path.clone(),
+            if summary.path.is_empty() { "-".to_owned() } else { summary.path.clone() },
             status.to_owned(),
             summary.frame_count.to_string(),
             summary.duration.map_or_else(|| "-".to_owned(), duration),

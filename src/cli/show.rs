@@ -9,7 +9,9 @@ use crate::model::recording::{EndedBy, Head, StreamHead, StreamTail, Tail};
 pub fn page(summary: &Summary, file: Option<(&Head, &Tail)>) -> Vec<String> {
     let mut lines = Lines(Vec::new());
     lines.add("ID", &summary.id);
-    lines.add("Name", &summary.name);
+    if !summary.name.is_empty() {
+        lines.add("Name", &summary.name);
+    }
     if let Some(description) = summary.description.as_deref().filter(|text| !text.is_empty()) {
         lines.add("Description", description);
     }
@@ -17,7 +19,9 @@ pub fn page(summary: &Summary, file: Option<(&Head, &Tail)>) -> Vec<String> {
         lines.add("Tags", &summary.tags.join(", "));
     }
     lines.add("Protocol", summary.protocol.map_or("unknown", |protocol| protocol.word()));
-    lines.add("Path", &summary.path);
+    if !summary.path.is_empty() {
+        lines.add("Path", &summary.path);
+    }
     lines.add("Status", summary.status.word());
     if let Some(reason) = &summary.status_reason {
         lines.add("Status Reason", reason);

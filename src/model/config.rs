@@ -179,6 +179,27 @@ mod tests {
     }
 
     #[test]
+    fn upstreams_of_later_files_are_added_and_win() {
+        let mut settings =
+            read("a.yaml", "upstreams: [{path: /a, url: 'ws://one'}, {path: /b, url: 'http://two', origin: 'http://o'}]").unwrap();
+        read_into(&mut settings, Path::new("b.yaml"), "upstreams: [{path: /a, url: 'ws://three'}, {path: '/*', url: 'https://four/x'}]")
+            .unwrap();
+        let known: Vec<(&str, &str)> = settings.upstreams.iter().map(|one| (one.path.as_str(), one.url.as_str())).collect();
+        assert_eq!(known, [("/b", "http://two"), ("/a", "ws://three"), ("/*", "https://four/x")]);
+        assert_eq!(settings.upstreams[0].origin.as_deref(), Some("http://o"));
+        for (text, place) in [
+            ("upstreams: [{path: a, url: 'http://a'}]", "upstreams[0].path"),
+            ("upstreams: [{path: /a, url: 'http://a'}, {path: /b, url: 'ftp://a'}]", "upstreams[1].url"),
+            ("server: {upstream: nowhere}", "server.upstream"),
+        ] {
+            let before = settings.clone();
+            let error = read_into(&mut settings, Path::new("c.yaml"), text).unwrap_err();
+            assert!(matches!(&error, Error::File { place: at, .. } if at == place), "{error}");
+            assert_eq!(settings, before, "a broken file changes nothing");
+        }
+    }
+
+    #[test]
     fn syntax_errors_name_line_and_column() {
         let text = error("c.json", "{\n  \"server\": {,}\n}");
         assert!(text.starts_with("c.json: line 2 column 14: this is no JSON: "), "{text}");

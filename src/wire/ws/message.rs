@@ -75,11 +75,11 @@ impl MessageReader {
     /// The next header, from the bytes kept of it and those at the front of `rest`.
     fn next_header(&mut self, rest: &mut &[u8]) -> Result<Option<Header>, Violation> {
         let kept = self.partial_len;
-        if kept == 0 {
-            if let Some(header) = self.rules.read_header(rest)? {
-                *rest = &rest[header.len..];
-                return Ok(Some(header));
-            }
+        if kept == 0
+            && let Some(header) = self.rules.read_header(rest)?
+        {
+            *rest = &rest[header.len..];
+            return Ok(Some(header));
         }
         let added = rest.len().min(MAX_HEADER_BYTES - kept);
         self.partial[kept..kept + added].copy_from_slice(&rest[..added]);
