@@ -49,7 +49,7 @@ const SETTLED_NS: i64 = 50_000_000;
 /// So many new entries are found out anew by each process before the file is written again.
 const UNSAVED_MAX: usize = 64;
 /// The first line of the file: another version is not read.
-const HEADER: &[u8] = b"{\"mockdIndex\":1}";
+const HEADER: &str = "{\"mockdIndex\":1}";
 
 impl Index {
     /// Every recording with its start time in microseconds.
@@ -103,16 +103,17 @@ impl Index {
 
     /// Reads the file; an index of nothing where there is none.
     pub fn load(dir: &Path) -> Self {
-        let Ok(text) = std::fs::read(file_path(dir)) else { return Self::default() };
-        let mut lines = text.split(|byte| *byte == b'\n');
+        let Ok(text) = std::fs::read_to_string(file_path(dir)) else { return Self::default() };
+        let mut lines = text.split('\n');
         let mut index = Self::default();
         if lines.next() != Some(HEADER) {
             return index;
         }
+        index.entries.reserve(text.len() / 512);
         for line in lines {
             // A torn line is one recording to be read again.
-            let Ok(row) = serde_json::from_slice::<Row<Summary>>(line) else { continue };
-            let Some((id, kind)) = files::parse_name(&row.file) else { continue };
+            let Ok(row) = serde_json::from_str::<Row<&str, Summary>>(line) else { continue };
+            let Some((id, kind)) = files::parse_name(row.file) else { continue };
             let stamp = Stamp { size: row.size, mtime_ns: row.mtime_ns, inode: row.inode };
             let entry = Entry { kind, stamp, settled: true, start_us: row.start_us, summary: row.summary };
             index.entries.insert(id.to_owned(), Arc::new(entry));
@@ -142,7 +143,7 @@ impl Index {
         let Some(_lock) = DirLock::try_acquire(dir)? else { return Ok(false) };
         let path = file_path(dir);
         let failed = |error: std::io::Error| Error::storage("write", &path, &error);
-        let mut text = HEADER.to_vec();
+        let mut text = HEADER.as_bytes().to_vec();
         for (id, entry) in self.entries.iter().filter(|(_, entry)| entry.settled) {
             let row = Row {
                 file: format!("rec_{id}{}", entry.kind.suffix()),
@@ -177,8 +178,8 @@ impl Entry {
 /// A line of the file.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Row<S> {
-    file: String,
+struct Row<N, S> {
+    file: N,
     size: u64,
     mtime_ns: i64,
     inode: u64,

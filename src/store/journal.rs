@@ -156,6 +156,22 @@ mod tests {
     }
 
     #[test]
+    fn a_journal_that_cannot_be_finished_says_so_and_is_recovered_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = sample("01AAAAAA", 2);
+        let mut journal = Journal::create(dir.path(), quota(dir.path(), 10_000), &whole.head).unwrap();
+        journal.append(&line(0)).unwrap();
+        let len = journal.len();
+        // From now on every write fails.
+        journal.file = File::open(&journal.path).unwrap();
+        assert!(matches!(journal.append(&line(1)), Err(Error::Storage { .. })));
+        assert_eq!(journal.len(), len);
+        assert!(matches!(journal.finish(&whole.tail), Err(Error::Storage { .. })));
+        assert_eq!(std::fs::metadata(files::path_of(dir.path(), "01AAAAAA", Kind::Journal)).unwrap().len(), len);
+        assert_eq!(crate::store::recovery::recover(dir.path()).unwrap(), ["01AAAAAA"]);
+    }
+
+    #[test]
     fn a_journal_that_cannot_be_made_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("file"), "").unwrap();

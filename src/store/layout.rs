@@ -5,7 +5,7 @@ use std::fs::File;
 
 use super::lines;
 use crate::base::error::{Error, Result};
-use crate::base::limits::{KIB, MAX_EVENT_BYTES, MAX_REQUEST_BODY_BYTES, MAX_STORE_BYTES};
+use crate::base::limits::{KIB, MAX_STORE_BYTES};
 use crate::model::recording::{Head, Recording, Stats, Tail};
 use crate::model::recording_text;
 
@@ -35,10 +35,8 @@ pub enum Content {
 
 /// The first read of a file: most recordings' head, and small ones whole.
 const FIRST_READ_BYTES: u64 = 8 * KIB;
-/// A head line is no longer than its request body with every byte escaped, and as much again for the rest.
-const MAX_HEAD_LINE_BYTES: u64 = 12 * MAX_REQUEST_BODY_BYTES;
-/// A tail line is no longer than an unfinished event with every byte escaped, and some more.
-const MAX_TAIL_LINE_BYTES: u64 = 7 * MAX_EVENT_BYTES;
+/// A head has a request body in it, a tail may have an unfinished event: settings bound both. Longer lines are not looked for.
+const MAX_LINE_BYTES: u64 = MAX_STORE_BYTES;
 
 /// Looks into a file that is no journal.
 ///
@@ -83,7 +81,7 @@ fn read_ends(file: &File, size: u64) -> std::io::Result<Option<Ends>> {
 
 /// The head line of a file in our lines, with its line feed; `None` for any other.
 pub fn read_head_line(file: &File, size: u64) -> std::io::Result<Option<Vec<u8>>> {
-    let limit = size.min(MAX_HEAD_LINE_BYTES);
+    let limit = size.min(MAX_LINE_BYTES);
     let mut text = lines::read_part(file, 0, limit.min(FIRST_READ_BYTES))?;
     let mut searched = 0;
     loop {
@@ -115,7 +113,7 @@ fn read_last_line(file: &File, floor: u64, size: u64) -> std::io::Result<Option<
         if start == floor {
             return Ok(Some(text).filter(|text| !text.is_empty()));
         }
-        if want >= MAX_TAIL_LINE_BYTES {
+        if want >= MAX_LINE_BYTES {
             return Ok(None);
         }
         want *= 8;

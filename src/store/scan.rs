@@ -4,7 +4,7 @@ use std::fs::File;
 use std::ops::Range;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, Visitor};
+use serde_json::value::RawValue;
 
 use super::lines::LineReader;
 use crate::model::recording::{Direction, Encoding, FrameType, Protocol, Stats};
@@ -63,14 +63,16 @@ fn count_line(scan: &mut Scan, protocol: Protocol, line: &[u8]) -> bool {
     let line = line.strip_prefix(b",").unwrap_or(line);
     let (us, ms) = match protocol {
         Protocol::WebSocket => {
-            let Ok(frame) = serde_json::from_slice::<LightFrame>(line) else { return false };
-            scan.stats.count_message(frame.kind, frame.direction, frame.data.payload_len(frame.encoding));
+            let Ok(frame) = serde_json::from_slice::<LightFrame<'_>>(line) else { return false };
+            let Some(len) = payload_len(frame.data, frame.encoding) else { return false };
+            scan.stats.count_message(frame.kind, frame.direction, len);
             (frame.relative_us, frame.relative_ms)
         }
         Protocol::Sse => {
-            let Ok(event) = serde_json::from_slice::<LightEvent>(line) else { return false };
+            let Ok(event) = serde_json::from_slice::<LightEvent<'_>>(line) else { return false };
             if let Some(data) = event.data {
-                scan.stats.count_event(data.len);
+                let Some(len) = text_len(data) else { return false };
+                scan.stats.count_event(len);
             }
             (event.relative_us, event.relative_ms)
         }
@@ -82,12 +84,12 @@ fn count_line(scan: &mut Scan, protocol: Protocol, line: &[u8]) -> bool {
 /// Of a WebSocket frame what is counted.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct LightFrame {
+struct LightFrame<'a> {
     direction: Direction,
     #[serde(rename = "type")]
     kind: FrameType,
-    #[serde(default)]
-    data: TextSize,
+    #[serde(default, borrow)]
+    data: Option<&'a RawValue>,
     #[serde(default)]
     encoding: Option<Encoding>,
     #[serde(default)]
@@ -99,50 +101,59 @@ struct LightFrame {
 /// Of an event what is counted.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct LightEvent {
-    #[serde(default)]
-    data: Option<TextSize>,
+struct LightEvent<'a> {
+    #[serde(default, borrow)]
+    data: Option<&'a RawValue>,
     #[serde(default)]
     relative_ms: Option<u64>,
     #[serde(default)]
     relative_us: Option<u64>,
 }
 
-/// The size of a string, read without a copy of it.
-#[derive(Default, Clone, Copy)]
-struct TextSize {
-    len: u64,
-    /// `=` at its end, at most two.
-    padding: u64,
-}
-
-impl TextSize {
-    fn payload_len(self, encoding: Option<Encoding>) -> u64 {
-        match encoding {
-            None => self.len,
-            Some(Encoding::Base64) => (self.len / 4 * 3).saturating_sub(self.padding),
+/// The bytes that a JSON string stands for, without making it: taking its escapes apart would cost more than all the rest.
+/// `None` for what is no string, or has half a surrogate pair in it.
+fn text_len(raw: &RawValue) -> Option<u64> {
+    let text = raw.get().strip_prefix('"')?.strip_suffix('"')?.as_bytes();
+    if !text.contains(&b'\\') {
+        return Some(text.len() as u64);
+    }
+    let (mut len, mut at) = (0, 0);
+    while at < text.len() {
+        if text[at] != b'\\' {
+            (len, at) = (len + 1, at + 1);
+        } else if text.get(at + 1) != Some(&b'u') {
+            (len, at) = (len + 1, at + 2);
+        } else {
+            let (bytes, step) = match code_unit(text, at)? {
+                0..0x80 => (1, 6),
+                0x80..0x800 => (2, 6),
+                0xd800..0xdc00 if matches!(code_unit(text, at + 6), Some(0xdc00..0xe000)) => (4, 12),
+                0xd800..0xe000 => return None,
+                _ => (3, 6),
+            };
+            (len, at) = (len + bytes, at + step);
         }
     }
+    Some(len)
 }
 
-impl<'de> Deserialize<'de> for TextSize {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl Visitor<'_> for Reader {
-            type Value = TextSize;
+/// The number that `\\uXXXX` at a position says; `None` where there is none.
+fn code_unit(text: &[u8], at: usize) -> Option<u16> {
+    let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<TextSize, E> {
-                let padding = text.bytes().rev().take(2).take_while(|byte| *byte == b'=').count();
-                let size = |count: usize| u64::try_from(count).map_err(E::custom);
-                Ok(TextSize { len: size(text.len())?, padding: size(padding)? })
-            }
+/// The bytes of a payload: as many as its text has, or as its base64 says.
+fn payload_len(raw: Option<&RawValue>, encoding: Option<Encoding>) -> Option<u64> {
+    let Some(raw) = raw else { return Some(0) };
+    let len = text_len(raw)?;
+    Some(match encoding {
+        None => len,
+        Some(Encoding::Base64) => {
+            let padding = raw.get().bytes().rev().skip(1).take(2).take_while(|byte| *byte == b'=').count();
+            (len / 4 * 3).saturating_sub(padding as u64)
         }
-        deserializer.deserialize_str(Reader).map_err(D::Error::custom)
-    }
+    })
 }
 
 #[cfg(test)]
@@ -199,5 +210,19 @@ mod tests {
         text.pop();
         let torn = scan_frames(&file_of(&text), Protocol::WebSocket, 0, text.len() as u64).unwrap();
         assert_eq!((torn.tail_at, torn.end(0)), (None, at));
+    }
+
+    #[test]
+    fn the_length_of_a_text_is_known_without_its_escapes() {
+        for text in ["", "plain", "é€😀", "\"quoted\"\\\n\t\u{1}", "\u{7f}\u{80}\u{7ff}\u{800}\u{ffff}"] {
+            let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+            for json in [serde_json::to_string(text).unwrap(), format!("\"{escaped}\"")] {
+                let raw: &RawValue = serde_json::from_str(&json).unwrap();
+                assert_eq!(text_len(raw), Some(text.len() as u64), "{json}");
+            }
+        }
+        for json in ["7", "null", "[\"x\"]", "\"\\ud800\"", "\"\\udc00\\ud800\"", "\"\\ud800\\u0041\""] {
+            assert_eq!(text_len(serde_json::from_str(json).unwrap()), None, "{json}");
+        }
     }
 }

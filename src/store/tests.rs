@@ -168,6 +168,23 @@ fn a_file_that_breaks_in_place_is_seen_at_the_next_list() {
 }
 
 #[test]
+fn a_list_works_where_the_index_and_the_lock_cannot_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    age(&put(dir.path(), &sample("01AAAAAA", 5)));
+    let head = recording_text::head_line(&sample("01BBBBBB", 0).head).unwrap();
+    std::fs::write(dir.path().join("rec_01BBBBBB.journal"), head).unwrap();
+    // A plain file in the place of the sub-directory stands for a directory that cannot be written.
+    std::fs::write(dir.path().join(".index"), "").unwrap();
+    let store = store(dir.path());
+    assert!(store.recover().unwrap().is_empty());
+    for _ in 0..2 {
+        assert_eq!(list(&store).len(), 2);
+    }
+    assert_eq!(store.stats().unwrap().recording_count, 2);
+    assert!(matches!(store.delete("01AAAAAA"), Err(Error::Storage { .. })));
+}
+
+#[test]
 fn short_ids_printed_by_list_are_taken_and_ambiguous_ones_name_their_candidates() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
