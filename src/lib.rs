@@ -4,10 +4,10 @@
 //! (`tests/house.rs` reads the `use` lines and says which rule broke).
 
 pub mod base;
-pub mod wire;
+pub mod cli;
+pub mod engine;
 pub mod model;
 pub mod rules;
-pub mod store;
-pub mod engine;
 pub mod serve;
-pub mod cli;
+pub mod store;
+pub mod wire;

@@ -207,11 +207,9 @@ impl fmt::Display for Error {
                 "this server needs its admin token: send `Authorization: Bearer <token>`, or set MOCKD_ADMIN_TOKEN for the command line",
             ),
             Self::TooLarge { what, limit } => write!(f, "the {what} is larger than its limit of {limit} bytes"),
-            Self::Storage { action, path, message } => write!(
-                f,
-                "cannot {action} {}: {message}; choose another place with --data-dir or MOCKD_DATA_DIR",
-                path.display()
-            ),
+            Self::Storage { action, path, message } => {
+                write!(f, "cannot {action} {}: {message}; choose another place with --data-dir or MOCKD_DATA_DIR", path.display())
+            }
         }
     }
 }

@@ -90,7 +90,9 @@ mod tests {
 
     #[test]
     fn sizes_read_as_in_the_documents() {
-        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KB"), (8432, "8.2 KB"), (1_572_864, "1.5 MB"), (1_048_575, "1.0 MB")] {
+        for (bytes, text) in
+            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KB"), (8432, "8.2 KB"), (1_572_864, "1.5 MB"), (1_048_575, "1.0 MB")]
+        {
             assert_eq!(size(bytes), text);
         }
     }

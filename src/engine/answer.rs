@@ -47,7 +47,13 @@ pub fn refuse_unread(client: &mut Inlet, malformed: &Malformed) {
 }
 
 /// Sends a response of ours with its body (`None`: a status that has none), CORS and length.
-pub fn send(client: &mut Inlet, request: &RequestHead, mut response: ResponseHead, body: Option<&[u8]>, cors_origin: Option<&str>) -> After {
+pub fn send(
+    client: &mut Inlet,
+    request: &RequestHead,
+    mut response: ResponseHead,
+    body: Option<&[u8]>,
+    cors_origin: Option<&str>,
+) -> After {
     cors::allow(&mut response.headers, request, cors_origin);
     if let Some(body) = body {
         if response.headers.get("Content-Type").is_none() {

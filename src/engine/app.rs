@@ -71,7 +71,13 @@ impl App {
     ///
     /// # Errors
     /// A setting that is wrong (a redaction rule, an upstream URL, a CA file), or no threads.
-    pub fn new(settings: Settings, store: Arc<Store>, mock_address: SocketAddr, demo: Option<SocketAddr>, max_connections: u64) -> Result<Self> {
+    pub fn new(
+        settings: Settings,
+        store: Arc<Store>,
+        mock_address: SocketAddr,
+        demo: Option<SocketAddr>,
+        max_connections: u64,
+    ) -> Result<Self> {
         let redactor = Arc::new(Redactor::new(&redaction(&settings))?);
         let recorder = Recorder::start(Arc::clone(&store))?;
         let recordings =

@@ -197,10 +197,9 @@ impl Board {
         }
     }
 
-    /// Hands an input to the session's thread.
-    pub fn tell(&self, input: Input) -> Result<(), ()> {
-        let state = sync::lock(&self.state);
-        state.inbox.as_ref().ok_or(())?.send(input).map_err(|_| ())
+    /// Hands an input to the session's thread; `false` where no client is there.
+    pub fn tell(&self, input: Input) -> bool {
+        sync::lock(&self.state).inbox.as_ref().is_some_and(|inbox| inbox.send(input).is_ok())
     }
 
     /// Ends the session, and its client where there is one.

@@ -14,9 +14,7 @@ pub fn allow(headers: &mut Headers, request: &RequestHead, only: Option<&str>) {
 
 /// Whether the request asks for permission of another one.
 pub fn is_preflight(request: &RequestHead) -> bool {
-    request.method == "OPTIONS"
-        && request.headers.get("Origin").is_some()
-        && request.headers.get("Access-Control-Request-Method").is_some()
+    request.method == "OPTIONS" && request.headers.get("Origin").is_some() && request.headers.get("Access-Control-Request-Method").is_some()
 }
 
 /// The answer to a preflight.

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::answer;
 use super::inlet::{HeadLimits, Inlet};
 use super::relay_http::After;
-use super::answer;
 use crate::base::error::{Error, Result};
 use crate::base::{limits, sync};
 use crate::wire::body::{self, BodyReader};
@@ -33,7 +33,8 @@ const TOKEN_MS: u64 = 30;
 /// # Errors
 /// No port or no thread.
 pub fn start() -> Result<SocketAddr> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(|error| Error::Failed(format!("the demo upstream can't listen: {error}")))?;
+    let listener =
+        TcpListener::bind(("127.0.0.1", 0)).map_err(|error| Error::Failed(format!("the demo upstream can't listen: {error}")))?;
     let address = listener.local_addr().map_err(|error| Error::Failed(format!("the demo upstream has no address: {error}")))?;
     sync::spawn("demo", move || {
         for tcp in listener.incoming().flatten() {

@@ -15,7 +15,7 @@ use crate::store::Store;
 /// The way into the recorder's thread.
 #[derive(Debug)]
 pub struct Recorder {
-    begin: Sender<Box<Take>>,
+    begin: Sender<Take>,
     finished: Arc<AtomicU64>,
 }
 
@@ -37,7 +37,7 @@ impl Recorder {
     /// Hands a new recording over; its journal is made by the recorder's thread.
     pub fn begin(&self, take: Take) {
         // The thread ends with the process alone; if it died, the tape says so by its bound.
-        if self.begin.send(Box::new(take)).is_err() {
+        if self.begin.send(take).is_err() {
             log::error!("the recorder is gone: nothing more is recorded, traffic goes on");
         }
     }
@@ -48,9 +48,9 @@ impl Recorder {
     }
 }
 
-fn record(store: &Store, begun: &Receiver<Box<Take>>, finish: &Sender<Box<Take>>) {
+fn record(store: &Store, begun: &Receiver<Take>, finish: &Sender<Take>) {
     let tick = Duration::from_millis(limits::RECORDER_TICK_MS);
-    let mut takes: Vec<Box<Take>> = Vec::new();
+    let mut takes: Vec<Take> = Vec::new();
     let mut stretch = Stretch::default();
     loop {
         let next = if takes.is_empty() { begun.recv().map_err(|_| RecvTimeoutError::Disconnected) } else { begun.recv_timeout(tick) };
@@ -81,14 +81,14 @@ fn record(store: &Store, begun: &Receiver<Box<Take>>, finish: &Sender<Box<Take>>
     }
 }
 
-fn accept(store: &Store, mut take: Box<Take>, takes: &mut Vec<Box<Take>>) {
+fn accept(store: &Store, mut take: Take, takes: &mut Vec<Take>) {
     match take.begin(store) {
         Ok(()) => takes.push(take),
         Err(error) => take.refuse(error),
     }
 }
 
-fn finish_takes(takes: &Receiver<Box<Take>>, finished: &AtomicU64) {
+fn finish_takes(takes: &Receiver<Take>, finished: &AtomicU64) {
     while let Ok(take) = takes.recv() {
         take.finish();
         finished.fetch_add(1, Ordering::Relaxed);

@@ -258,7 +258,9 @@ impl Recordings {
         for tape in &session.tapes {
             let written = match tape.wait_outcome(Duration::from_millis(limits::SHUTDOWN_MS * 12)) {
                 Some(outcome) => outcome,
-                None => Err(Error::Failed(format!("the recording {} is not on disk yet: the disk is too slow; look at it later", tape.id()))),
+                None => {
+                    Err(Error::Failed(format!("the recording {} is not on disk yet: the disk is too slow; look at it later", tape.id())))
+                }
             };
             // One that was deleted since does not hide the others.
             recordings.push(written.and_then(|summary| self.store.summary(&summary.id).or(Ok(summary)))?);

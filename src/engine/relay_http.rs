@@ -139,7 +139,13 @@ impl Exchange<'_> {
     }
 
     /// Reads the response's heads and relays the last one with its body.
-    fn relay_response(&mut self, client: &Arc<Stream>, head: &RequestHead, upstream: &Arc<Stream>, capture: &Mutex<Capture>) -> Result<After> {
+    fn relay_response(
+        &mut self,
+        client: &Arc<Stream>,
+        head: &RequestHead,
+        upstream: &Arc<Stream>,
+        capture: &Mutex<Capture>,
+    ) -> Result<After> {
         let mut inlet = Inlet::new(Arc::clone(upstream));
         let response = loop {
             let read = inlet.read_response(client, self.max_head_bytes);
@@ -189,7 +195,8 @@ impl Exchange<'_> {
             (Framing::Chunked | Framing::UntilClose, 1) if is_stream => Pass::Chunks,
             _ => Pass::Raw,
         };
-        let keeps = head.keep_alive() && head.minor_version == 1 && pass != Pass::Data && (pass, framing) != (Pass::Raw, Framing::UntilClose);
+        let keeps =
+            head.keep_alive() && head.minor_version == 1 && pass != Pass::Data && (pass, framing) != (Pass::Raw, Framing::UntilClose);
         let kept: &[&str] = if pass == Pass::Raw { &["Transfer-Encoding", "Trailer"] } else { &[] };
         let mut headers = end_to_end(&response.headers, kept);
         if pass == Pass::Chunks {
@@ -223,7 +230,13 @@ impl Exchange<'_> {
     }
 
     /// The tape for an event stream that begins, if it is to be recorded.
-    fn begin_recording(&mut self, head: &RequestHead, response: &ResponseHead, head_us: u64, capture: &Mutex<Capture>) -> Option<Arc<Tape>> {
+    fn begin_recording(
+        &mut self,
+        head: &RequestHead,
+        response: &ResponseHead,
+        head_us: u64,
+        capture: &Mutex<Capture>,
+    ) -> Option<Arc<Tape>> {
         let (recordings, metadata) = self.record.take()?;
         let capture = std::mem::take(&mut *sync::lock(capture));
         let (body, encoding) = encode(&capture.bytes);
@@ -317,7 +330,8 @@ fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, pass: Pas
         }
         let stamp = tape.and_then(|tape| tape.stamp(DIRECTION));
         let mut used = 0;
-        (out.clear(), data.clear());
+        out.clear();
+        data.clear();
         let mut wrong = None;
         while used < upstream.data().len() && !reader.is_done() {
             match reader.next(&upstream.data()[used..]) {

@@ -238,7 +238,8 @@ pub fn discard(source: &Stream, limit: Duration) {
     let mut buffer = [0; 4096];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || !matches!(platform::wait_readable(source.fd(), left), Ok(true)) || !matches!(source.read(&mut buffer), Ok(1..)) {
+        if left.is_zero() || !matches!(platform::wait_readable(source.fd(), left), Ok(true)) || !matches!(source.read(&mut buffer), Ok(1..))
+        {
             return;
         }
     }

@@ -98,7 +98,12 @@ impl Met<'_> {
         ResponseHead { headers: headers.clone(), ..ResponseHead::new(status) }.write(&mut bytes);
         let (text, encoding) = encode(&body);
         let stream_head = StreamHead::Sse {
-            request: SseRequest { method: self.head.method.clone(), body: Some(text).filter(|text| !text.is_empty()), encoding, truncated: false },
+            request: SseRequest {
+                method: self.head.method.clone(),
+                body: Some(text).filter(|text| !text.is_empty()),
+                encoding,
+                truncated: false,
+            },
             response_status: status,
             response_headers: pairs(&headers),
             head_relative_us: self.board.compiled().script.head_us,
@@ -140,7 +145,8 @@ impl Met<'_> {
         if let StreamHead::Sse { response_status, response_headers, .. } = &self.board.compiled().head.stream {
             status = *response_status;
             for (name, value) in response_headers.iter() {
-                let is_redacted = redacted.as_ref().is_some_and(|rules| !rules.redact_value.is_empty() && value.contains(&rules.redact_value));
+                let is_redacted =
+                    redacted.as_ref().is_some_and(|rules| !rules.redact_value.is_empty() && value.contains(&rules.redact_value));
                 let is_length = name.eq_ignore_ascii_case("Content-Length");
                 if !(is_redacted || is_length || cors::is_cors_field(name) || value.contains(['\r', '\n', '\0'])) {
                     headers.push(name, value);
@@ -296,7 +302,7 @@ impl WsReader {
 
     /// Whether our side of the connection has been shut down.
     fn is_shut(&self) -> bool {
-        matches!(self.stream.write_now(&[]), Err(_))
+        self.stream.write_now(&[]).is_err()
     }
 }
 

@@ -194,7 +194,7 @@ impl Replays {
             return Err(Error::conflict("no_client", message));
         }
         let (reply, answer) = channel();
-        if board.tell(Input::Advance { advance: advance.clone(), reply }).is_ok() {
+        if board.tell(Input::Advance { advance: advance.clone(), reply }) {
             match answer.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(answer) => return answer,
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
@@ -341,7 +341,9 @@ impl Replays {
             return Err(board.forbidden("not_playing", "no client has come yet"));
         }
         let (reply, answer) = channel();
-        board.tell(input(reply)).map_err(|()| board.forbidden("replay_ended", "its client is gone"))?;
+        if !board.tell(input(reply)) {
+            return Err(board.forbidden("replay_ended", "its client is gone"));
+        }
         match answer.recv() {
             Ok(answer) => answer.map(|()| board.view()),
             Err(_) => Err(board.forbidden("replay_ended", "its client is gone")),
@@ -393,7 +395,8 @@ impl Replays {
 
 /// Keeps the last ended sessions only.
 fn forget_old(boards: &mut BTreeMap<String, Arc<Board>>) {
-    let ended: Vec<String> = boards.values().filter(|board| board.status().is_ended() && !board.is_connected()).map(|board| board.id().to_owned()).collect();
+    let ended: Vec<String> =
+        boards.values().filter(|board| board.status().is_ended() && !board.is_connected()).map(|board| board.id().to_owned()).collect();
     for id in ended.iter().take(ended.len().saturating_sub(limits::MAX_ENDED_REPLAYS)) {
         boards.remove(id);
     }

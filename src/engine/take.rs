@@ -56,10 +56,9 @@ impl Take {
     pub fn new(tape: Arc<Tape>, head: Head, origin: Origin, bounds: Bounds, redactor: Arc<Redactor>, max_event_bytes: u64) -> Self {
         let parser = match head.protocol() {
             // The relay has checked the frames and their sizes already; what reaches the tape is right.
-            Protocol::WebSocket => Parser::WebSocket {
-                client: MessageReader::new(Side::Client, u64::MAX),
-                server: MessageReader::new(Side::Server, u64::MAX),
-            },
+            Protocol::WebSocket => {
+                Parser::WebSocket { client: MessageReader::new(Side::Client, u64::MAX), server: MessageReader::new(Side::Server, u64::MAX) }
+            }
             Protocol::Sse => Parser::Sse(Some(EventStreamParser::new(max_event_bytes))),
         };
         Self {

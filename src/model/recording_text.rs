@@ -101,12 +101,8 @@ pub fn head_line(head: &Head) -> Result<String> {
             text.push_str(",\"frames\":[\n");
         }
         StreamHead::Sse { request, response_status, response_headers, head_relative_us } => {
-            let part = json(&SseHeadOut {
-                request,
-                response_status: *response_status,
-                response_headers,
-                head_relative_us: *head_relative_us,
-            })?;
+            let part =
+                json(&SseHeadOut { request, response_status: *response_status, response_headers, head_relative_us: *head_relative_us })?;
             text.push_str(",\"sse\":");
             text.push_str(part.strip_suffix('}').unwrap_or(&part));
             text.push_str(",\"events\":[\n");

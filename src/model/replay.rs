@@ -78,32 +78,6 @@ pub struct ReplayOptions {
     pub on_end: OnEnd,
 }
 
-<<<<<<< HEAD
-=======
-impl ReplayOptions {
-    /// Every field that [`ReplayOptions::from_json`] takes.
-    pub const FIELDS: [&'static str; 13] = [
-        "mode", "timingScale", "initialDelay", "maxGap", "strictMatching", "match", "ignore", "correlate", "timeout", "keepTiming",
-        "autoAdvanceOnConnect", "path", "onEnd",
-    ];
-
-    /// Reads the body of `POST /stream-recordings/{id}/replay`; `{}` gives the defaults.
-    ///
-    /// # Errors
-    /// `Error::Invalid` for an unknown field, a wrong value, an option of another mode, `match` beside
-    /// `strictMatching: true`, `ignore` without `match: "json"`, a bad JSONPath.
-    pub fn from_json(_body: &Value) -> Result<Self> {
-        todo!()
-    }
-
-    /// The options of the mode, as `config` shows them: `{"mode":"pure","timingScale":1.0}`; defaults of the mode's own
-    /// options are shown, options that were not given and have no default are not.
-    pub fn to_json(&self) -> Value {
-        todo!()
-    }
-}
-
->>>>>>> w-cli
 /// How a replay session stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -281,7 +255,7 @@ pub enum Injection {
         payload: Vec<u8>,
     },
     /// An event: `{type, data, id, retry, comment}`, data as text.
-    Event(SseEvent),
+    Event(Box<SseEvent>),
 }
 
 impl Injection {
@@ -342,7 +316,7 @@ fn read_event(fields: &mut Fields<'_>) -> Result<Injection> {
         return Err(Error::invalid("data", "this field must be given"));
     }
     let kind = data.as_ref().map(|_| kind.unwrap_or_else(|| "message".to_owned()));
-    Ok(Injection::Event(SseEvent { kind, data, id, retry, comment, ..SseEvent::default() }))
+    Ok(Injection::Event(Box::new(SseEvent { kind, data, id, retry, comment, ..SseEvent::default() })))
 }
 
 /// The body of `POST /replay/{id}/close`.

@@ -31,8 +31,11 @@ impl Port {
     pub fn bind(host: &str, port: u16, flag: &str) -> Result<Self> {
         let name = host.trim_start_matches('[').trim_end_matches(']');
         let name = if name.eq_ignore_ascii_case("localhost") { "127.0.0.1" } else { name };
-        let ip: IpAddr = name.parse().map_err(|_| Error::Usage(format!("{flag}: {host:?} is no IP address; use 127.0.0.1, ::1 or 0.0.0.0")))?;
-        let failed = |error: std::io::Error| Error::Failed(format!("cannot listen on {}: {error}; choose another port with {flag}", SocketAddr::new(ip, port)));
+        let ip: IpAddr =
+            name.parse().map_err(|_| Error::Usage(format!("{flag}: {host:?} is no IP address; use 127.0.0.1, ::1 or 0.0.0.0")))?;
+        let failed = |error: std::io::Error| {
+            Error::Failed(format!("cannot listen on {}: {error}; choose another port with {flag}", SocketAddr::new(ip, port)))
+        };
         // A free port that one family has may be taken in the other; then the next one is tried.
         for _ in 0..16 {
             let first = platform::listen(SocketAddr::new(ip, port)).map_err(failed)?;

@@ -58,8 +58,8 @@ impl Gate {
     }
 
     fn relay(&self, client: &mut Inlet, head: &RequestHead) -> Result<After, Error> {
-        let inner = UnixStream::connect(&self.inner)
-            .map_err(|error| Error::Failed(format!("the admin port's server does not answer: {error}")))?;
+        let inner =
+            UnixStream::connect(&self.inner).map_err(|error| Error::Failed(format!("the admin port's server does not answer: {error}")))?;
         let mut headers = end_to_end(&head.headers, &["Transfer-Encoding"]);
         headers.set("Connection", "close");
         let outgoing = RequestHead { headers, ..head.clone() };

@@ -121,8 +121,14 @@ impl<'a> Request<'a> {
         }
         match self.claim() {
             Ok(Claim::Session(board, player)) => {
-                let met =
-                    Met { app: self.app, board, player, head: self.head, origin: self.origin, metadata: self.metadata(Source::Replay, None) };
+                let met = Met {
+                    app: self.app,
+                    board,
+                    player,
+                    head: self.head,
+                    origin: self.origin,
+                    metadata: self.metadata(Source::Replay, None),
+                };
                 self.replay(client, met)
             }
             // 204 tells an EventSource to stop asking (HTML standard §9.2.3).
@@ -206,7 +212,11 @@ impl<'a> Request<'a> {
             Ok(upstream) => upstream,
             Err(error) => return Err((client, error)),
         };
-        if self.websocket { self.relay_websocket(client, route, &outgoing, upstream) } else { self.relay_http(client, route, &outgoing, upstream) }
+        if self.websocket {
+            self.relay_websocket(client, route, &outgoing, upstream)
+        } else {
+            self.relay_http(client, route, &outgoing, upstream)
+        }
     }
 
     fn relay_http(&self, mut client: Inlet, route: &Route, outgoing: &RequestHead, upstream: crate::wire::stream::Stream) -> Outcome {

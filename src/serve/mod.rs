@@ -93,7 +93,9 @@ impl Announce {
         }
         if self.json {
             let mut out = std::io::stdout().lock();
-            out.write_all(line.as_bytes()).and_then(|()| out.flush()).map_err(|error| Error::Failed(format!("cannot write to stdout: {error}")))?;
+            out.write_all(line.as_bytes())
+                .and_then(|()| out.flush())
+                .map_err(|error| Error::Failed(format!("cannot write to stdout: {error}")))?;
         }
         Ok(())
     }
