@@ -4,3 +4,8 @@
 #![allow(dead_code)]
 
 mod support;
+// The mock port: WebSocket, plain HTTP, event streams, TLS to the upstream.
+mod relay_http;
+mod relay_sse;
+mod relay_tls;
+mod relay_ws;
