@@ -9,3 +9,8 @@ mod relay_http;
 mod relay_sse;
 mod relay_tls;
 mod relay_ws;
+// Recordings: sessions and fields, what survives, what is hidden, where they are kept.
+mod durability;
+mod recording;
+mod redaction;
+mod storage;

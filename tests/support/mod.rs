@@ -11,6 +11,6 @@ pub mod upstream;
 pub mod wait;
 pub mod ws;
 
-pub use http::{Answer, Conn};
+pub use http::Conn;
 pub use server::Server;
 pub use upstream::Upstream;
