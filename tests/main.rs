@@ -14,3 +14,8 @@ mod durability;
 mod recording;
 mod redaction;
 mod storage;
+// Replay: the three modes, event streams, sessions and who gets which.
+mod replay_pure;
+mod replay_sse;
+mod replay_sync;
+mod replay_triggered;
