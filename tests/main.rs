@@ -16,6 +16,9 @@ mod redaction;
 mod storage;
 // Replay: the three modes, event streams, sessions and who gets which.
 mod replay_pure;
+mod replay_sessions;
 mod replay_sse;
 mod replay_sync;
 mod replay_triggered;
+// The admin port: errors, lists, ids, who may use it.
+mod admin;
