@@ -20,7 +20,10 @@ fn filled() -> Server {
     let dir = server.place.data_dir();
     named(ws("/ws/a").s2c(0, "x").close("server", 3_000_000, 1000, ""), "first", "30:00").set("/tags", json!(["red", "blue"])).save(&dir);
     named(ws("/ws/b").s2c(0, &"x".repeat(2000)).close("server", 1_000_000, 1000, ""), "second", "31:00").save(&dir);
-    named(sse("/events").data(0, "x").end("server", 2_000_000), "third", "32:00").set("/status", json!("incomplete")).set("/statusReason", json!("crashed")).save(&dir);
+    named(sse("/events").data(0, "x").end("server", 2_000_000), "third", "32:00")
+        .set("/status", json!("incomplete"))
+        .set("/statusReason", json!("crashed"))
+        .save(&dir);
     server
 }
 
@@ -56,7 +59,23 @@ fn the_list_is_newest_first_and_takes_filters_and_pages() {
     let keys: Vec<&str> = summary.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(
         keys,
-        ["id", "name", "description", "tags", "protocol", "path", "status", "statusReason", "startTime", "endTime", "duration", "frameCount", "fileSizeBytes", "sessionId", "deleted"]
+        [
+            "id",
+            "name",
+            "description",
+            "tags",
+            "protocol",
+            "path",
+            "status",
+            "statusReason",
+            "startTime",
+            "endTime",
+            "duration",
+            "frameCount",
+            "fileSizeBytes",
+            "sessionId",
+            "deleted"
+        ]
     );
     assert_eq!((&summary["statusReason"], &summary["duration"], &summary["description"]), (&json!("crashed"), &json!(2000), &Value::Null));
 }
@@ -224,7 +243,11 @@ fn origins_of_loopback_get_cors_and_all_others_403() {
     for origin in ["http://evil.example", "null", "http://localhost.evil.example", "file://"] {
         get(origin).expect_error(403, "forbidden", &[]);
     }
-    let fields = [("Origin", "http://localhost:3000"), ("Access-Control-Request-Method", "DELETE"), ("Access-Control-Request-Headers", "content-type")];
+    let fields = [
+        ("Origin", "http://localhost:3000"),
+        ("Access-Control-Request-Method", "DELETE"),
+        ("Access-Control-Request-Headers", "content-type"),
+    ];
     let preflight = ask(server.admin, "OPTIONS", "/replay/01ARZ3NDEKTSV4RRFFQ69G5FAV", &fields, b"");
     assert!(matches!(preflight.status(), 200 | 204), "{:?}", preflight.head);
     assert_eq!(preflight.head.field("access-control-allow-origin"), Some("http://localhost:3000"));

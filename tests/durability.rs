@@ -117,7 +117,10 @@ fn a_second_server_on_the_directory_leaves_a_running_journal_alone() {
     let mut client = Raw::open(server.mock, "/ws");
     client.run("send text one\nexpect text one");
     let second = Server::builder().place(&server.place).start();
-    assert_eq!(eventually("it in the list", || Some(second.get("/stream-recordings")).filter(|page| page["total"] == 1))["recordings"][0]["status"], "recording");
+    assert_eq!(
+        eventually("it in the list", || Some(second.get("/stream-recordings")).filter(|page| page["total"] == 1))["recordings"][0]["status"],
+        "recording"
+    );
     client.run("send text two\nexpect text two");
     assert_eq!(server.stop(&id)["recording"]["frameCount"], 4);
     assert_eq!(second.recording(&id)["status"], "complete");

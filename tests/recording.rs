@@ -289,7 +289,8 @@ fn a_running_recording_can_be_read_and_listed() {
     client.run("expect text one");
     let seen = |count: usize| {
         eventually("the frames so far", || {
-            Some(server.recording(&id)).filter(|recording| recording["websocket"]["frames"].as_array().is_some_and(|frames| frames.len() == count))
+            Some(server.recording(&id))
+                .filter(|recording| recording["websocket"]["frames"].as_array().is_some_and(|frames| frames.len() == count))
         })
     };
     let recording = seen(1);
@@ -350,7 +351,8 @@ fn serve_record_records_from_the_first_request_on() {
     let server = Server::builder().upstream(upstream.url()).flag("--record").start();
     Client::open(server.mock, "/ws").rest();
     Stream::open(server.mock, "/events", &[]).rest();
-    let page = eventually("two finished recordings", || Some(server.get("/stream-recordings?status=complete")).filter(|page| page["total"] == 2));
+    let page =
+        eventually("two finished recordings", || Some(server.get("/stream-recordings?status=complete")).filter(|page| page["total"] == 2));
     let summaries = page["recordings"].as_array().unwrap();
     assert_eq!((&summaries[0]["path"], &summaries[1]["path"]), (&json!("/events"), &json!("/ws")));
 }

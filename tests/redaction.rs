@@ -47,9 +47,7 @@ fn nothing_secret_reaches_the_disk_and_everything_the_other_side() {
     for text in texts {
         client.run(&format!("send text {text}\nexpect text {text}"));
     }
-    eventually("the frames in the journal", || {
-        (server.recording(&id)["websocket"]["frames"].as_array()?.len() == 10).then_some(())
-    });
+    eventually("the frames in the journal", || (server.recording(&id)["websocket"]["frames"].as_array()?.len() == 10).then_some(()));
     assert_clean(&server);
     server.stop(&id);
     assert_clean(&server);
@@ -81,7 +79,8 @@ fn nothing_secret_reaches_the_disk_and_everything_the_other_side() {
 
 #[test]
 fn the_upstream_gets_what_the_client_sent() {
-    let upstream = Upstream::websocket(None, |mut raw| raw.run("expect text {\"password\":\"hunter2\"}\nexpect close 1000\nsend close 1000"));
+    let upstream =
+        Upstream::websocket(None, |mut raw| raw.run("expect text {\"password\":\"hunter2\"}\nexpect close 1000\nsend close 1000"));
     let server = Server::builder().upstream(upstream.url()).config(CONFIG).start();
     let id = server.record("websocket", "/ws");
     let mut client = Raw::open_with(server.mock, "/ws?token=t0ken-value", &[("Authorization", "Bearer header-secret")]);
@@ -124,7 +123,8 @@ fn the_default_list_of_headers_and_parameters() {
     let id = server.record("sse", "/e");
     let names = ["Authorization", "Proxy-Authorization", "cookie", "X-API-Key", "x-auth-token", "X-Fine"];
     let fields: Vec<(&str, &str)> = names.iter().map(|name| (*name, "v4lue")).collect();
-    Stream::open(server.mock, "/e?access_token=v4lue&api_key=v4lue&apikey=v4lue&token=v4lue&key=v4lue&signature=v4lue&Key=fine", &fields).rest();
+    Stream::open(server.mock, "/e?access_token=v4lue&api_key=v4lue&apikey=v4lue&token=v4lue&key=v4lue&signature=v4lue&Key=fine", &fields)
+        .rest();
     let recording = server.finished(&id);
     let headers = &recording["metadata"]["headers"];
     for name in &names[2..5] {

@@ -16,7 +16,8 @@ fn https_and_wss_work_with_the_private_ca() {
     assert_eq!(ask(server.mock, "GET", "/x", &[], b"").text(), "secret");
 
     let echo = Upstream::echo();
-    let server = Server::builder().upstream(format!("wss://{}", before(echo.address))).option("--upstream-ca", fixture("ca.pem").display()).start();
+    let server =
+        Server::builder().upstream(format!("wss://{}", before(echo.address))).option("--upstream-ca", fixture("ca.pem").display()).start();
     let mut client = Client::open(server.mock, "/ws");
     client.text("over TLS");
     assert_eq!(client.next(), "text over TLS");
@@ -46,15 +47,18 @@ fn without_the_ca_it_is_502() {
 #[test]
 fn insecure_skips_the_check() {
     let plain = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-    let server = Server::builder().upstream(format!("https://localhost:{}", before(plain.address).port())).flag("--upstream-insecure").start();
+    let server =
+        Server::builder().upstream(format!("https://localhost:{}", before(plain.address).port())).flag("--upstream-insecure").start();
     assert_eq!(ask(server.mock, "GET", "/x", &[], b"").text(), "ok");
 }
 
 /// Trap: a reader that holds the TLS lock while it blocks starves the other direction.
 #[test]
 fn a_message_goes_out_while_the_other_direction_is_silent() {
-    let plain = Upstream::script("expect text one\nexpect text two\nexpect text three\nsend text all three\nexpect close 1000\nsend close 1000");
-    let server = Server::builder().upstream(format!("wss://{}", before(plain.address))).option("--upstream-ca", fixture("ca.pem").display()).start();
+    let plain =
+        Upstream::script("expect text one\nexpect text two\nexpect text three\nsend text all three\nexpect close 1000\nsend close 1000");
+    let server =
+        Server::builder().upstream(format!("wss://{}", before(plain.address))).option("--upstream-ca", fixture("ca.pem").display()).start();
     let mut client = Raw::open(server.mock, "/ws");
     client.run("send text one\nsend text two\nsend text three\nexpect text all three\nsend close 1000\nexpect close 1000");
 }
@@ -71,7 +75,8 @@ fn both_directions_are_full_at_once_over_tls() {
         writing.join().unwrap();
         raw.run("send close 1000 full\nexpect close 1000 full");
     });
-    let server = Server::builder().upstream(format!("wss://{}", before(plain.address))).option("--upstream-ca", fixture("ca.pem").display()).start();
+    let server =
+        Server::builder().upstream(format!("wss://{}", before(plain.address))).option("--upstream-ca", fixture("ca.pem").display()).start();
     let mut client = Raw::open(server.mock, "/ws");
     let mut writer = Conn::over(client.conn.stream.try_clone().unwrap());
     let writing = std::thread::spawn(move || (0..FRAMES).for_each(|at| writer.send(frame(0x82, Some(MASK), &[at as u8; 20_000]))));

@@ -25,8 +25,9 @@ fn the_client_gets_the_subprotocol_that_the_upstream_chose() {
 
 #[test]
 fn a_refusal_reaches_the_client_unchanged() {
-    let upstream =
-        Upstream::answering("HTTP/1.1 401 Who Are You\r\nWWW-Authenticate: Bearer\r\nX-Reason: no token\r\nContent-Length: 9\r\n\r\ngo away.\n");
+    let upstream = Upstream::answering(
+        "HTTP/1.1 401 Who Are You\r\nWWW-Authenticate: Bearer\r\nX-Reason: no token\r\nContent-Length: 9\r\n\r\ngo away.\n",
+    );
     let server = Server::before(&upstream);
     let answer = Raw::try_open(server.mock, "/ws", &[]).expect_err("a refusal");
     assert_eq!(answer.head.start, "HTTP/1.1 401 Who Are You");
@@ -100,7 +101,8 @@ fn fragments_and_masks_pass_byte_for_byte() {
         for _ in 0..5 {
             sender.send(raw.frame().bytes).expect("the test runs");
         }
-        raw.conn.send([frame(0x01, None, b"one "), frame(0x89, None, b"p"), frame(0x00, None, b"two "), frame(0x80, None, b"three")].concat());
+        raw.conn
+            .send([frame(0x01, None, b"one "), frame(0x89, None, b"p"), frame(0x00, None, b"two "), frame(0x80, None, b"three")].concat());
         raw.run("expect close 1000\nsend close 1000");
     });
     let server = Server::before(&upstream);
@@ -139,7 +141,9 @@ fn the_relay_answers_no_ping_and_no_close_itself() {
     let upstream = Upstream::websocket(None, move |mut raw| {
         raw.run("expect ping are you there");
         assert!(gate.wait());
-        raw.run("send text before the pong\nsend pong yes\nsend ping and you\nexpect pong I am\nexpect close 4001 bye\nsend close 4002 and bye");
+        raw.run(
+            "send text before the pong\nsend pong yes\nsend ping and you\nexpect pong I am\nexpect close 4001 bye\nsend close 4002 and bye",
+        );
     });
     let server = Server::before(&upstream);
     let mut client = Raw::open(server.mock, "/ws");
@@ -332,6 +336,7 @@ fn pings_and_pongs_are_seen_by_the_recording() {
     client.run("expect pong b\nsend close 1000 x\nexpect close 1000 x");
     let recording = server.finished(&id);
     assert_eq!(recording["stats"]["pingPongs"], 4);
-    let kinds: Vec<&str> = recording["websocket"]["frames"].as_array().unwrap().iter().map(|frame| frame["type"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> =
+        recording["websocket"]["frames"].as_array().unwrap().iter().map(|frame| frame["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["ping", "pong", "ping", "pong", "close", "close"]);
 }

@@ -45,8 +45,14 @@ fn a_replay_reaches_a_real_client_with_every_frame() {
     assert_eq!(client.response.headers()["sec-websocket-protocol"], "chat.v1");
     assert_eq!(client.rest(), CHAT);
     let view = server.wait(&replay, "complete");
-    assert_eq!((&view["status"], &view["currentFrame"], &view["totalFrames"], &view["framesSent"]), (&json!("complete"), &json!(4), &json!(4), &json!(4)));
-    assert_eq!((&view["id"], &view["recordingId"], &view["mode"], &view["path"], &view["protocol"]), (&json!(replay), &json!(id), &json!("pure"), &json!("/ws/chat"), &json!("websocket")));
+    assert_eq!(
+        (&view["status"], &view["currentFrame"], &view["totalFrames"], &view["framesSent"]),
+        (&json!("complete"), &json!(4), &json!(4), &json!(4))
+    );
+    assert_eq!(
+        (&view["id"], &view["recordingId"], &view["mode"], &view["path"], &view["protocol"]),
+        (&json!(replay), &json!(id), &json!("pure"), &json!("/ws/chat"), &json!("websocket"))
+    );
     assert!(view["startedAt"].is_string() && view["elapsedMs"].is_u64() && view["lateness"]["maxUs"].is_u64(), "{view}");
 }
 
@@ -86,7 +92,8 @@ fn a_subprotocol_that_the_client_does_not_offer_is_left_out() {
     let id = chat().save(&server.place.data_dir());
     for offered in [None, Some("other")] {
         server.replay(&id, &json!({"timingScale": 0}));
-        let mut client = Raw::open_with(server.mock, "/ws/chat", &offered.map(|offered| [("Sec-WebSocket-Protocol", offered)]).unwrap_or([("X", "")]));
+        let mut client =
+            Raw::open_with(server.mock, "/ws/chat", &offered.map(|offered| [("Sec-WebSocket-Protocol", offered)]).unwrap_or([("X", "")]));
         assert_eq!(client.head.field("sec-websocket-protocol"), None);
         client.run("expect text {\"type\":\"welcome\"}");
     }
@@ -122,7 +129,8 @@ fn timing_scale_half_is_twice_as_fast_and_the_first_delay_counts() {
 #[test]
 fn timing_scale_0_sends_as_fast_as_the_client_reads() {
     let hour = 3_600_000_000;
-    let (took, view) = duration(&ws("/ws").s2c(hour, "a").s2c(2 * hour, "b").close("server", 3 * hour, 1000, ""), json!({"timingScale": 0}));
+    let (took, view) =
+        duration(&ws("/ws").s2c(hour, "a").s2c(2 * hour, "b").close("server", 3 * hour, 1000, ""), json!({"timingScale": 0}));
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!(view["framesSent"], 3);
 }
@@ -247,8 +255,12 @@ fn client_messages_are_counted_and_ignored() {
     let view = server.wait(&replay, "complete");
     assert_eq!(view["framesReceived"], 2);
     let messages = server.get(&format!("/replay/{replay}/messages"));
-    let seen: Vec<(&str, &str)> =
-        messages["messages"].as_array().unwrap().iter().map(|message| (message["type"].as_str().unwrap(), message["data"].as_str().unwrap())).collect();
+    let seen: Vec<(&str, &str)> = messages["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| (message["type"].as_str().unwrap(), message["data"].as_str().unwrap()))
+        .collect();
     assert_eq!(seen, [("text", "whatever"), ("binary", "AP8=")]);
 }
 
@@ -288,7 +300,11 @@ fn a_pretty_printed_recording_with_milliseconds_only_replays() {
         frame.as_object_mut().unwrap().remove("relativeUs");
     }
     let id = text(&json["id"]);
-    crate::support::recordings::put(&server.place.data_dir(), &format!("rec_{id}.json"), serde_json::to_string_pretty(&json).unwrap().as_bytes());
+    crate::support::recordings::put(
+        &server.place.data_dir(),
+        &format!("rec_{id}.json"),
+        serde_json::to_string_pretty(&json).unwrap().as_bytes(),
+    );
     server.replay(&id, &json!({}));
     assert_eq!(Client::open(server.mock, "/ws/chat").rest(), CHAT);
 }

@@ -112,7 +112,8 @@ fn sessions_are_listed_and_kept_after_their_end() {
     let id = hello("x").save(&server.place.data_dir());
     assert_eq!(server.get("/replay"), json!({"replays": [], "total": 0}));
     let (one, two) = (server.replay(&id, &json!({})), server.replay(&id, &json!({"mode": "triggered"})));
-    let ids = |path: &str| -> Vec<String> { server.get(path)["replays"].as_array().unwrap().iter().map(|view| text(&view["id"])).collect() };
+    let ids =
+        |path: &str| -> Vec<String> { server.get(path)["replays"].as_array().unwrap().iter().map(|view| text(&view["id"])).collect() };
     assert_eq!(ids("/replay"), [one.clone(), two.clone()]);
     server.call("DELETE", &format!("/replay/{one}"), &Value::Null).expect(204);
     assert_eq!(ids("/replay"), [two.clone()]);
@@ -196,7 +197,12 @@ fn inject_sends_between_steps_and_is_not_counted() {
         assert_eq!(server.post(&path, &body).expect(200).json()["framesSent"], 1);
         client.run(&format!("expect {words}"));
     }
-    for (body, word) in [(json!({"type": "close"}), "type"), (json!({"type": "binary", "data": "%"}), "data"), (json!({"type": "text"}), "data"), (json!({"type": "text", "data": "x", "dat": 1}), "dat")] {
+    for (body, word) in [
+        (json!({"type": "close"}), "type"),
+        (json!({"type": "binary", "data": "%"}), "data"),
+        (json!({"type": "text"}), "data"),
+        (json!({"type": "text", "data": "x", "dat": 1}), "dat"),
+    ] {
         server.post(&path, &body).expect_error(400, "bad_request", &[word]);
     }
     server.touch(&format!("/replay/{replay}/advance")).expect(200);
@@ -220,7 +226,12 @@ fn close_drops_the_client_as_asked() {
         assert_eq!(client.rest(), end, "{body}");
     }
     let replay = server.replay(&id, &json!({}));
-    for (body, word) in [(json!({"code": 1005}), "code"), (json!({"code": 99}), "code"), (json!({"reason": "x".repeat(124)}), "reason"), (json!({"code": 1000, "abrupt": true}), "abrupt")] {
+    for (body, word) in [
+        (json!({"code": 1005}), "code"),
+        (json!({"code": 99}), "code"),
+        (json!({"reason": "x".repeat(124)}), "reason"),
+        (json!({"code": 1000, "abrupt": true}), "abrupt"),
+    ] {
         server.post(&format!("/replay/{replay}/close"), &body).expect_error(400, "bad_request", &[word]);
     }
 }

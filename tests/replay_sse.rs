@@ -18,7 +18,8 @@ fn events() -> Made {
         .end("server", 6000)
 }
 
-const EVENTS: &str = ": hello\n\nid: 1\ndata: one\n\nevent: tick\nid: 2\nretry: 250\ndata: two\ndata: lines\n\nretry: 100\n\nid:3\r\ndata:é\r\n\r\n";
+const EVENTS: &str =
+    ": hello\n\nid: 1\ndata: one\n\nevent: tick\nid: 2\nretry: 250\ndata: two\ndata: lines\n\nretry: 100\n\nid:3\r\ndata:é\r\n\r\n";
 
 #[test]
 fn an_event_stream_replays_byte_for_byte() {
@@ -45,7 +46,17 @@ fn an_event_stream_replays_byte_for_byte() {
 
 #[test]
 fn what_was_recorded_through_the_relay_replays_byte_for_byte() {
-    let upstream = Upstream::events(&["\u{feff}: x\r\n\r\n", "data:a\r", "\ndata: b\n\n", "\n\nid\ndata: c\n\n", "data\n\n", ":\n\n", "event:e\nid:", "9\n\nretry: 5\n", "data: tail"]);
+    let upstream = Upstream::events(&[
+        "\u{feff}: x\r\n\r\n",
+        "data:a\r",
+        "\ndata: b\n\n",
+        "\n\nid\ndata: c\n\n",
+        "data\n\n",
+        ":\n\n",
+        "event:e\nid:",
+        "9\n\nretry: 5\n",
+        "data: tail",
+    ]);
     let server = Server::before(&upstream);
     let id = server.record("sse", "/events");
     let live = Stream::open(server.mock, "/events", &[]).rest();
@@ -59,7 +70,13 @@ fn what_was_recorded_through_the_relay_replays_byte_for_byte() {
 #[test]
 fn status_and_method_are_the_recorded_ones() {
     let server = Server::start();
-    let id = sse("/v1/chat").set("/metadata/method", json!("POST")).set("/sse/request", json!({"method": "POST", "body": "{\"stream\":true}"})).set("/sse/responseStatus", json!(201)).data(1000, "[DONE]").end("server", 2000).save(&server.place.data_dir());
+    let id = sse("/v1/chat")
+        .set("/metadata/method", json!("POST"))
+        .set("/sse/request", json!({"method": "POST", "body": "{\"stream\":true}"}))
+        .set("/sse/responseStatus", json!(201))
+        .data(1000, "[DONE]")
+        .end("server", 2000)
+        .save(&server.place.data_dir());
     let replay = server.replay(&id, &json!({}));
     http::ask(server.mock, "GET", "/v1/chat", &[], b"").expect(404);
     assert_eq!(server.view(&replay)["status"], "pending", "a GET is not the recorded method");
@@ -100,7 +117,10 @@ fn in_other_modes_the_head_goes_out_at_once_and_comments_ride_along() {
     stream.expect(": hello\n\nid: 1\ndata: one\n\n");
     assert_eq!(advance(json!({"until": "two\nlines"}))["currentFrame"], 2);
     stream.expect("event: tick\nid: 2\nretry: 250\ndata: two\ndata: lines\n\n");
-    assert_eq!(advance(json!({"count": 9})), json!({"framesSent": 1, "currentFrame": 3, "totalFrames": 3, "status": "complete", "complete": true}));
+    assert_eq!(
+        advance(json!({"count": 9})),
+        json!({"framesSent": 1, "currentFrame": 3, "totalFrames": 3, "status": "complete", "complete": true})
+    );
     assert_eq!(stream.rest_text(), "retry: 100\n\nid:3\r\ndata:é\r\n\r\n");
 }
 
@@ -129,7 +149,12 @@ fn on_end_close_ends_the_stream_at_once() {
 #[test]
 fn a_request_that_does_not_match_is_409_with_the_error() {
     let server = Server::start();
-    let id = sse("/chat").set("/metadata/method", json!("POST")).set("/sse/request", json!({"method": "POST", "body": "{\"q\":1,\"id\":\"a\"}"})).data(0, "ok").end("server", 10).save(&server.place.data_dir());
+    let id = sse("/chat")
+        .set("/metadata/method", json!("POST"))
+        .set("/sse/request", json!({"method": "POST", "body": "{\"q\":1,\"id\":\"a\"}"}))
+        .data(0, "ok")
+        .end("server", 10)
+        .save(&server.place.data_dir());
     for (options, body, status) in [
         (json!({"strictMatching": true}), r#"{"q":1,"id":"a"}"#, 200),
         (json!({"strictMatching": true}), r#"{"q":1, "id":"a"}"#, 409),
@@ -207,7 +232,11 @@ fn an_ended_replay_answers_a_reconnection_with_204() {
     http::ask(server.mock, "GET", "/events", &last, b"").expect(204);
     http::ask(server.mock, "GET", &format!("/events?mockd-replay={replay}"), &last, b"").expect(204);
     assert!(upstream.is_unasked());
-    assert_eq!(Stream::open(server.mock, "/events", &[]).rest_text(), "data: from the upstream\n\n", "without Last-Event-ID it is a new stream");
+    assert_eq!(
+        Stream::open(server.mock, "/events", &[]).rest_text(),
+        "data: from the upstream\n\n",
+        "without Last-Event-ID it is a new stream"
+    );
     http::ask(server.mock, "GET", "/elsewhere", &last, b"").expect(200);
 }
 
@@ -227,10 +256,15 @@ fn a_preflight_for_a_replay_is_answered() {
     let server = Server::start();
     let id = sse("/chat").set("/metadata/method", json!("POST")).data(0, "ok").end("server", 10).save(&server.place.data_dir());
     server.replay(&id, &json!({}));
-    let fields = [("Origin", "http://app.example"), ("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", "content-type")];
+    let fields =
+        [("Origin", "http://app.example"), ("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", "content-type")];
     let answer = http::ask(server.mock, "OPTIONS", "/chat", &fields, b"");
     assert!(matches!(answer.status(), 200 | 204), "{:?}", answer.head);
     assert_eq!(answer.head.field("access-control-allow-origin"), Some("http://app.example"));
     assert!(answer.head.field("access-control-allow-methods").is_some_and(|methods| methods.contains("POST")), "{:?}", answer.head);
-    assert!(answer.head.field("access-control-allow-headers").is_some_and(|names| names.to_lowercase().contains("content-type")), "{:?}", answer.head);
+    assert!(
+        answer.head.field("access-control-allow-headers").is_some_and(|names| names.to_lowercase().contains("content-type")),
+        "{:?}",
+        answer.head
+    );
 }

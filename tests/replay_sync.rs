@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
+use crate::support::Server;
 use crate::support::recordings::{Made, ws};
 use crate::support::server::text;
 use crate::support::ws::{Client, Raw};
-use crate::support::Server;
 
 /// The sequence of the second seed document.
 fn login() -> Made {
@@ -40,7 +40,10 @@ fn the_documents_example_plays_as_written() {
     let (server, replay, mut client) = replayed(&login(), json!({}));
     client.run("expect text Welcome message");
     let view = server.wait(&replay, "waiting");
-    assert_eq!((&view["status"], &view["currentFrame"], &view["totalFrames"], &view["framesSent"]), (&json!("waiting"), &json!(1), &json!(5), &json!(1)));
+    assert_eq!(
+        (&view["status"], &view["currentFrame"], &view["totalFrames"], &view["framesSent"]),
+        (&json!("waiting"), &json!(1), &json!(5), &json!(1))
+    );
     for (option, value) in [("mode", json!("synchronized")), ("strictMatching", json!(false)), ("timeout", json!(30000))] {
         assert_eq!(view["config"][option], value, "{option}");
     }
@@ -48,7 +51,10 @@ fn the_documents_example_plays_as_written() {
     assert_eq!(server.wait(&replay, "waiting")["currentFrame"], 3);
     client.run("send text else\nexpect ping beat\nexpect text Data response");
     let view = server.wait(&replay, "complete");
-    assert_eq!((&view["status"], &view["currentFrame"], &view["framesSent"], &view["framesReceived"]), (&json!("complete"), &json!(5), &json!(3), &json!(2)));
+    assert_eq!(
+        (&view["status"], &view["currentFrame"], &view["framesSent"], &view["framesReceived"]),
+        (&json!("complete"), &json!(5), &json!(3), &json!(2))
+    );
 }
 
 #[test]
@@ -63,7 +69,8 @@ fn early_messages_queue_and_late_ones_are_counted() {
     client.run("send text one\nsend text two\nsend text three\nexpect text Welcome message\nexpect text Login success\nexpect ping beat\nexpect text Data response");
     assert_eq!(server.wait(&replay, "complete")["status"], "complete");
     let messages = crate::support::wait::eventually("three messages", || {
-        Some(server.get(&format!("/replay/{replay}/messages"))).filter(|answer| answer["messages"].as_array().is_some_and(|all| all.len() == 3))
+        Some(server.get(&format!("/replay/{replay}/messages")))
+            .filter(|answer| answer["messages"].as_array().is_some_and(|all| all.len() == 3))
     });
     let steps: Vec<&Value> = messages["messages"].as_array().unwrap().iter().map(|message| &message["step"]).collect();
     assert_eq!(steps, [&json!(2), &json!(4), &Value::Null]);
@@ -208,7 +215,12 @@ fn a_real_client_is_told_of_the_mismatch() {
 fn fragments_of_the_client_are_one_message() {
     let (server, replay, mut client) = replayed(&ws("/ws").c2s(0, "in three parts").s2c(1, "ok"), json!({"strictMatching": true}));
     use crate::support::ws::{MASK, frame};
-    let parts = [frame(0x01, Some(MASK), b"in "), frame(0x89, Some(MASK), b"?"), frame(0x00, Some(MASK), b"three "), frame(0x80, Some(MASK), b"parts")];
+    let parts = [
+        frame(0x01, Some(MASK), b"in "),
+        frame(0x89, Some(MASK), b"?"),
+        frame(0x00, Some(MASK), b"three "),
+        frame(0x80, Some(MASK), b"parts"),
+    ];
     client.conn.send(parts.concat());
     client.run("expect pong ?\nexpect text ok");
     assert_eq!(server.wait(&replay, "complete")["status"], "complete");

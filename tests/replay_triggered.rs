@@ -80,7 +80,14 @@ fn advance_until_sends_up_to_and_including_the_content() {
 #[test]
 fn wrong_bodies_name_the_field() {
     let (server, replay) = triggered(&five(), json!({}));
-    for (body, word) in [(json!({"count": 0}), "count"), (json!({"count": -1}), "count"), (json!({"count": "5"}), "count"), (json!({"cuont": 5}), "count"), (json!({"count": 1, "until": "x"}), "until"), (json!([]), "object")] {
+    for (body, word) in [
+        (json!({"count": 0}), "count"),
+        (json!({"count": -1}), "count"),
+        (json!({"count": "5"}), "count"),
+        (json!({"cuont": 5}), "count"),
+        (json!({"count": 1, "until": "x"}), "until"),
+        (json!([]), "object"),
+    ] {
         server.post(&format!("/replay/{replay}/advance"), &body).expect_error(400, "bad_request", &[word]);
     }
 }

@@ -92,11 +92,14 @@ fn stats_count_and_name_the_oldest_and_the_newest() {
     sse("/events").set("/startTime", json!("2024-02-15T10:30:00.000000Z")).data(1000, "x").end("server", 2000).save(&dir);
     let stats = server.get("/stream-recordings/stats");
     assert_eq!((&stats["recordingCount"], &stats["websocketCount"], &stats["sseCount"]), (&json!(3), &json!(2), &json!(1)));
-    assert_eq!(
-        (&stats["oldest"], &stats["newest"]),
-        (&json!("2024-01-15T10:30:00.000000Z"), &json!("2024-03-15T10:30:00.000000Z"))
-    );
-    let bytes: u64 = std::fs::read_dir(&dir).unwrap().flatten().filter_map(|entry| entry.metadata().ok()).filter(|entry| entry.is_file()).map(|entry| entry.len()).sum();
+    assert_eq!((&stats["oldest"], &stats["newest"]), (&json!("2024-01-15T10:30:00.000000Z"), &json!("2024-03-15T10:30:00.000000Z")));
+    let bytes: u64 = std::fs::read_dir(&dir)
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(|entry| entry.is_file())
+        .map(|entry| entry.len())
+        .sum();
     assert!(stats["usedBytes"].as_u64().unwrap() >= bytes, "{stats}");
 }
 

@@ -137,7 +137,8 @@ impl Made {
     pub fn json(&self) -> Value {
         let mut made = self.clone();
         let entries = json!(self.entries);
-        let of = |kinds: &[&str]| self.entries.iter().filter(|entry| entry["type"].as_str().is_some_and(|kind| kinds.contains(&kind))).count();
+        let of =
+            |kinds: &[&str]| self.entries.iter().filter(|entry| entry["type"].as_str().is_some_and(|kind| kinds.contains(&kind))).count();
         if made.json["protocol"] == "websocket" {
             made.part()["frames"] = entries;
             made.json["stats"] = json!({
@@ -179,6 +180,7 @@ impl Made {
 pub fn put(data_dir: &Path, name: &str, bytes: &[u8]) {
     use std::io::Write;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir).expect("a data directory");
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(data_dir.join(name)).expect("a file");
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(data_dir.join(name)).expect("a file");
     file.write_all(bytes).expect("the disk takes it");
 }

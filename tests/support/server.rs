@@ -367,9 +367,7 @@ impl Server {
     /// Waits until a replay session has this status.
     #[track_caller]
     pub fn status(&self, replay: &str, status: &str) -> Value {
-        eventually(&format!("status {status} of replay {replay}"), || {
-            Some(self.view(replay)).filter(|view| view["status"] == status)
-        })
+        eventually(&format!("status {status} of replay {replay}"), || Some(self.view(replay)).filter(|view| view["status"] == status))
     }
 
     /// Runs a command against this server and its data directory.

@@ -140,7 +140,8 @@ impl Raw {
     pub fn accept(mut conn: Conn, head: Head, subprotocol: Option<&str>) -> Self {
         let key = head.field("sec-websocket-key").expect("a key in the handshake");
         let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
-        let mut answer = format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n");
+        let mut answer =
+            format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n");
         if let Some(subprotocol) = subprotocol {
             answer.push_str(&format!("Sec-WebSocket-Protocol: {subprotocol}\r\n"));
         }
