@@ -15,6 +15,8 @@ pub const ADMIN_PORT: u16 = 4290;
 pub const MAX_CONNECTIONS: u64 = 10_000;
 /// Connections on the admin port at once.
 pub const ADMIN_CONNECTIONS: u64 = 256;
+/// Connections over the cap that are being told so; further ones are dropped without a word.
+pub const MAX_REFUSED: usize = 1024;
 /// Bytes of a request head.
 pub const MAX_HEAD_BYTES: u64 = 64 * KIB;
 /// Header fields of a head.
@@ -44,6 +46,13 @@ pub const MAX_KEPT_MESSAGES: usize = 10_000;
 /// Bytes of client messages that a replay session keeps for `GET /replay/{id}/messages`.
 pub const MAX_KEPT_MESSAGE_BYTES: usize = 8 * MIB as usize;
 
+/// Milliseconds that any time limit may be set to: a month.
+pub const MAX_TIME_MS: u64 = 31 * 86_400_000;
+/// Bytes of a config file.
+pub const MAX_CONFIG_BYTES: u64 = 64 * MIB;
+/// Bytes of an answer that a command takes from a server.
+pub const MAX_ANSWER_BYTES: usize = 64 * MIB as usize;
+
 /// Bytes of a JSON call on the admin port.
 pub const MAX_API_BODY_BYTES: u64 = MIB;
 /// Bytes of all files of the store.
@@ -63,6 +72,14 @@ pub const REPLAY_TIMEOUT_MS: u64 = 30_000;
 pub const MAX_ERROR_TEXT_BYTES: usize = 4 * KIB as usize;
 /// Bytes that a replay hands to one write, so that it hears its inbox between two.
 pub const MAX_WRITE_BYTES: usize = 256 * KIB as usize;
+/// Nesting of a JSON text that is compared, correlated or asked by a JSONPath; what recurses over it fits a connection's stack.
+pub const MAX_JSON_DEPTH: usize = 64;
+/// Values in a JSON text that is compared, correlated or asked by a JSONPath.
+pub const MAX_JSON_NODES: usize = 1_000_000;
+/// Bytes of a JSONPath in an option or setting.
+pub const MAX_JSON_PATH_BYTES: usize = KIB as usize;
+/// Brackets and parentheses that a JSONPath opens.
+pub const MAX_JSON_PATH_BRACKETS: usize = 16;
 /// Milliseconds for a peer to take the close frame that ends its stream, and to close.
 pub const CLOSE_GRACE_MS: u64 = 1_000;
 /// Milliseconds within which a server that was told to end has ended.
@@ -70,8 +87,9 @@ pub const SHUTDOWN_MS: u64 = 5_000;
 
 /// Bytes that one read takes from a socket.
 pub const READ_BYTES: usize = 16 * KIB as usize;
-/// Bytes of stack of a connection's thread.
-pub const STACK_BYTES: usize = 128 * KIB as usize;
+/// Bytes of stack of a thread: JSON of 128 levels is parsed and dropped on it, which takes some 400 KiB in a debug build.
+/// Only what is touched becomes resident.
+pub const STACK_BYTES: usize = 512 * KIB as usize;
 /// Length of the accept queue of a port.
 pub const BACKLOG: i32 = 4096;
 

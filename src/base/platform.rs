@@ -117,6 +117,15 @@ pub fn keep_alive(socket: &impl AsFd) {
     }
 }
 
+/// Makes the coming close of a TCP connection a reset: what is unsent is thrown away, and the peer sees no orderly end.
+///
+/// # Errors
+/// What setsockopt(2) says.
+pub fn reset_on_close(socket: &impl AsFd) -> std::io::Result<()> {
+    let at_once = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+    socket::setsockopt(socket, socket::sockopt::Linger, &at_once).map_err(Into::into)
+}
+
 /// Raises the soft limit of open files to the hard one and gives the limit that is then in force.
 pub fn raise_open_files() -> u64 {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};

@@ -1,1 +1,65 @@
-//! floor 7 (skeleton)
+//! Floor 7: the words that people type: one COMMANDS table (names, flags, help), a function per command, printing.
+//!
+//! It relies on the settings, the store, and on the admin port of a server through a small client.
+//! What never belongs here: anything that a recording, a replay or a server does.
+
+pub mod client;
+pub mod command;
+pub mod commands;
+pub mod context;
+pub mod help;
+pub mod init;
+pub mod output;
+pub mod parser;
+pub mod recordings;
+pub mod replays;
+pub mod serve;
+pub mod sessions;
+pub mod show;
+pub mod table;
+
+use std::ffi::OsString;
+
+use context::{Context, Surroundings, tell};
+use output::Output;
+use parser::{Parsed, Typed, parse};
+
+use crate::base::error::{Error, Result};
+
+/// Runs what the arguments ask for (the program's name is not among them) and gives the exit code: 0 done, 1 failed, 2 wrong usage.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
+    // Not locked for the whole command: a server has threads that may print.
+    let mut out = Output::new(std::io::stdout());
+    let result = match parse(args) {
+        Ok(Parsed::Run(typed)) => return run_command(&typed, &Surroundings::of_process(), out),
+        Ok(Parsed::Help(command)) => out.line(help::help(command).trim_end()),
+        Ok(Parsed::Version) => out.line(concat!("mockd ", env!("CARGO_PKG_VERSION"))),
+        Err(error) => Err(error),
+    };
+    conclude(result, &mut out)
+}
+
+fn run_command(typed: &Typed, surroundings: &Surroundings, out: Output<'_>) -> u8 {
+    let mut context = Context { typed, surroundings, out };
+    let result = match typed.command.run {
+        Some(run) => run(&mut context),
+        None => Err(Error::Usage(format!("`mockd {}` needs a command", typed.command.name()))),
+    };
+    conclude(result, &mut context.out)
+}
+
+/// Hands over what was printed, tells an error in one line, and gives the exit code.
+fn conclude(result: Result<()>, out: &mut Output<'_>) -> u8 {
+    let printed = out.finish();
+    if out.is_closed() {
+        // `| head` has what it wanted.
+        return 0;
+    }
+    match result.and(printed) {
+        Ok(()) => 0,
+        Err(error) => {
+            tell(&error.to_string());
+            error.exit_code()
+        }
+    }
+}

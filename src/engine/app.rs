@@ -1,12 +1,32 @@
-//! The App owns everything that lives as long as the server; it is built once and passed by `Arc`. (skeleton)
+//! The App owns everything that lives as long as the server; it is built once and passed by `Arc`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use super::live::Live;
+use super::recorder::Recorder;
 use super::recordings::Recordings;
 use super::replays::Replays;
+use super::upstream::Upstreams;
+use crate::base::error::Result;
+use crate::base::limits;
+use crate::model::recording::Redaction;
 use crate::model::settings::Settings;
+use crate::rules::redact::Redactor;
 use crate::store::Store;
+
+/// What has happened since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections on the mock port.
+    pub accepted: AtomicU64,
+    /// Of these, answered 503.
+    pub refused: AtomicU64,
+    /// Requests on the mock port.
+    pub requests: AtomicU64,
+}
 
 /// The server's state.
 #[derive(Debug)]
@@ -19,18 +39,100 @@ pub struct App {
     pub recordings: Recordings,
     /// Replay sessions.
     pub replays: Replays,
+    /// Where requests go that nothing else takes.
+    pub upstreams: Upstreams,
+    /// The streams that run.
+    pub live: Live,
+    /// The redaction in force.
+    pub redactor: Arc<Redactor>,
+    /// What has happened.
+    pub counters: Counters,
+    /// Connections on the mock port that are open; its door counts them.
+    pub open_connections: Arc<AtomicU64>,
+    /// Connections on the mock port at once.
+    pub max_connections: u64,
     /// Where the mock port really listens.
     pub mock_address: SocketAddr,
 }
 
+/// The redaction that the settings ask for.
+pub fn redaction(settings: &Settings) -> Redaction {
+    Redaction {
+        headers: settings.filter_headers.clone(),
+        query: settings.filter_query.clone(),
+        body_keys: settings.filter_body_keys.clone(),
+        patterns: settings.filter_patterns.clone(),
+        redact_value: settings.redact_value.clone(),
+    }
+}
+
 impl App {
-    /// Counters for `/metrics`: name, help, value, by Prometheus' rules (`mockd_…_total` for counters).
+    /// Builds it and starts the recorder. `demo` is where the built-in upstream listens.
+    ///
+    /// # Errors
+    /// A setting that is wrong (a redaction rule, an upstream URL, a CA file), or no threads.
+    pub fn new(settings: Settings, store: Arc<Store>, mock_address: SocketAddr, demo: Option<SocketAddr>, max_connections: u64) -> Result<Self> {
+        let redactor = Arc::new(Redactor::new(&redaction(&settings))?);
+        let recorder = Recorder::start(Arc::clone(&store))?;
+        let recordings =
+            Recordings::new(Arc::clone(&store), recorder, Arc::clone(&redactor), settings.max_event_bytes, settings.record.clone());
+        let replays = Replays::new(Arc::clone(&store), Arc::clone(&redactor), mock_address, settings.max_pending_replays);
+        let upstreams = Upstreams::new(&settings, demo)?;
+        Ok(Self {
+            settings,
+            store,
+            recordings,
+            replays,
+            upstreams,
+            live: Live::default(),
+            redactor,
+            counters: Counters::default(),
+            open_connections: Arc::default(),
+            max_connections,
+            mock_address,
+        })
+    }
+
+    /// Whether anything would serve this path on the mock port.
+    pub fn serves(&self, path: &str) -> bool {
+        self.replays.serves(path) || self.upstreams.route(path, &self.recordings).is_some()
+    }
+
+    /// Counters for `/metrics`: name, help, type, value.
     pub fn metrics(&self) -> Vec<(&'static str, &'static str, &'static str, u64)> {
-        todo!()
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.counters;
+        vec![
+            ("mockd_connections", "Open connections on the mock port.", "gauge", self.open_connections.load(Ordering::Relaxed)),
+            ("mockd_connections_max", "Connections on the mock port that are allowed at once.", "gauge", self.max_connections),
+            ("mockd_connections_accepted_total", "Connections on the mock port since the start.", "counter", count(&counters.accepted)),
+            ("mockd_connections_refused_total", "Connections over the limit, answered 503.", "counter", count(&counters.refused)),
+            ("mockd_requests_total", "Requests on the mock port since the start.", "counter", count(&counters.requests)),
+            ("mockd_streams", "Relayed responses and WebSockets under way.", "gauge", self.live.count()),
+            ("mockd_recordings_running", "Connections that are being recorded.", "gauge", self.recordings.running()),
+            ("mockd_recordings_finished_total", "Recordings finished since the start.", "counter", self.recordings.finished()),
+            ("mockd_replays_active", "Replay sessions with a client.", "gauge", self.replays.active()),
+            ("mockd_replays_pending", "Replay sessions that wait for a client.", "gauge", self.replays.pending()),
+        ]
     }
 
     /// Whether the server is ending; calls that wait look at it at least every second.
     pub fn is_ending(&self) -> bool {
-        todo!()
+        self.live.is_ending()
+    }
+
+    /// Ends all recordings as complete, then all streams: 1001 for WebSockets, the end of the stream for the others.
+    pub fn end(&self) {
+        self.recordings.finish_all(Duration::from_millis(limits::SHUTDOWN_MS / 2));
+        self.live.end_all();
+        self.replays.stop_all();
+    }
+
+    /// Waits until the streams have ended, at most `limit`.
+    pub fn await_end(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while (self.live.count() > 0 || self.replays.active() > 0) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }

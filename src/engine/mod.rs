@@ -2,6 +2,21 @@
 //!
 //! It relies on every floor below. What it never holds: routes, JSON of answers that have no model, words for people.
 
+pub mod answer;
 pub mod app;
+pub mod board;
+pub mod cors;
+pub mod demo;
+pub mod inlet;
+pub mod lateness;
+pub mod live;
+pub mod recorder;
 pub mod recordings;
+pub mod relay_http;
+pub mod relay_ws;
+pub mod replay_door;
 pub mod replays;
+pub mod session;
+pub mod take;
+pub mod tape;
+pub mod upstream;

@@ -1,21 +1,362 @@
-//! Recording sessions: opened and stopped by the admin API, matched by every connection that is established. (skeleton)
+//! Recording sessions: opened and stopped by the admin API, matched by every connection that is established.
+//! They know paths and names; frames go past them on tapes.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::base::error::Result;
-use crate::model::api::{SessionView, StartRequest, Started, Stopped};
+use super::recorder::Recorder;
+use super::take::{Bounds, Take};
+use super::tape::{End, Tape};
+use crate::base::error::{Error, Result};
+use crate::base::time::{self, Origin};
+use crate::base::{id, limits, sync};
+use crate::model::api::{SessionView, StartRequest, Started, Stopped, Summary};
+use crate::model::recording::{FORMAT_VERSION, Head, Metadata, Protocol, SseRequest, Status, StreamHead, StreamTail, Tail};
+use crate::rules::pattern;
+use crate::rules::redact::Redactor;
+use crate::store::Store;
+use crate::wire::url::UpstreamUrl;
 
-/// All open recording sessions.
+/// A connection that has been established and may be recorded.
 #[derive(Debug)]
-pub struct Recordings {}
+pub struct Established {
+    /// When its 101 was sent, or its request read.
+    pub origin: Origin,
+    /// The connection, not yet redacted.
+    pub metadata: Metadata,
+    /// The protocol's part.
+    pub stream: StreamHead,
+}
+
+struct Session {
+    id: String,
+    request: StartRequest,
+    name: String,
+    opened: Origin,
+    upstream: Option<Arc<UpstreamUrl>>,
+    tapes: Vec<Arc<Tape>>,
+}
+
+/// All open recording sessions, and what `--record` asks for.
+pub struct Recordings {
+    store: Arc<Store>,
+    recorder: Recorder,
+    redactor: Arc<Redactor>,
+    max_event_bytes: u64,
+    /// The pattern of `--record`.
+    always: Option<String>,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    sessions: Vec<Session>,
+    /// Recordings that belong to no session, while they run.
+    loose: Vec<Arc<Tape>>,
+    /// Set when the server ends: nothing new is recorded.
+    closed: bool,
+}
+
+impl std::fmt::Debug for Recordings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recordings").field("always", &self.always).finish_non_exhaustive()
+    }
+}
 
 impl Recordings {
-    /// Opens a session.
-    pub fn start(&self, _request: StartRequest) -> Result<Started> { todo!() }
-    /// Ends a session (id or prefix) and waits until its files are complete.
-    pub fn stop(&self, _prefix: &str) -> Result<Stopped> { todo!() }
+    /// No session yet; `always` is the pattern of `--record`.
+    pub fn new(store: Arc<Store>, recorder: Recorder, redactor: Arc<Redactor>, max_event_bytes: u64, always: Option<String>) -> Self {
+        Self { store, recorder, redactor, max_event_bytes, always, open: Mutex::default() }
+    }
+
+    /// Opens a session. `serves` says whether anything would serve a path; where nothing would, the answer carries a warning.
+    ///
+    /// # Errors
+    /// `already_recording`, a bad upstream URL, a data directory that can't be used, a full store.
+    pub fn start(&self, request: StartRequest, serves: impl FnOnce(&str) -> bool) -> Result<Started> {
+        let upstream = request.upstream.as_deref().map(|url| UpstreamUrl::parse("upstream", url)).transpose()?.map(Arc::new);
+        self.store.ensure_dir()?;
+        let room = self.store.check_room()?;
+        let unserved = upstream.is_none() && !serves(&request.path);
+        let hint = unserved.then(|| {
+            format!(
+                "nothing serves {} yet: give \"upstream\" in this call, start with --upstream URL, or add an upstream to the config",
+                request.path
+            )
+        });
+        let mut open = sync::lock(&self.open);
+        if let Some(other) = open.sessions.iter().find(|session| session.is_for(request.protocol, &request.path)) {
+            let what = format!("{} {}", request.protocol.word(), request.path);
+            return Err(Error::conflict("already_recording", format!("{what} is being recorded by session {}; stop it first", other.id)));
+        }
+        let session = Session {
+            id: id::new(),
+            name: request.name.clone().unwrap_or_else(|| made_name(request.protocol, &request.path)),
+            opened: Origin::now(),
+            upstream,
+            tapes: Vec::new(),
+            request,
+        };
+        let started = Started {
+            id: session.id.clone(),
+            session_id: session.id.clone(),
+            recording_id: session.id.clone(),
+            protocol: session.request.protocol,
+            path: session.request.path.clone(),
+            name: session.name.clone(),
+            status: Status::Recording,
+            warning: [hint, room].into_iter().flatten().reduce(|all, next| format!("{all}; {next}")),
+        };
+        log::info!("session {} records {} {}", session.id, session.request.protocol.word(), session.request.path);
+        open.sessions.push(session);
+        Ok(started)
+    }
+
+    /// Ends a session (id or prefix) and waits until its files are complete. Connections go on, unrecorded.
+    ///
+    /// # Errors
+    /// `not_recording` for one that has been stopped; not found; what the disk says.
+    pub fn stop(&self, prefix: &str) -> Result<Stopped> {
+        let session = {
+            let mut open = sync::lock(&self.open);
+            match id::resolve("recording session", prefix, open.sessions.iter().map(|session| session.id.as_str())) {
+                Ok(id) => {
+                    let at = open.sessions.iter().position(|session| session.id == id);
+                    at.map(|at| open.sessions.remove(at)).ok_or(Error::NotFound { kind: "recording session", id })?
+                }
+                Err(Error::NotFound { .. }) => return Err(self.not_a_session(&open, prefix)),
+                Err(other) => return Err(other),
+            }
+        };
+        self.finish_session(session)
+    }
+
     /// The open ones.
-    pub fn sessions(&self) -> Vec<SessionView> { todo!() }
+    pub fn sessions(&self) -> Vec<SessionView> {
+        let open = sync::lock(&self.open);
+        let view = |session: &Session| SessionView {
+            id: session.id.clone(),
+            protocol: session.request.protocol,
+            path: session.request.path.clone(),
+            name: session.name.clone(),
+            start_time: time::rfc3339(session.opened.wall_us),
+            connections: session.tapes.iter().filter(|tape| tape.is_open()).count() as u64,
+            frames: session.tapes.iter().map(|tape| tape.frames()).sum(),
+            recordings: session.tapes.iter().map(|tape| tape.id().to_owned()).collect(),
+        };
+        open.sessions.iter().map(view).collect()
+    }
+
     /// Waits until the journal of a recording (full id) has grown past `seen` bytes or has ended, at most `limit`; gives its size and whether it still runs.
-    pub fn wait_growth(&self, _id: &str, _seen: u64, _limit: Duration) -> (u64, bool) { todo!() }
+    pub fn wait_growth(&self, id: &str, seen: u64, limit: Duration) -> (u64, bool) {
+        let tape = {
+            let open = sync::lock(&self.open);
+            open.tapes().find(|tape| tape.id() == id).cloned()
+        };
+        tape.map_or((seen, false), |tape| tape.wait_growth(seen, limit))
+    }
+
+    /// Whether a stream of this protocol on this path would be recorded if it were established now.
+    pub fn wants(&self, protocol: Protocol, path: &str) -> bool {
+        self.always.as_deref().is_some_and(|always| pattern::matches(always, path))
+            || sync::lock(&self.open).sessions.iter().any(|session| session.takes(protocol, path))
+    }
+
+    /// The upstream that an open session gives for a path, with the session's pattern.
+    pub fn upstream_for(&self, path: &str) -> Option<(String, Arc<UpstreamUrl>)> {
+        let open = sync::lock(&self.open);
+        let with_upstream: Vec<&Session> = open.sessions.iter().filter(|session| session.upstream.is_some()).collect();
+        let at = pattern::most_specific(with_upstream.iter().map(|session| session.request.path.as_str()), path)?;
+        let session = with_upstream.get(at)?;
+        Some((session.request.path.clone(), session.upstream.clone()?))
+    }
+
+    /// A stream has been established: the tape to push what passes to, if it is to be recorded.
+    pub fn begin(&self, established: Established) -> Option<Arc<Tape>> {
+        let Established { origin, mut metadata, stream } = established;
+        let protocol = if matches!(stream, StreamHead::WebSocket { .. }) { Protocol::WebSocket } else { Protocol::Sse };
+        let path = metadata.path.clone();
+        let mut open = sync::lock(&self.open);
+        if open.closed {
+            return None;
+        }
+        let candidates: Vec<usize> = (0..open.sessions.len()).filter(|at| open.sessions[*at].takes(protocol, &path)).collect();
+        let best = pattern::most_specific(candidates.iter().map(|at| open.sessions[*at].request.path.as_str()), &path);
+        let (tape, mut head, bounds) = match best.map(|best| &mut open.sessions[candidates[best]]) {
+            Some(session) => session.take_connection(&mut metadata),
+            None if self.always.as_deref().is_some_and(|always| pattern::matches(always, &path)) => {
+                let tape = Arc::new(Tape::new(id::new()));
+                open.loose.retain(|tape| !tape.is_finished());
+                open.loose.push(Arc::clone(&tape));
+                let head = empty_head(tape.id(), made_name(protocol, &path));
+                (tape, head, Bounds::default())
+            }
+            None => return None,
+        };
+        drop(open);
+        head.start_time = time::rfc3339(origin.wall_us);
+        head.metadata = metadata;
+        head.stream = stream;
+        let take = Take::new(Arc::clone(&tape), head, origin, bounds, Arc::clone(&self.redactor), self.max_event_bytes);
+        self.recorder.begin(take);
+        Some(tape)
+    }
+
+    /// Ends every recording as complete and waits for their files, at most `limit`.
+    pub fn finish_all(&self, limit: Duration) {
+        let (sessions, loose) = {
+            let mut open = sync::lock(&self.open);
+            open.closed = true;
+            (std::mem::take(&mut open.sessions), std::mem::take(&mut open.loose))
+        };
+        let deadline = std::time::Instant::now() + limit;
+        let all = sessions.iter().flat_map(|session| &session.tapes).chain(&loose);
+        all.clone().for_each(|tape| tape.end(End::Recorder));
+        for tape in all {
+            if tape.wait_outcome(deadline.saturating_duration_since(std::time::Instant::now())).is_none() {
+                log::warn!("the recording {} is not on disk yet; the next start recovers it", tape.id());
+            }
+        }
+        for session in sessions.into_iter().filter(|session| session.tapes.is_empty()) {
+            if let Err(error) = self.save_empty(&session) {
+                log::error!("the empty recording {} could not be written: {error}", session.id);
+            }
+        }
+    }
+
+    /// How many recordings have been finished since the start.
+    pub fn finished(&self) -> u64 {
+        self.recorder.finished()
+    }
+
+    /// How many connections are being recorded.
+    pub fn running(&self) -> u64 {
+        sync::lock(&self.open).tapes().filter(|tape| tape.is_open()).count() as u64
+    }
+
+    /// Why `prefix` is no open session.
+    fn not_a_session(&self, open: &Open, prefix: &str) -> Error {
+        if let Some(tape) = open.tapes().find(|tape| tape.id().eq_ignore_ascii_case(prefix)) {
+            return Error::NotFound { kind: "recording session", id: tape.id().to_owned() };
+        }
+        match self.store.resolve(prefix).and_then(|id| self.store.summary(&id)) {
+            Ok(summary) if summary.session_id.as_deref().is_none_or(|session| session == summary.id) => {
+                Error::conflict("not_recording", format!("{} is not being recorded; its status is {}", summary.id, summary.status.word()))
+            }
+            Ok(summary) => Error::NotFound { kind: "recording session", id: summary.id },
+            Err(error) => error,
+        }
+    }
+
+    fn finish_session(&self, session: Session) -> Result<Stopped> {
+        session.tapes.iter().for_each(|tape| tape.end(End::Recorder));
+        if session.tapes.is_empty() {
+            let summary = self.save_empty(&session)?;
+            return Ok(Stopped { recording: summary.clone(), recordings: vec![summary] });
+        }
+        let mut recordings: Vec<Summary> = Vec::new();
+        for tape in &session.tapes {
+            let written = match tape.wait_outcome(Duration::from_millis(limits::SHUTDOWN_MS * 12)) {
+                Some(outcome) => outcome,
+                None => Err(Error::Failed(format!("the recording {} is not on disk yet: the disk is too slow; look at it later", tape.id()))),
+            };
+            // One that was deleted since does not hide the others.
+            recordings.push(written.and_then(|summary| self.store.summary(&summary.id).or(Ok(summary)))?);
+        }
+        Ok(Stopped { recording: recordings[0].clone(), recordings })
+    }
+
+    /// A session that saw no connection: one complete recording of no frames.
+    fn save_empty(&self, session: &Session) -> Result<Summary> {
+        let protocol = session.request.protocol;
+        let mut head = empty_head(&session.id, session.name.clone());
+        head.description = session.request.description.clone();
+        head.tags = session.request.tags.clone();
+        head.start_time = time::rfc3339(session.opened.wall_us);
+        head.metadata = Metadata {
+            path: session.request.path.clone(),
+            session_id: Some(session.id.clone()),
+            redaction: Some(self.redactor.rules().clone()),
+            ..Metadata::default()
+        };
+        if protocol == Protocol::Sse {
+            head.stream = StreamHead::Sse {
+                request: SseRequest { method: "GET".to_owned(), ..SseRequest::default() },
+                response_status: 200,
+                response_headers: Default::default(),
+                head_relative_us: None,
+            };
+        }
+        let now = time::now_us();
+        let tail = Tail {
+            status: Status::Complete,
+            status_reason: None,
+            end_time: Some(time::rfc3339(session.opened.wall_at(now))),
+            duration: Some(session.opened.relative_us(now) / 1000),
+            stream: ended_by_recorder(protocol, session.opened.relative_us(now)),
+            stats: Default::default(),
+        };
+        self.store.create(&head)?.finish(&tail)
+    }
+}
+
+impl Open {
+    fn tapes(&self) -> impl Iterator<Item = &Arc<Tape>> {
+        self.sessions.iter().flat_map(|session| &session.tapes).chain(&self.loose)
+    }
+}
+
+impl Session {
+    fn is_for(&self, protocol: Protocol, path: &str) -> bool {
+        self.request.protocol == protocol && self.request.path == path
+    }
+
+    fn takes(&self, protocol: Protocol, path: &str) -> bool {
+        self.request.protocol == protocol && pattern::matches(&self.request.path, path)
+    }
+
+    /// The tape and head of this session's next connection: the first takes the session's id.
+    fn take_connection(&mut self, metadata: &mut Metadata) -> (Arc<Tape>, Head, Bounds) {
+        let number = self.tapes.len() + 1;
+        let (id, name) = match number {
+            1 => (self.id.clone(), self.name.clone()),
+            _ => (id::new(), format!("{} #{number}", self.name)),
+        };
+        let tape = Arc::new(Tape::new(id));
+        self.tapes.push(Arc::clone(&tape));
+        metadata.session_id = Some(self.id.clone());
+        let mut head = empty_head(tape.id(), name);
+        head.description = self.request.description.clone();
+        head.tags = self.request.tags.clone();
+        (tape, head, Bounds { max_duration_ms: self.request.max_duration_ms, max_frames: self.request.max_frames })
+    }
+}
+
+fn ended_by_recorder(protocol: Protocol, end_us: u64) -> StreamTail {
+    use crate::model::recording::EndedBy::Recorder;
+    match protocol {
+        Protocol::WebSocket => {
+            StreamTail::WebSocket { close_code: None, close_reason: None, closed_by: Some(Recorder), end_relative_us: Some(end_us) }
+        }
+        Protocol::Sse => StreamTail::Sse { tail: None, tail_encoding: None, ended_by: Some(Recorder), end_relative_us: Some(end_us) },
+    }
+}
+
+/// The name of a recording that nobody named.
+fn made_name(protocol: Protocol, path: &str) -> String {
+    format!("{} {path}", protocol.word())
+}
+
+fn empty_head(id: &str, name: String) -> Head {
+    Head {
+        format_version: FORMAT_VERSION.to_owned(),
+        id: id.to_owned(),
+        name,
+        description: None,
+        tags: Vec::new(),
+        start_time: String::new(),
+        metadata: Metadata::default(),
+        stream: StreamHead::WebSocket { subprotocol: None },
+        extra: serde_json::Map::new(),
+    }
 }

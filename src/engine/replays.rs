@@ -1,38 +1,400 @@
-//! Replay sessions: the registry. (skeleton)
+//! The registry of replay sessions: pending, running, and the last ended ones. It finds sessions and hands calls to them;
+//! what a session does stands in `session.rs`, how it shows itself in `board.rs`.
 
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
 
-use crate::base::error::Result;
-use crate::model::recording::Protocol;
-use crate::model::replay::{Advance, Advanced, CloseRequest, Injection, ReplayCreated, ReplayMessage, ReplayOptions, ReplayView, WaitFor};
+use super::board::Board;
+use super::session::Input;
+use crate::base::error::{Error, Result};
+use crate::base::{id, limits, sync};
+use crate::model::recording::{Head, Protocol, SseRequest, Status, StreamHead};
+use crate::model::replay::{
+    Advance, Advanced, CloseRequest, Injection, Mode, ReplayCreated, ReplayMessage, ReplayOptions, ReplayStatus, ReplayView, WaitFor,
+};
+use crate::rules::matching::Matcher;
+use crate::rules::player::Player;
+use crate::rules::redact::Redactor;
+use crate::rules::script::{Script, ScriptBuilder};
+use crate::store::Store;
 
-/// All replay sessions: pending, running, and the last ended ones. Every id may be a prefix.
+/// A recording compiled for replay, shared by all its sessions.
 #[derive(Debug)]
-pub struct Replays {}
+pub struct Compiled {
+    /// What the recording begins with.
+    pub head: Head,
+    /// What its server sends.
+    pub script: Arc<Script>,
+    /// The redaction that was in force when it was made.
+    pub redactor: Option<Arc<Redactor>>,
+}
+
+impl Compiled {
+    /// The request of an event stream.
+    pub fn request(&self) -> Option<&SseRequest> {
+        match &self.head.stream {
+            StreamHead::Sse { request, .. } => Some(request),
+            StreamHead::WebSocket { .. } => None,
+        }
+    }
+}
+
+/// What a client of the mock port finds.
+#[derive(Debug)]
+pub enum Claim {
+    /// A pending session, now its own.
+    Session(Arc<Board>, Box<Player>),
+    /// None, but one has ended on this path.
+    Ended,
+    /// None.
+    Nothing,
+}
+
+/// A client's request, as far as claiming a session goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The protocol that it speaks.
+    pub protocol: Protocol,
+    /// The path as sent.
+    pub path: &'a str,
+    /// The method.
+    pub method: &'a str,
+    /// It names the last event that it has seen.
+    pub resumes: bool,
+}
+
+/// All replay sessions. Every id may be a prefix.
+#[derive(Debug)]
+pub struct Replays {
+    store: Arc<Store>,
+    redactor: Arc<Redactor>,
+    mock_address: SocketAddr,
+    max_pending: usize,
+    boards: Mutex<BTreeMap<String, Arc<Board>>>,
+    compiled: Mutex<HashMap<String, Weak<Compiled>>>,
+}
 
 impl Replays {
+    /// No session yet.
+    pub fn new(store: Arc<Store>, redactor: Arc<Redactor>, mock_address: SocketAddr, max_pending: u64) -> Self {
+        let max_pending = usize::try_from(max_pending).unwrap_or(usize::MAX);
+        Self { store, redactor, mock_address, max_pending, boards: Mutex::default(), compiled: Mutex::default() }
+    }
+
     /// Makes a pending session for a recording (id or prefix).
-    pub fn create(&self, _recording: &str, _options: ReplayOptions) -> Result<ReplayCreated> { todo!() }
+    ///
+    /// # Errors
+    /// Not found (soft-deleted too), `still_recording`, `corrupted`, too many pending ones.
+    pub fn create(&self, recording: &str, options: ReplayOptions) -> Result<ReplayCreated> {
+        let compiled = self.compile(&self.store.resolve(recording)?)?;
+        let player = self.player(&compiled, &options)?;
+        let total_frames = player.total_frames();
+        let path = options.path.clone().unwrap_or_else(|| compiled.head.metadata.path.clone());
+        let board = Arc::new(Board::new(id::new(), path.clone(), options, compiled, player));
+        {
+            let mut boards = sync::lock(&self.boards);
+            if boards.values().filter(|board| board.status() == ReplayStatus::Pending).count() >= self.max_pending {
+                return Err(Error::TooMany(format!(
+                    "{} replay sessions wait for their clients already; connect to them, delete some, or raise --max-pending-replays",
+                    self.max_pending
+                )));
+            }
+            forget_old(&mut boards);
+            boards.insert(board.id().to_owned(), Arc::clone(&board));
+        }
+        let protocol = board.compiled().head.protocol();
+        let scheme = if protocol == Protocol::WebSocket { "ws" } else { "http" };
+        let url = format!("{scheme}://{}{path}", self.mock_address);
+        Ok(ReplayCreated {
+            id: board.id().to_owned(),
+            replay_id: board.id().to_owned(),
+            session_id: board.id().to_owned(),
+            recording_id: board.compiled().head.id.clone(),
+            protocol,
+            mode: board.options().mode,
+            status: ReplayStatus::Pending,
+            session_url: format!("{url}?mockd-replay={}", board.id()),
+            url,
+            path,
+            total_frames,
+            config: board.options().to_json(),
+        })
+    }
+
     /// Active sessions, or all; oldest first.
-    pub fn list(&self, _all: bool) -> Vec<ReplayView> { todo!() }
+    pub fn list(&self, all: bool) -> Vec<ReplayView> {
+        let boards: Vec<Arc<Board>> = sync::lock(&self.boards).values().cloned().collect();
+        boards.iter().map(|board| board.view()).filter(|view| all || !view.status.is_ended()).collect()
+    }
+
     /// One session.
-    pub fn view(&self, _prefix: &str) -> Result<ReplayView> { todo!() }
+    ///
+    /// # Errors
+    /// Not found, ambiguous.
+    pub fn view(&self, prefix: &str) -> Result<ReplayView> {
+        Ok(self.find(prefix)?.view())
+    }
+
     /// The protocol of a session, which its injections are read by.
-    pub fn protocol(&self, _prefix: &str) -> Result<Protocol> { todo!() }
+    ///
+    /// # Errors
+    /// Not found, ambiguous.
+    pub fn protocol(&self, prefix: &str) -> Result<Protocol> {
+        Ok(self.find(prefix)?.compiled().head.protocol())
+    }
+
     /// Waits until the session is as asked: `Ok(Ok(view))`, or `Ok(Err(view))` when the time is up.
-    pub fn wait(&self, _prefix: &str, _until: WaitFor, _limit: Duration) -> Result<std::result::Result<ReplayView, ReplayView>> { todo!() }
+    ///
+    /// # Errors
+    /// Not found, ambiguous.
+    pub fn wait(&self, prefix: &str, until: WaitFor, limit: Duration) -> Result<std::result::Result<ReplayView, ReplayView>> {
+        let board = self.find(prefix)?;
+        let reached = board.wait(limit, |status| match until {
+            WaitFor::Waiting => status == ReplayStatus::Waiting || status.is_ended(),
+            WaitFor::Complete | WaitFor::Ended => status.is_ended(),
+        });
+        let view = board.view();
+        let as_asked = match until {
+            WaitFor::Waiting => view.status == ReplayStatus::Waiting,
+            WaitFor::Complete => view.status == ReplayStatus::Complete,
+            WaitFor::Ended => view.status.is_ended(),
+        };
+        // A session that has ended otherwise will never be as asked: the caller sees its status at once.
+        Ok(if reached && (as_asked || view.status.is_ended()) { Ok(view) } else { Err(view) })
+    }
+
     /// What the client sent.
-    pub fn messages(&self, _prefix: &str) -> Result<Vec<ReplayMessage>> { todo!() }
+    ///
+    /// # Errors
+    /// Not found, ambiguous.
+    pub fn messages(&self, prefix: &str) -> Result<Vec<ReplayMessage>> {
+        Ok(self.find(prefix)?.messages())
+    }
+
     /// Sends steps; answers when they are written. May wait up to the session's timeout.
-    pub fn advance(&self, _prefix: &str, _advance: &Advance) -> Result<Advanced> { todo!() }
+    ///
+    /// # Errors
+    /// `wrong_mode`, `no_client`, `client_stalled`, `until_not_found`, `replay_ended`.
+    pub fn advance(&self, prefix: &str, advance: &Advance) -> Result<Advanced> {
+        let board = self.find(prefix)?;
+        if board.options().mode != Mode::Triggered {
+            return Err(board.forbidden("wrong_mode", "advance works in triggered mode"));
+        }
+        let limit = match board.options().timeout_ms {
+            0 => Duration::from_secs(u64::from(u32::MAX)),
+            ms => Duration::from_millis(ms),
+        };
+        let deadline = Instant::now() + limit;
+        board.wait(limit, |status| status != ReplayStatus::Pending);
+        if board.status() == ReplayStatus::Pending {
+            let message = format!("no client came to {} within {} ms; connect one, then advance", board.path(), limit.as_millis());
+            return Err(Error::conflict("no_client", message));
+        }
+        let (reply, answer) = channel();
+        if board.tell(Input::Advance { advance: advance.clone(), reply }).is_ok() {
+            match answer.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(answer) => return answer,
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                    let message = format!("the client did not take the bytes within {} ms", limit.as_millis());
+                    return Err(Error::conflict("client_stalled", message));
+                }
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => {}
+            }
+        }
+        // The session's thread has ended: what it left says how.
+        let view = board.view();
+        if view.status == ReplayStatus::Complete {
+            let (current_frame, total_frames) = (view.current_frame, view.total_frames);
+            return Ok(Advanced { frames_sent: 0, current_frame, total_frames, status: view.status, complete: true });
+        }
+        Err(board.forbidden("replay_ended", "nothing more is sent"))
+    }
+
     /// Stops the clock.
-    pub fn pause(&self, _prefix: &str) -> Result<ReplayView> { todo!() }
+    ///
+    /// # Errors
+    /// `wrong_mode`, `not_playing` while pending, `replay_ended`.
+    pub fn pause(&self, prefix: &str) -> Result<ReplayView> {
+        self.steer(prefix, Some("pause works in pure mode"), |reply| Input::Pause { reply })
+    }
+
     /// Lets it go on.
-    pub fn resume(&self, _prefix: &str) -> Result<ReplayView> { todo!() }
+    ///
+    /// # Errors
+    /// As [`Replays::pause`].
+    pub fn resume(&self, prefix: &str) -> Result<ReplayView> {
+        self.steer(prefix, Some("resume works in pure mode"), |reply| Input::Resume { reply })
+    }
+
     /// Sends something between two steps.
-    pub fn inject(&self, _prefix: &str, _injection: Injection) -> Result<ReplayView> { todo!() }
+    ///
+    /// # Errors
+    /// `not_playing` while pending, `replay_ended` where no client is there any more.
+    pub fn inject(&self, prefix: &str, injection: Injection) -> Result<ReplayView> {
+        self.steer(prefix, None, |reply| Input::Inject { injection, reply })
+    }
+
     /// Drops the client now.
-    pub fn close(&self, _prefix: &str, _request: CloseRequest) -> Result<ReplayView> { todo!() }
-    /// Ends the session.
-    pub fn stop(&self, _prefix: &str) -> Result<()> { todo!() }
+    ///
+    /// # Errors
+    /// As [`Replays::inject`].
+    pub fn close(&self, prefix: &str, request: CloseRequest) -> Result<ReplayView> {
+        self.steer(prefix, None, |reply| Input::Close { request, reply })
+    }
+
+    /// Ends the session; its client gets 1001, or its event stream ends. An ended one stays as it is.
+    ///
+    /// # Errors
+    /// Not found, ambiguous.
+    pub fn stop(&self, prefix: &str) -> Result<()> {
+        self.find(prefix)?.stop("stopped");
+        Ok(())
+    }
+
+    /// Ends all sessions.
+    pub fn stop_all(&self) {
+        let boards: Vec<Arc<Board>> = sync::lock(&self.boards).values().cloned().collect();
+        for board in &boards {
+            board.tell_stop("server_ended");
+        }
+        for board in &boards {
+            board.wait_gone(Duration::from_millis(limits::CLOSE_GRACE_MS));
+        }
+    }
+
+    /// The oldest pending session for a client, if there is one.
+    pub fn claim(&self, asked: Asked<'_>) -> Claim {
+        let boards = sync::lock(&self.boards);
+        let mut ended = false;
+        for board in boards.values() {
+            if !board.is_for(asked.protocol, asked.path, asked.method) {
+                continue;
+            }
+            if let Some(player) = board.claim() {
+                return Claim::Session(Arc::clone(board), player);
+            }
+            ended |= board.status().is_ended();
+        }
+        if ended && asked.resumes { Claim::Ended } else { Claim::Nothing }
+    }
+
+    /// The session that a client names.
+    ///
+    /// # Errors
+    /// Not found; `not_pending`, `wrong_path`, `wrong_protocol`.
+    pub fn claim_named(&self, prefix: &str, asked: Asked<'_>) -> Result<Claim> {
+        let board = self.find(prefix)?;
+        if board.path() != asked.path {
+            let message = format!("the replay session {} is on {}, not on {}", board.id(), board.path(), asked.path);
+            return Err(Error::conflict("wrong_path", message));
+        }
+        if !board.is_for(asked.protocol, asked.path, asked.method) {
+            let protocol = board.compiled().head.protocol();
+            let method = board.compiled().request().map_or("GET", |request| request.method.as_str());
+            let message = format!("the replay session {} is for {} by {method}", board.id(), protocol.word());
+            return Err(Error::conflict("wrong_protocol", message));
+        }
+        match board.claim() {
+            Some(player) => Ok(Claim::Session(board, player)),
+            None if asked.resumes && board.status().is_ended() => Ok(Claim::Ended),
+            None => Err(board.forbidden("not_pending", "it takes no further client")),
+        }
+    }
+
+    /// Whether a pending session is on this path.
+    pub fn serves(&self, path: &str) -> bool {
+        let boards = sync::lock(&self.boards);
+        boards.values().any(|board| board.status() == ReplayStatus::Pending && crate::rules::pattern::matches(path, board.path()))
+    }
+
+    /// Whether any session, ended ones too, is on this path.
+    pub fn is_on(&self, path: &str) -> bool {
+        sync::lock(&self.boards).values().any(|board| board.path() == path)
+    }
+
+    /// How many sessions have clients.
+    pub fn active(&self) -> u64 {
+        sync::lock(&self.boards).values().filter(|board| board.is_connected()).count() as u64
+    }
+
+    /// How many sessions wait for a client.
+    pub fn pending(&self) -> u64 {
+        sync::lock(&self.boards).values().filter(|board| board.status() == ReplayStatus::Pending).count() as u64
+    }
+
+    fn find(&self, prefix: &str) -> Result<Arc<Board>> {
+        let boards = sync::lock(&self.boards);
+        let id = id::resolve("replay", prefix, boards.keys().map(String::as_str))?;
+        boards.get(&id).cloned().ok_or(Error::NotFound { kind: "replay", id })
+    }
+
+    /// Hands an input to a session that has a client, and waits for its answer.
+    fn steer(&self, prefix: &str, pure_only: Option<&str>, input: impl FnOnce(super::session::Reply) -> Input) -> Result<ReplayView> {
+        let board = self.find(prefix)?;
+        if let Some(what) = pure_only.filter(|_| board.options().mode != Mode::Pure) {
+            return Err(board.forbidden("wrong_mode", what));
+        }
+        if board.status() == ReplayStatus::Pending {
+            return Err(board.forbidden("not_playing", "no client has come yet"));
+        }
+        let (reply, answer) = channel();
+        board.tell(input(reply)).map_err(|()| board.forbidden("replay_ended", "its client is gone"))?;
+        match answer.recv() {
+            Ok(answer) => answer.map(|()| board.view()),
+            Err(_) => Err(board.forbidden("replay_ended", "its client is gone")),
+        }
+    }
+
+    fn player(&self, compiled: &Compiled, options: &ReplayOptions) -> Result<Player> {
+        let mut redactors: Vec<Arc<Redactor>> = compiled.redactor.iter().cloned().collect();
+        redactors.push(Arc::clone(&self.redactor));
+        let matcher = Matcher::new(options.matching, &options.ignore, redactors)?;
+        Player::new(Arc::clone(&compiled.script), options.clone(), matcher)
+    }
+
+    fn compile(&self, id: &str) -> Result<Arc<Compiled>> {
+        let summary = self.store.summary(id)?;
+        if summary.deleted {
+            return Err(Error::NotFound { kind: "recording", id: id.to_owned() });
+        }
+        match summary.status {
+            Status::Recording => {
+                return Err(Error::conflict("still_recording", format!("{id} is still being recorded; stop it, then replay it")));
+            }
+            Status::Corrupted => {
+                let why = summary.status_reason.unwrap_or_default();
+                return Err(Error::conflict("corrupted", format!("{id} can't be replayed, its file can't be parsed: {why}")));
+            }
+            Status::Complete | Status::Incomplete => {}
+        }
+        if let Some(known) = sync::lock(&self.compiled).get(id).and_then(Weak::upgrade) {
+            return Ok(known);
+        }
+        let file = self.store.open(id)?;
+        let mut builder = ScriptBuilder::new(&file.head);
+        for frame in file.frames()? {
+            builder.push(&frame?)?;
+        }
+        let rules = file.head.metadata.redaction.as_ref();
+        let compiled = Arc::new(Compiled {
+            head: file.head.clone(),
+            script: Arc::new(builder.finish(&file.tail)),
+            redactor: rules.map(Redactor::new).transpose()?.map(Arc::new),
+        });
+        let mut known = sync::lock(&self.compiled);
+        known.retain(|_, weak| weak.strong_count() > 0);
+        known.insert(id.to_owned(), Arc::downgrade(&compiled));
+        Ok(compiled)
+    }
+}
+
+/// Keeps the last ended sessions only.
+fn forget_old(boards: &mut BTreeMap<String, Arc<Board>>) {
+    let ended: Vec<String> = boards.values().filter(|board| board.status().is_ended() && !board.is_connected()).map(|board| board.id().to_owned()).collect();
+    for id in ended.iter().take(ended.len().saturating_sub(limits::MAX_ENDED_REPLAYS)) {
+        boards.remove(id);
+    }
 }

@@ -156,17 +156,21 @@ impl<'a> Fields<'a> {
 
 /// What is wrong with a word that is none of `words`.
 pub fn not_a_word(text: &str, words: &[&str]) -> String {
-    let shown = text::shorten(text, 64);
-    format!("{:?} is none of {}{}", shown, words.join(", "), text::did_you_mean(text, words.iter().copied()))
+    format!("{:?} is none of {}{}", shown(text), words.join(", "), text::did_you_mean(text, words.iter().copied()))
+}
+
+/// A text as errors quote it.
+pub(crate) fn shown(text: &str) -> std::borrow::Cow<'_, str> {
+    text::shorten(text, 64)
 }
 
 /// A number such as `5.0`, which is whole although JSON writes it with a fraction.
-fn whole(value: &Value) -> Option<u64> {
+pub(crate) fn whole(value: &Value) -> Option<u64> {
     value.as_f64().filter(|number| number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(number)).map(|number| number as u64)
 }
 
 /// A value as errors quote it.
-fn describe(value: &Value) -> String {
+pub(crate) fn describe(value: &Value) -> String {
     match value {
         Value::Object(_) => "an object".to_owned(),
         Value::Array(_) => "an array".to_owned(),

@@ -4,9 +4,12 @@
 //! It opens no file, keeps no state and decides nothing.
 
 pub mod api;
+pub mod config;
 pub mod fields;
 pub mod pairs;
 pub mod recording;
 pub mod recording_text;
 pub mod replay;
+pub mod replay_options;
+pub mod setting;
 pub mod settings;

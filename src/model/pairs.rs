@@ -27,6 +27,11 @@ impl Pairs {
         self.add(name, value, |a, b| a == b);
     }
 
+    /// Removes a name, compared without case.
+    pub fn remove(&mut self, name: &str) {
+        self.0.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+    }
+
     /// The first value of a name, compared without case.
     pub fn first(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).and_then(|(_, values)| values.first()).map(String::as_str)

@@ -331,15 +331,21 @@ impl Stats {
             Frame::WebSocket(frame) => self.count_message(frame.kind, frame.direction, frame.payload_len()),
             Frame::Sse(event) => {
                 if let Some(data) = &event.data {
-                    self.frame_count += 1;
-                    self.event_count += 1;
-                    self.bytes_sent += data.len() as u64;
+                    self.count_event(data.len() as u64);
                 }
             }
         }
     }
 
-    fn count_message(&mut self, kind: FrameType, direction: Direction, payload_len: u64) {
+    /// Counts one event that has data, of so many bytes.
+    pub fn count_event(&mut self, data_len: u64) {
+        self.frame_count += 1;
+        self.event_count += 1;
+        self.bytes_sent += data_len;
+    }
+
+    /// Counts one message or control frame of a WebSocket.
+    pub fn count_message(&mut self, kind: FrameType, direction: Direction, payload_len: u64) {
         let payload = match kind {
             FrameType::Close => return,
             FrameType::Text => {

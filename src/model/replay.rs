@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::recording::Protocol;
-use crate::base::error::Result;
+use super::fields::Fields;
+use super::recording::{self, FrameType, Protocol, SseEvent};
+use crate::base::error::{Error, Result};
+use crate::wire::ws::is_sendable_close_code;
 
 /// How a replay is driven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -76,6 +78,8 @@ pub struct ReplayOptions {
     pub on_end: OnEnd,
 }
 
+<<<<<<< HEAD
+=======
 impl ReplayOptions {
     /// Every field that [`ReplayOptions::from_json`] takes.
     pub const FIELDS: [&'static str; 13] = [
@@ -99,6 +103,7 @@ impl ReplayOptions {
     }
 }
 
+>>>>>>> w-cli
 /// How a replay session stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -237,8 +242,15 @@ impl Advance {
     ///
     /// # Errors
     /// `Error::Invalid` for an unknown field, both fields at once, a count below 1.
-    pub fn from_json(_body: &Value) -> Result<Self> {
-        todo!()
+    pub fn from_json(body: &Value) -> Result<Self> {
+        let mut fields = Fields::of(body, "")?;
+        let (count, until) = (fields.integer("count", 1..=u64::MAX)?, fields.string("until")?);
+        fields.finish()?;
+        match (count, until) {
+            (Some(_), Some(_)) => Err(Error::invalid("until", "give count or until, not both")),
+            (count, None) => Ok(Self::Count(count.unwrap_or(1))),
+            (None, Some(until)) => Ok(Self::Until(until)),
+        }
     }
 }
 
@@ -264,12 +276,12 @@ pub enum Injection {
     /// A WebSocket frame: `{type: text|binary|ping|pong, data}`, binary as base64.
     Frame {
         /// Its type; never `close`.
-        kind: super::recording::FrameType,
+        kind: FrameType,
         /// Its payload.
         payload: Vec<u8>,
     },
     /// An event: `{type, data, id, retry, comment}`, data as text.
-    Event(super::recording::SseEvent),
+    Event(SseEvent),
 }
 
 impl Injection {
@@ -277,9 +289,60 @@ impl Injection {
     ///
     /// # Errors
     /// `Error::Invalid` for unknown fields, no data, bad base64, a control frame of more than 125 bytes, an event type with a line end.
-    pub fn from_json(_protocol: Protocol, _body: &Value) -> Result<Self> {
-        todo!()
+    pub fn from_json(protocol: Protocol, body: &Value) -> Result<Self> {
+        let mut fields = Fields::of(body, "")?;
+        let injection = match protocol {
+            Protocol::WebSocket => read_frame(&mut fields)?,
+            Protocol::Sse => read_event(&mut fields)?,
+        };
+        fields.finish()?;
+        Ok(injection)
     }
+}
+
+/// A WebSocket frame; without a `type` it is a text.
+fn read_frame(fields: &mut Fields<'_>) -> Result<Injection> {
+    let kind = match fields.word("type", &["text", "binary", "ping", "pong"])? {
+        Some("binary") => FrameType::Binary,
+        Some("ping") => FrameType::Ping,
+        Some("pong") => FrameType::Pong,
+        _ => FrameType::Text,
+    };
+    let data = match kind {
+        // A ping without a payload is the usual one.
+        FrameType::Ping | FrameType::Pong => fields.string("data")?.unwrap_or_default(),
+        _ => fields.required_string("data")?,
+    };
+    let payload = match kind {
+        FrameType::Binary => recording::decode(&data, Some(recording::Encoding::Base64))
+            .ok_or_else(|| Error::invalid("data", "the data of a binary frame must be base64 (RFC 4648, with padding)"))?,
+        _ => data.into_bytes(),
+    };
+    if matches!(kind, FrameType::Ping | FrameType::Pong) && payload.len() > 125 {
+        return Err(Error::invalid("data", "a ping or pong carries at most 125 bytes (RFC 6455, section 5.5)"));
+    }
+    Ok(Injection::Frame { kind, payload })
+}
+
+/// An event; without a `type` it is a `message`. What has no data must have something else to say.
+fn read_event(fields: &mut Fields<'_>) -> Result<Injection> {
+    let kind = fields.string("type")?.filter(|kind| !kind.is_empty());
+    // Every line end that a reader knows becomes LF, which the canonical form splits lines at.
+    let lines = |text: String| text.replace("\r\n", "\n").replace('\r', "\n");
+    let data = fields.string("data")?.map(lines);
+    let id = fields.string("id")?;
+    let retry = fields.integer("retry", 0..=u64::MAX)?;
+    let comment = fields.string("comment")?.map(lines);
+    for (name, text) in [("type", &kind), ("id", &id)] {
+        if text.as_ref().is_some_and(|text| text.contains(['\r', '\n', '\0'])) {
+            return Err(Error::invalid(name, "this must be one line without NUL"));
+        }
+    }
+    if data.is_none() && (kind.is_some() || (id.is_none() && retry.is_none() && comment.is_none())) {
+        return Err(Error::invalid("data", "this field must be given"));
+    }
+    let kind = data.as_ref().map(|_| kind.unwrap_or_else(|| "message".to_owned()));
+    Ok(Injection::Event(SseEvent { kind, data, id, retry, comment, ..SseEvent::default() }))
 }
 
 /// The body of `POST /replay/{id}/close`.
@@ -298,8 +361,24 @@ impl CloseRequest {
     ///
     /// # Errors
     /// `Error::Invalid` for unknown fields, a code that an endpoint may not send, a reason that is too long, `code` beside `abrupt: true`.
-    pub fn from_json(_body: &Value) -> Result<Self> {
-        todo!()
+    pub fn from_json(body: &Value) -> Result<Self> {
+        let mut fields = Fields::of(body, "")?;
+        let code = fields.integer("code", 0..=u64::from(u16::MAX))?.and_then(|code| u16::try_from(code).ok());
+        let reason = fields.string("reason")?;
+        let abrupt = fields.boolean("abrupt")?.unwrap_or(false);
+        fields.finish()?;
+        if abrupt && (code.is_some() || reason.is_some()) {
+            return Err(Error::invalid("abrupt", "a dropped connection has neither code nor reason; leave them out"));
+        }
+        let (code, reason) = (code.unwrap_or(1000), reason.unwrap_or_default());
+        if !is_sendable_close_code(code) {
+            let allowed = "1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455, section 7.4)";
+            return Err(Error::invalid("code", format!("{code} may not stand in a close frame; use {allowed}")));
+        }
+        if reason.len() > 123 {
+            return Err(Error::invalid("reason", "a close reason has at most 123 bytes (RFC 6455, section 5.5)"));
+        }
+        Ok(Self { code, reason, abrupt })
     }
 }
 
@@ -342,4 +421,59 @@ pub struct ReplayCreated {
     pub total_frames: u64,
     /// The options.
     pub config: Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> Value {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn advance_with_no_body_is_one_step() {
+        assert_eq!(Advance::from_json(&json("{}")), Ok(Advance::Count(1)));
+        assert_eq!(Advance::from_json(&json(r#"{"count":5}"#)), Ok(Advance::Count(5)));
+        assert_eq!(Advance::from_json(&json(r#"{"until":"{}"}"#)), Ok(Advance::Until("{}".to_owned())));
+        for bad in [r#"{"count":0}"#, r#"{"count":1,"until":"x"}"#, r#"{"steps":1}"#, r#"{"count":"1"}"#, "[]"] {
+            assert!(Advance::from_json(&json(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn injections_are_read_by_their_protocol() {
+        let frame = |kind, payload: &[u8]| Injection::Frame { kind, payload: payload.to_vec() };
+        for (body, read) in [
+            (r#"{"data":"x"}"#, frame(FrameType::Text, b"x")),
+            (r#"{"type":"binary","data":"AAE="}"#, frame(FrameType::Binary, &[0, 1])),
+            (r#"{"type":"ping"}"#, frame(FrameType::Ping, b"")),
+        ] {
+            assert_eq!(Injection::from_json(Protocol::WebSocket, &json(body)), Ok(read), "{body}");
+        }
+        for bad in [r#"{"type":"text"}"#, r#"{"type":"close","data":""}"#, r#"{"type":"binary","data":"?"}"#, r#"{"data":"x","id":"1"}"#] {
+            assert!(Injection::from_json(Protocol::WebSocket, &json(bad)).is_err(), "{bad}");
+        }
+        let long = format!(r#"{{"type":"pong","data":"{}"}}"#, "x".repeat(126));
+        assert!(Injection::from_json(Protocol::WebSocket, &json(&long)).is_err());
+
+        let Ok(Injection::Event(event)) = Injection::from_json(Protocol::Sse, &json(r#"{"data":"a\r\nb\rc","id":"7"}"#)) else { panic!() };
+        assert_eq!((event.kind.as_deref(), event.data.as_deref(), event.id.as_deref()), (Some("message"), Some("a\nb\nc"), Some("7")));
+        assert!(Injection::from_json(Protocol::Sse, &json(r#"{"comment":"still here"}"#)).is_ok());
+        for bad in ["{}", r#"{"type":"x"}"#, r#"{"type":"a\nb","data":""}"#, r#"{"data":"x","id":"\u0000"}"#, r#"{"data":1}"#] {
+            assert!(Injection::from_json(Protocol::Sse, &json(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_close_has_a_code_that_may_be_sent_or_is_abrupt() {
+        let close = |code, reason: &str, abrupt| Ok(CloseRequest { code, reason: reason.to_owned(), abrupt });
+        assert_eq!(CloseRequest::from_json(&json("{}")), close(1000, "", false));
+        assert_eq!(CloseRequest::from_json(&json(r#"{"code":4001,"reason":"bye"}"#)), close(4001, "bye", false));
+        assert_eq!(CloseRequest::from_json(&json(r#"{"abrupt":true}"#)), close(1000, "", true));
+        let long = format!(r#"{{"reason":"{}"}}"#, "x".repeat(124));
+        for bad in [r#"{"code":1005}"#, r#"{"code":70000}"#, r#"{"code":1001,"abrupt":true}"#, r#"{"abrupt":true,"reason":"x"}"#, &long] {
+            assert!(CloseRequest::from_json(&json(bad)).is_err(), "{bad}");
+        }
+    }
 }

@@ -5,7 +5,11 @@
 pub mod correlate;
 pub mod json_span;
 pub mod matching;
+mod pace;
 pub mod pattern;
 pub mod player;
 pub mod redact;
 pub mod script;
+
+#[cfg(test)]
+mod player_tests;

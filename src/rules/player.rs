@@ -1,16 +1,20 @@
-//! The player: one state machine for all modes and both protocols; inputs in, turns out, the clock an argument. (skeleton)
+//! The player: one state machine for all modes and both protocols; inputs in, turns out, the clock an argument.
 //!
 //! The session (a thread above) calls `next` until there is nothing to do, writes what it is told, says `written`, sleeps or
 //! waits as told, and hands over inputs as they come. The player never blocks and never reads a clock.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::matching::Matcher;
-use super::script::Script;
-use crate::base::error::Result;
-use crate::model::recording::FrameType;
-use crate::model::replay::{Advance, ReplayError, ReplayOptions, ReplayStatus};
+use super::correlate::Correlator;
+use super::matching::{self, Matcher};
+use super::pace::{Mark, Pace};
+use super::script::{Ending, Entry, ItemKind, Script};
+use crate::base::error::{Error, Result};
+use crate::base::limits;
+use crate::model::recording::{FrameType, Protocol};
+use crate::model::replay::{Advance, Matching, Mode, OnEnd, ReplayError, ReplayOptions, ReplayStatus};
 
 /// What the session does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,61 +71,613 @@ pub struct Ticket {
     pub upto: u64,
 }
 
+/// A place in the script.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    /// The next entry.
+    entry: usize,
+    /// Steps passed.
+    steps: u64,
+    /// Where the clock of pure mode stands.
+    mark: Mark,
+}
+
+/// What [`Player::written`] will confirm.
+#[derive(Debug, Clone, Copy)]
+enum Pending {
+    /// Items up to this place.
+    Items(Place),
+    /// The bytes after the last blank line.
+    Tail,
+    /// The end; whether it is a step.
+    End { is_step: bool },
+}
+
+/// A client message that waits for its turn.
+#[derive(Debug)]
+struct Early {
+    index: u64,
+    kind: FrameType,
+    payload: Vec<u8>,
+    at_us: u64,
+}
+
+/// A moment that the live and the recorded conversation share: what `keepTiming` counts from.
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    live_us: u64,
+    recorded_us: u64,
+}
+
 /// The player of one session.
 #[derive(Debug)]
-pub struct Player {}
+pub struct Player {
+    script: Arc<Script>,
+    options: ReplayOptions,
+    matcher: Matcher,
+    correlator: Correlator,
+    pace: Pace,
+    status: ReplayStatus,
+    place: Place,
+    pending: Option<Pending>,
+    tail_sent: bool,
+    /// The connection is ended, or nobody is there any more.
+    over: bool,
+    first_round: bool,
+    sent: u64,
+    received: u64,
+    /// Triggered: `current_frame` up to which tickets have been given out.
+    promised: u64,
+    /// Synchronized: what came before its turn; how many client messages the recording still has; since when one is waited for.
+    early: VecDeque<Early>,
+    clients_left: u64,
+    waiting_since_us: Option<u64>,
+    anchor: Option<Anchor>,
+    resumed_us: Option<u64>,
+    judged: Vec<(u64, u64, Option<bool>)>,
+    error: Option<ReplayError>,
+}
 
 impl Player {
     /// A player at the beginning. `matcher` compares client messages; `correlate` and the rest come from `options`.
     ///
     /// # Errors
     /// `Error::Invalid` for a bad JSONPath in `correlate`.
-    pub fn new(_script: Arc<Script>, _options: ReplayOptions, _matcher: Matcher) -> Result<Self> { todo!() }
+    pub fn new(script: Arc<Script>, options: ReplayOptions, matcher: Matcher) -> Result<Self> {
+        let mut player = Self {
+            correlator: Correlator::new(&options.correlate)?,
+            pace: Pace::new(&options),
+            clients_left: if options.mode == Mode::Synchronized { script.client_steps } else { 0 },
+            matcher,
+            status: ReplayStatus::Pending,
+            place: Place::default(),
+            pending: None,
+            tail_sent: false,
+            over: false,
+            first_round: true,
+            sent: 0,
+            received: 0,
+            promised: 0,
+            early: VecDeque::new(),
+            waiting_since_us: None,
+            anchor: None,
+            resumed_us: None,
+            judged: Vec::new(),
+            error: None,
+            script,
+            options,
+        };
+        player.promise_first();
+        Ok(player)
+    }
+
     /// All steps, as `totalFrames` counts them for these options.
-    pub fn total_frames(&self) -> u64 { todo!() }
+    pub fn total_frames(&self) -> u64 {
+        let clients = if self.options.mode == Mode::Synchronized { self.script.client_steps } else { 0 };
+        self.script.server_steps + clients + u64::from(self.ending_is_step())
+    }
+
     /// SSE: the request's body, before `start`. Synchronized: compares it with the recorded one (`recorded`; `truncated` compares what there is)
     /// and feeds `correlate`.
     ///
     /// # Errors
     /// The mismatch; the player is in `error` then.
-    pub fn request(&mut self, _recorded: Option<&[u8]>, _truncated: bool, _body: &[u8]) -> std::result::Result<(), ReplayError> { todo!() }
+    pub fn request(&mut self, recorded: Option<&[u8]>, truncated: bool, body: &[u8]) -> std::result::Result<(), ReplayError> {
+        if self.options.mode != Mode::Synchronized {
+            return Ok(());
+        }
+        let recorded = recorded.unwrap_or_default();
+        if let Err(mismatch) = self.matcher.check_body(recorded, truncated, body) {
+            let error = mismatch_error(mismatch, 1);
+            self.fail(error.clone());
+            // The refusal is an answer of its own; there is no stream to end.
+            self.over = true;
+            return Err(error);
+        }
+        self.learn(recorded, body);
+        Ok(())
+    }
+
     /// SSE: everything up to and including the last event with this id has been sent before; the clock starts as if it had just gone out.
     /// An unknown id changes nothing. Before `start`.
-    pub fn resume_after(&mut self, _last_event_id: &str) { todo!() }
+    pub fn resume_after(&mut self, last_event_id: &str) {
+        let known = self.script.ids.iter().rev().find(|(_, id)| id == last_event_id && !id.is_empty());
+        let Some(entry) = known.map(|(entry, _)| *entry) else { return };
+        let due_us = self.script.entries[entry].due_us();
+        let passed = &self.script.entries[..=entry];
+        let steps = passed.iter().filter(|entry| matches!(entry, Entry::Server { kind: ItemKind::Step, .. })).count() as u64;
+        self.place = Place { entry: entry + 1, steps, mark: Mark::just_after(due_us) };
+        self.resumed_us = Some(due_us);
+        self.promised = steps;
+        self.promise_first();
+    }
+
+    fn promise_first(&mut self) {
+        if self.options.auto_advance_on_connect {
+            self.promised = (self.promised + 1).min(self.total_frames());
+        }
+    }
+
     /// The clock starts: the 101 was sent, or the request was read. Status `playing`, or `waiting` in triggered mode.
-    pub fn start(&mut self, _now_us: u64) { todo!() }
+    pub fn start(&mut self, now_us: u64) {
+        if self.status != ReplayStatus::Pending {
+            return;
+        }
+        self.status = ReplayStatus::Playing;
+        self.pace.start(now_us);
+        if self.script.protocol == Protocol::Sse {
+            // The request is the client's message: `keepTiming` counts from it.
+            self.anchor = Some(Anchor { live_us: now_us, recorded_us: self.resumed_us.unwrap_or(0) });
+        }
+        self.settle(now_us);
+    }
+
     /// SSE: when the response head is due; `None`: at once. (Pure: `headRelativeUs` by `initialDelay`, `maxGap`, `timingScale`.)
-    pub fn head_due_us(&self) -> Option<u64> { todo!() }
+    /// It moves with a pause, like everything else.
+    pub fn head_due_us(&self) -> Option<u64> {
+        let head_us = self.script.head_us.filter(|_| self.options.mode == Mode::Pure && self.resumed_us.is_none())?;
+        let first_us = self.script.entries.first().map_or(self.script.end_us, Entry::due_us);
+        Some(self.pace.head_due(head_us, first_us))
+    }
+
     /// What to do now.
-    pub fn next(&mut self, _now_us: u64) -> Turn { todo!() }
+    pub fn next(&mut self, now_us: u64) -> Turn {
+        if self.over || self.pending.is_some() || matches!(self.status, ReplayStatus::Pending | ReplayStatus::Paused) {
+            return Turn::Wait;
+        }
+        self.settle(now_us);
+        if let Some(error) = self.error.clone() {
+            return self.end(Finale::Fail(error), false);
+        }
+        if self.options.on_end == OnEnd::Close && self.options.mode == Mode::Pure && self.is_through() {
+            // What trails the last step in its own time would hold up the end.
+            return self.conclude(now_us);
+        }
+        if let Some(turn) = self.send(now_us) {
+            return turn;
+        }
+        match self.script.entries.get(self.place.entry) {
+            Some(Entry::Client { .. }) if self.options.mode == Mode::Synchronized => self.await_client(now_us),
+            Some(_) => Turn::Wait,
+            None => self.conclude(now_us),
+        }
+    }
+
     /// The bytes of the last `Write`, or the last `End`, are out: counters and status move.
-    pub fn written(&mut self, _now_us: u64) { todo!() }
-    /// A data message of the client (`Text` or `Binary`) came. Gives the step (from 1) that it was for and whether it matched, where that is known at once;
-    /// early messages queue inside and are judged later, in `next`, which is why [`Player::take_judged`] exists.
-    pub fn client(&mut self, _kind: FrameType, _payload: &[u8], _now_us: u64) { todo!() }
+    pub fn written(&mut self, now_us: u64) {
+        match self.pending.take() {
+            None => return,
+            Some(Pending::Items(place)) => {
+                self.sent += place.steps - self.place.steps;
+                self.place = place;
+            }
+            Some(Pending::Tail) => self.tail_sent = true,
+            Some(Pending::End { is_step }) => {
+                self.over = true;
+                self.sent += u64::from(is_step);
+                self.place.steps += u64::from(is_step);
+            }
+        }
+        self.settle(now_us);
+    }
+
+    /// A data message of the client (`Text` or `Binary`) came. Early messages queue inside and are judged when their turn comes:
+    /// [`Player::take_judged`] tells. Those past the last expected one are counted and ignored.
+    pub fn client(&mut self, kind: FrameType, payload: &[u8], now_us: u64) {
+        let index = self.received;
+        self.received += 1;
+        if self.status.is_ended() || self.early.len() as u64 >= self.clients_left {
+            return;
+        }
+        self.early.push_back(Early { index, kind, payload: payload.to_vec(), at_us: now_us });
+        self.settle(now_us);
+    }
+
     /// Judgements since the last call: `(index of the client message counted from 0, step from 1, matched)`; `matched` is `None` where nothing was compared.
-    pub fn take_judged(&mut self) -> Vec<(u64, u64, Option<bool>)> { todo!() }
+    pub fn take_judged(&mut self) -> Vec<(u64, u64, Option<bool>)> {
+        std::mem::take(&mut self.judged)
+    }
+
     /// How many client messages wait to be judged.
-    pub fn queued(&self) -> usize { todo!() }
-    /// Stops the clock (pure mode; elsewhere `Error::Conflict` `wrong_mode`; ended: `replay_ended`). Paused already: nothing.
-    pub fn pause(&mut self, _now_us: u64) -> Result<()> { todo!() }
+    pub fn queued(&self) -> usize {
+        self.early.len()
+    }
+
+    /// Stops the clock (pure mode; elsewhere `Error::Conflict` `wrong_mode`; pending: `replay_pending`; ended: `replay_ended`). Paused already: nothing.
+    pub fn pause(&mut self, now_us: u64) -> Result<()> {
+        self.check_call("pause", Mode::Pure)?;
+        self.check_running("pause")?;
+        self.pace.pause(now_us);
+        self.status = ReplayStatus::Paused;
+        Ok(())
+    }
+
     /// Lets it go on where it stopped. Errors as [`Player::pause`].
-    pub fn resume(&mut self, _now_us: u64) -> Result<()> { todo!() }
+    pub fn resume(&mut self, now_us: u64) -> Result<()> {
+        self.check_call("resume", Mode::Pure)?;
+        self.check_running("resume")?;
+        self.pace.resume(now_us);
+        self.settle(now_us);
+        Ok(())
+    }
+
     /// Queues steps (triggered mode; elsewhere `Error::Conflict` `wrong_mode`; aborted or in error: `replay_ended`; complete: an empty ticket).
     ///
     /// # Errors
     /// `Error::Conflict` `until_not_found`.
-    pub fn advance(&mut self, _advance: &Advance) -> Result<Ticket> { todo!() }
+    pub fn advance(&mut self, advance: &Advance) -> Result<Ticket> {
+        self.check_call("advance", Mode::Triggered)?;
+        if matches!(self.status, ReplayStatus::Aborted | ReplayStatus::Error) {
+            return Err(Error::conflict("replay_ended", self.state("advance needs a replay that runs")));
+        }
+        let from = self.promised;
+        let upto = match advance {
+            _ if self.is_complete() => from,
+            Advance::Count(count) => from.saturating_add(*count).min(self.total_frames()),
+            Advance::Until(text) => self.find(text).ok_or_else(|| {
+                Error::conflict(
+                    "until_not_found",
+                    "no unsent step has data equal to `until`; nothing was sent. The recording's frames show what there is",
+                )
+            })?,
+        };
+        self.promised = upto;
+        if self.status == ReplayStatus::Waiting && upto > self.place.steps {
+            self.status = ReplayStatus::Playing;
+        }
+        Ok(Ticket { from, upto })
+    }
+
     /// The client is gone, or the session was stopped: what is not ended is `aborted` now.
-    pub fn abort(&mut self, _now_us: u64) { todo!() }
+    pub fn abort(&mut self, _now_us: u64) {
+        self.over = true;
+        if !self.status.is_ended() {
+            self.status = ReplayStatus::Aborted;
+        }
+    }
+
     /// How it stands.
-    pub fn status(&self) -> ReplayStatus { todo!() }
+    pub fn status(&self) -> ReplayStatus {
+        self.status
+    }
+
     /// The error of status `error`.
-    pub fn error(&self) -> Option<&ReplayError> { todo!() }
+    pub fn error(&self) -> Option<&ReplayError> {
+        self.error.as_ref()
+    }
+
     /// Steps passed (in a loop: of this round).
-    pub fn current_frame(&self) -> u64 { todo!() }
+    pub fn current_frame(&self) -> u64 {
+        self.place.steps
+    }
+
     /// Steps sent.
-    pub fn frames_sent(&self) -> u64 { todo!() }
+    pub fn frames_sent(&self) -> u64 {
+        self.sent
+    }
+
     /// Client data messages.
-    pub fn frames_received(&self) -> u64 { todo!() }
+    pub fn frames_received(&self) -> u64 {
+        self.received
+    }
+
+    fn ending_is_step(&self) -> bool {
+        self.options.on_end == OnEnd::Recorded && self.script.ending.is_step()
+    }
+
+    /// Whether every step has been passed.
+    fn is_through(&self) -> bool {
+        self.place.steps >= self.total_frames()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.status == ReplayStatus::Complete
+    }
+
+    /// Judges early messages whose turn has come, then says how things stand.
+    fn settle(&mut self, now_us: u64) {
+        if matches!(self.status, ReplayStatus::Pending) || self.status.is_ended() || self.pending.is_some() {
+            return;
+        }
+        let expects = loop {
+            let expects =
+                self.options.mode == Mode::Synchronized && matches!(self.script.entries.get(self.place.entry), Some(Entry::Client { .. }));
+            let Some(early) = expects.then(|| self.early.pop_front()).flatten() else { break expects };
+            self.judge(&early);
+            if self.error.is_some() {
+                return;
+            }
+        };
+        if !expects {
+            self.waiting_since_us = None;
+        } else if self.waiting_since_us.is_none() {
+            self.waiting_since_us = Some(now_us);
+        }
+        self.status = if self.is_through() && self.options.on_end != OnEnd::Loop {
+            ReplayStatus::Complete
+        } else if self.pace.is_paused() {
+            ReplayStatus::Paused
+        } else if expects || (self.options.mode == Mode::Triggered && self.promised <= self.place.steps) {
+            ReplayStatus::Waiting
+        } else {
+            ReplayStatus::Playing
+        };
+    }
+
+    /// Compares a client message with the step whose turn it is.
+    fn judge(&mut self, early: &Early) {
+        let script = Arc::clone(&self.script);
+        let Some(Entry::Client { due_us, frame, payload }) = script.entries.get(self.place.entry) else { return };
+        let step = self.place.steps + 1;
+        self.clients_left -= 1;
+        self.waiting_since_us = None;
+        let compares = self.options.matching != Matching::Any;
+        match self.matcher.check((*frame, payload), (early.kind, &early.payload)) {
+            Ok(()) => {
+                self.judged.push((early.index, step, compares.then_some(true)));
+                self.place.entry += 1;
+                self.place.steps = step;
+                self.anchor = Some(Anchor { live_us: early.at_us, recorded_us: *due_us });
+                if (*frame, early.kind) == (FrameType::Text, FrameType::Text) {
+                    self.learn(payload, &early.payload);
+                }
+            }
+            Err(mismatch) => {
+                self.judged.push((early.index, step, Some(false)));
+                self.fail(mismatch_error(mismatch, step));
+            }
+        }
+    }
+
+    fn learn(&mut self, recorded: &[u8], live: &[u8]) {
+        if let (Ok(recorded), Ok(live)) = (std::str::from_utf8(recorded), std::str::from_utf8(live)) {
+            self.correlator.learn(recorded, live);
+        }
+    }
+
+    fn fail(&mut self, error: ReplayError) {
+        self.status = ReplayStatus::Error;
+        self.error = Some(error);
+        self.early.clear();
+    }
+
+    /// The next write, or the sleep before it; `None` where no item may go out now.
+    fn send(&mut self, now_us: u64) -> Option<Turn> {
+        let script = Arc::clone(&self.script);
+        let mode = self.options.mode;
+        let allowed = if mode == Mode::Triggered { self.promised.saturating_sub(self.place.steps) } else { u64::MAX };
+        let mut place = self.place;
+        let mut range: Option<Range<usize>> = None;
+        let mut owned: Option<Vec<u8>> = None;
+        let mut first_due_us = None;
+        while let Some(entry) = script.entries.get(place.entry) {
+            let Entry::Server { kind, due_us, wire, .. } = entry else {
+                if mode == Mode::Synchronized {
+                    break;
+                }
+                place.entry += 1;
+                continue;
+            };
+            // Rides go with the step that follows them, or with the last one.
+            let nothing_follows = place.steps >= script.server_steps && !self.ending_is_step();
+            if mode == Mode::Triggered && place.steps - self.place.steps >= allowed && !(*kind == ItemKind::Ride && nothing_follows) {
+                break;
+            }
+            let (due_us, mark) = self.due(&place.mark, *due_us);
+            if due_us.is_some_and(|due_us| due_us > now_us) {
+                if range.is_none() {
+                    return due_us.map(|until_us| Turn::Sleep { until_us });
+                }
+                break;
+            }
+            let wire = self.skip_bom(&script, wire);
+            let rewritten = self.rewrite(&script, entry);
+            let so_far = owned.as_ref().map_or_else(|| range.as_ref().map_or(0, Range::len), Vec::len);
+            if range.is_some() && so_far + rewritten.as_ref().map_or(wire.len(), Vec::len) > limits::MAX_WRITE_BYTES {
+                break;
+            }
+            match (&mut owned, rewritten) {
+                (Some(bytes), rewritten) => bytes.extend_from_slice(rewritten.as_deref().unwrap_or(&script.bytes[wire.clone()])),
+                (None, Some(rewritten)) => {
+                    let mut bytes = range.as_ref().map_or_else(Vec::new, |range| script.bytes[range.clone()].to_vec());
+                    bytes.extend_from_slice(&rewritten);
+                    owned = Some(bytes);
+                }
+                (None, None) => {}
+            }
+            match &mut range {
+                None => {
+                    first_due_us = due_us.filter(|_| mode != Mode::Pure || self.pace.is_timed());
+                    range = Some(wire);
+                }
+                Some(range) => range.end = wire.end,
+            }
+            place.steps += u64::from(*kind == ItemKind::Step);
+            place.entry += 1;
+            place.mark = mark;
+        }
+        let Some(range) = range else {
+            self.place = place;
+            return None;
+        };
+        self.pending = Some(Pending::Items(place));
+        Some(match owned {
+            Some(bytes) => Turn::WriteOwned { bytes, due_us: first_due_us },
+            None => Turn::Write { range, due_us: first_due_us },
+        })
+    }
+
+    /// When an item that follows `mark` is due, where a time is set for it.
+    fn due(&self, mark: &Mark, recorded_us: u64) -> (Option<u64>, Mark) {
+        match (self.options.mode, self.anchor) {
+            (Mode::Pure, _) => {
+                let (due_us, mark) = self.pace.due(mark, recorded_us);
+                (Some(due_us), mark)
+            }
+            (Mode::Synchronized, Some(anchor)) if self.options.keep_timing => {
+                (Some(anchor.live_us.saturating_add(recorded_us.saturating_sub(anchor.recorded_us))), *mark)
+            }
+            _ => (None, *mark),
+        }
+    }
+
+    /// A byte order mark stands at the beginning of a stream only; in later rounds it would spoil a field's name.
+    fn skip_bom(&self, script: &Script, wire: &Range<usize>) -> Range<usize> {
+        let again = !self.first_round && wire.start == 0 && script.protocol == Protocol::Sse;
+        let skipped = if again && script.bytes[wire.clone()].starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        wire.start + skipped..wire.end
+    }
+
+    /// The wire bytes of a step that `correlate` changes.
+    fn rewrite(&self, script: &Script, entry: &Entry) -> Option<Vec<u8>> {
+        let Entry::Server { kind: ItemKind::Step, frame: FrameType::Text, .. } = entry else { return None };
+        if self.correlator.is_idle() {
+            return None;
+        }
+        let text = std::str::from_utf8(script.payload(entry)).ok()?;
+        self.correlator.rewrite(text).map(|text| script.encode(entry, &text))
+    }
+
+    /// Waits for the client message whose turn it is, or fails when its time is up.
+    fn await_client(&mut self, now_us: u64) -> Turn {
+        let (timeout_ms, since_us) = (self.options.timeout_ms, self.waiting_since_us.unwrap_or(now_us));
+        if timeout_ms == 0 {
+            return Turn::Wait;
+        }
+        let until_us = since_us.saturating_add(timeout_ms.saturating_mul(1000));
+        if now_us < until_us {
+            return Turn::Sleep { until_us };
+        }
+        let step = self.place.steps + 1;
+        let expected = match self.script.entries.get(self.place.entry) {
+            Some(Entry::Client { frame, payload, .. }) => Some(self.matcher.show(*frame, payload)),
+            _ => None,
+        };
+        let message = format!("step {step}: no client message came within {timeout_ms} ms");
+        let error = ReplayError { code: "ErrMatchTimeout".to_owned(), message, step, expected, actual: None };
+        self.fail(error.clone());
+        self.end(Finale::Fail(error), false)
+    }
+
+    /// All items are out: the ending, the next round, or nothing.
+    fn conclude(&mut self, now_us: u64) -> Turn {
+        match (self.options.on_end, &self.script.ending, self.script.protocol) {
+            (OnEnd::Loop, _, _) => self.loop_round(now_us),
+            (OnEnd::KeepOpen, _, _) | (OnEnd::Recorded, Ending::None, _) => Turn::Wait,
+            (OnEnd::Close, _, _) if !self.is_through() => Turn::Wait,
+            (OnEnd::Close, _, Protocol::Sse) => self.end(Finale::EndStream, false),
+            (OnEnd::Close, _, Protocol::WebSocket) => self.end(Finale::Close { code: Some(1000), reason: String::new() }, false),
+            (OnEnd::Recorded, Ending::EndStream, _) => {
+                if !self.is_through() {
+                    return Turn::Wait;
+                }
+                let (due_us, _) = self.due(&self.place.mark, self.script.ending_us);
+                if let Some(until_us) = due_us.filter(|due_us| *due_us > now_us) {
+                    return Turn::Sleep { until_us };
+                }
+                if !self.tail_sent && !self.script.tail.is_empty() {
+                    self.pending = Some(Pending::Tail);
+                    return Turn::Write { range: self.script.tail.clone(), due_us: None };
+                }
+                self.end(Finale::EndStream, false)
+            }
+            (OnEnd::Recorded, ending @ (Ending::Close { .. } | Ending::Drop), _) => {
+                if self.options.mode == Mode::Triggered && self.promised < self.total_frames() {
+                    return Turn::Wait;
+                }
+                let (due_us, _) = self.due(&self.place.mark, self.script.ending_us);
+                if let Some(until_us) = due_us.filter(|due_us| *due_us > now_us) {
+                    return Turn::Sleep { until_us };
+                }
+                let finale = match ending {
+                    Ending::Close { code, reason } => Finale::Close { code: *code, reason: reason.clone() },
+                    _ => Finale::Drop,
+                };
+                self.end(finale, true)
+            }
+        }
+    }
+
+    /// Sleeps until the round is over, then begins the next one.
+    fn loop_round(&mut self, now_us: u64) -> Turn {
+        if !self.script.entries.iter().any(|entry| matches!(entry, Entry::Server { .. })) {
+            return Turn::Wait;
+        }
+        let until_us = self.pace.round_end(&self.place.mark, self.script.end_us);
+        if now_us < until_us {
+            return Turn::Sleep { until_us };
+        }
+        self.pace.begin_round(&self.place.mark, self.script.end_us);
+        self.place = Place::default();
+        self.first_round = false;
+        self.send(now_us).unwrap_or(Turn::Wait)
+    }
+
+    fn end(&mut self, finale: Finale, is_step: bool) -> Turn {
+        self.pending = Some(Pending::End { is_step });
+        Turn::End(finale)
+    }
+
+    /// `current_frame` after the first unpromised step whose data equals `text`. The ending has no data.
+    fn find(&self, text: &str) -> Option<u64> {
+        let wanted = matching::Wanted::new(text);
+        let steps = self.script.entries.iter().filter(|entry| matches!(entry, Entry::Server { kind: ItemKind::Step, .. }));
+        let skipped = usize::try_from(self.promised).unwrap_or(usize::MAX);
+        let found = steps.skip(skipped).position(|entry| match entry {
+            Entry::Server { frame, .. } => wanted.equals(*frame, self.script.payload(entry)),
+            Entry::Client { .. } => false,
+        })?;
+        Some(self.promised + found as u64 + 1)
+    }
+
+    /// The status word in a sentence of a refused call.
+    fn state(&self, what: &str) -> String {
+        format!("{what}; this session is {}, status {}", self.options.mode.word(), self.status.word())
+    }
+
+    fn check_call(&self, call: &str, mode: Mode) -> Result<()> {
+        if self.options.mode == mode {
+            return Ok(());
+        }
+        Err(Error::conflict("wrong_mode", self.state(&format!("{call} works in {} mode", mode.word()))))
+    }
+
+    fn check_running(&self, call: &str) -> Result<()> {
+        let code = match self.status {
+            ReplayStatus::Pending => "replay_pending",
+            ended if ended.is_ended() => "replay_ended",
+            _ => return Ok(()),
+        };
+        Err(Error::conflict(code, self.state(&format!("{call} works while a replay plays"))))
+    }
+}
+
+fn mismatch_error(mismatch: matching::Mismatch, step: u64) -> ReplayError {
+    ReplayError {
+        code: "ErrMatchMismatch".to_owned(),
+        message: format!("step {step}: {}", mismatch.message),
+        step,
+        expected: Some(mismatch.expected),
+        actual: Some(mismatch.actual),
+    }
 }

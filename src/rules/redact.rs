@@ -1,12 +1,31 @@
-//! Redaction: what is replaced before anything is written. (skeleton)
+//! Redaction: what is replaced before anything is written. Rules in, texts in, texts out; what goes to upstream and client
+//! never passes here.
 
-use crate::base::error::Result;
+use std::borrow::Cow;
+use std::ops::Range;
+
+use regex_lite::Regex;
+use serde_json_path::JsonPath;
+
+use super::json_span::{Document, Parsed, Token, scan, segments, splice, unescape};
+use crate::base::error::{Error, Result};
+use crate::base::text::{clean, shorten};
 use crate::model::pairs::Pairs;
-use crate::model::recording::{Frame, Redaction};
+use crate::model::recording::{Encoding, Frame, FrameType, Redaction, SseEvent, WsFrame, decode};
+use crate::model::replay_options::check_json_path;
+use crate::wire::url::percent_decode;
 
 /// The rules, compiled.
 #[derive(Debug)]
-pub struct Redactor {}
+pub struct Redactor {
+    rules: Redaction,
+    /// Body keys that count at any depth.
+    bare_keys: Vec<String>,
+    paths: Vec<JsonPath>,
+    patterns: Vec<Regex>,
+    /// The redact value as a JSON string.
+    literal: String,
+}
 
 impl Redactor {
     /// Compiles rules. Header names compare without case; query names with; a body key that begins with `$` is a JSONPath (RFC 9535),
@@ -14,21 +33,388 @@ impl Redactor {
     ///
     /// # Errors
     /// `Error::Invalid` that names `recording.filterBodyKeys[2]` and the like, the value, and what is wrong with it.
-    pub fn new(_rules: &Redaction) -> Result<Self> { todo!() }
+    pub fn new(rules: &Redaction) -> Result<Self> {
+        let mut bare_keys = Vec::new();
+        let mut paths = Vec::new();
+        for (index, key) in rules.body_keys.iter().enumerate() {
+            if key.starts_with('$') {
+                paths.push(check_json_path(&format!("recording.filterBodyKeys[{index}]"), key)?);
+            } else {
+                bare_keys.push(key.clone());
+            }
+        }
+        let patterns = rules.patterns.iter().enumerate().map(|(index, pattern)| {
+            Regex::new(pattern).map_err(|error| {
+                let message = format!("{:?} is no regular expression: {error}", clean(&shorten(pattern, 64)));
+                Error::invalid(format!("recording.filterPatterns[{index}]"), message)
+            })
+        });
+        let patterns = patterns.collect::<Result<_>>()?;
+        let literal = serde_json::Value::from(rules.redact_value.as_str()).to_string();
+        Ok(Self { rules: rules.clone(), bare_keys, paths, patterns, literal })
+    }
+
     /// The rules as a recording keeps them.
-    pub fn rules(&self) -> &Redaction { todo!() }
+    pub fn rules(&self) -> &Redaction {
+        &self.rules
+    }
+
     /// Redacts header values in place: named ones wholly, all others by the patterns. Of a redacted `Cookie` etc. the whole value goes.
-    pub fn headers(&self, _headers: &mut Pairs) { todo!() }
+    pub fn headers(&self, headers: &mut Pairs) {
+        for (name, value) in headers.iter_mut() {
+            self.pair(self.rules.headers.iter().any(|known| known.eq_ignore_ascii_case(name)), value);
+        }
+    }
+
     /// Redacts parameters in place: named ones wholly, all others by the patterns.
-    pub fn query(&self, _query: &mut Pairs) { todo!() }
+    pub fn query(&self, query: &mut Pairs) {
+        for (name, value) in query.iter_mut() {
+            self.pair(self.rules.query.iter().any(|known| known == name), value);
+        }
+    }
+
+    fn pair(&self, is_named: bool, value: &mut String) {
+        if is_named {
+            value.clone_from(&self.rules.redact_value);
+        } else {
+            self.plain_in_place(value);
+        }
+    }
+
     /// A URL or request target with the values of named parameters replaced, and patterns applied; also fit for logs.
-    pub fn url(&self, _url: &str) -> String { todo!() }
+    pub fn url(&self, url: &str) -> String {
+        let (front, query) = url.split_once('?').map_or((url, None), |(front, query)| (front, Some(query)));
+        let mut out = front.to_owned();
+        if let Some(query) = query {
+            let (query, fragment) = query.split_at(query.find('#').unwrap_or(query.len()));
+            for (index, piece) in query.split('&').enumerate() {
+                out.push(if index == 0 { '?' } else { '&' });
+                match piece.split_once('=') {
+                    Some((name, _)) if self.names_parameter(name) => {
+                        out.push_str(name);
+                        out.push('=');
+                        out.push_str(&self.rules.redact_value);
+                    }
+                    _ => out.push_str(piece),
+                }
+            }
+            out.push_str(fragment);
+        }
+        self.plain_in_place(&mut out);
+        out
+    }
+
+    fn names_parameter(&self, encoded: &str) -> bool {
+        let name =
+            if encoded.contains(['%', '+']) { Cow::Owned(percent_decode(&encoded.replace('+', " "))) } else { Cow::Borrowed(encoded) };
+        self.rules.query.iter().any(|known| *known == name)
+    }
+
     /// A text that may be JSON (text frame, SSE data, request body): body keys where it parses as JSON, then patterns. `None` where nothing changed.
-    /// Every byte outside a redacted value stays as it was. Duplicate keys are all redacted.
-    pub fn text(&self, _text: &str) -> Option<String> { todo!() }
+    /// Every byte outside a redacted value stays as it was. Duplicate keys are all redacted. A JSON text that is too large or too deep
+    /// to be asked for a JSONPath is redacted whole where there is one.
+    pub fn text(&self, text: &str) -> Option<String> {
+        let by_key = self.body(text);
+        self.plain(by_key.as_deref().unwrap_or(text)).or(by_key)
+    }
+
     /// A text that is no JSON (path, close reason, subprotocol, comment, id, event type): patterns alone. `None` where nothing changed.
-    pub fn plain(&self, _text: &str) -> Option<String> { todo!() }
+    pub fn plain(&self, text: &str) -> Option<String> {
+        let mut redacted: Option<String> = None;
+        for pattern in &self.patterns {
+            let before = redacted.as_deref().unwrap_or(text);
+            // A match of nothing has nothing to hide.
+            let matches = pattern.find_iter(before).filter(|found| !found.range().is_empty());
+            let edits = matches.map(|found| (found.range(), self.rules.redact_value.as_str())).collect::<Vec<_>>();
+            if !edits.is_empty() {
+                redacted = splice(before, edits).or(redacted);
+            }
+        }
+        redacted
+    }
+
+    fn plain_in_place(&self, text: &mut String) -> bool {
+        match self.plain(text) {
+            Some(redacted) => {
+                *text = redacted;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn body(&self, text: &str) -> Option<String> {
+        let mut spans = self.bare_spans(text)?;
+        if !self.paths.is_empty() {
+            match Document::parse(text) {
+                Parsed::NotJson => return None,
+                Parsed::TooLarge => return splice(text, vec![(0..text.len(), &self.literal)]),
+                Parsed::Json(document) => {
+                    for value in document.readings() {
+                        for path in &self.paths {
+                            let places = path.query_located(&value).locations().map(segments).collect::<Vec<_>>();
+                            spans.extend(places.iter().flat_map(|place| document.find(place)).map(|node| document.span(node)));
+                        }
+                    }
+                }
+            }
+        }
+        if spans.is_empty() {
+            return None;
+        }
+        splice(text, spans.into_iter().map(|span| (span, self.literal.as_str())).collect())
+    }
+
+    /// Where the values of bare keys stand, whatever the nesting; `None` for what is no JSON.
+    fn bare_spans(&self, text: &str) -> Option<Vec<Range<usize>>> {
+        // A key without an escape stands in the text as it is: a cheap look spares most texts the scan.
+        let maybe = text.contains('\\') || self.bare_keys.iter().any(|key| text.contains(key.as_str()));
+        if self.bare_keys.is_empty() || !maybe {
+            return Some(Vec::new());
+        }
+        let is_secret = |key: Option<Range<usize>>| {
+            key.is_some_and(|key| {
+                let key = unescape(&text[key]);
+                self.bare_keys.iter().any(|known| *known == key)
+            })
+        };
+        let mut spans: Vec<Range<usize>> = Vec::new();
+        // Inside of a value that goes as a whole: its beginning, and how many brackets are open in it.
+        let mut inside: Option<(usize, usize)> = None;
+        let is_json = scan(text, |token| match (token, &mut inside) {
+            (Token::Open { .. }, Some((_, open))) => *open += 1,
+            (Token::Close { end }, Some((start, open))) => {
+                *open -= 1;
+                if *open == 0 {
+                    spans.push(*start..end);
+                    inside = None;
+                }
+            }
+            (Token::Open { key, start, .. }, None) => inside = is_secret(key).then_some((start, 1)),
+            (Token::Leaf { key, span }, None) if is_secret(key.clone()) => spans.push(span),
+            _ => {}
+        });
+        is_json.then_some(spans)
+    }
+
     /// Redacts a frame in place: text payloads by [`Redactor::text`], close reasons, ping/pong texts, event types, ids, comments
     /// by [`Redactor::plain`]; an event that changed loses its `raw`; an event with `raw` in which a secret survives outside the parsed fields loses it too.
-    pub fn frame(&self, _frame: &mut Frame) { todo!() }
+    pub fn frame(&self, frame: &mut Frame) {
+        match frame {
+            Frame::WebSocket(frame) => self.message(frame),
+            Frame::Sse(event) => self.event(event),
+        }
+    }
+
+    fn message(&self, frame: &mut WsFrame) {
+        if let Some(reason) = &mut frame.close_reason {
+            self.plain_in_place(reason);
+        }
+        if frame.kind == FrameType::Binary {
+            return;
+        }
+        // A text that is not UTF-8 stands in base64, where no rule would find anything.
+        let readable = match frame.encoding {
+            None => Cow::Borrowed(frame.data.as_str()),
+            Some(_) => Cow::Owned(lossy(&frame.data, frame.encoding)),
+        };
+        let redacted = if frame.kind == FrameType::Text { self.text(&readable) } else { self.plain(&readable) };
+        if let Some(redacted) = redacted {
+            frame.data = redacted;
+            frame.encoding = None;
+        }
+    }
+
+    fn event(&self, event: &mut SseEvent) {
+        let mut changed = false;
+        if let Some(redacted) = event.data.as_ref().and_then(|data| self.text(data)) {
+            event.data = Some(redacted);
+            changed = true;
+        }
+        for text in [&mut event.kind, &mut event.id, &mut event.comment].into_iter().flatten() {
+            changed |= self.plain_in_place(text);
+        }
+        if event.raw.as_ref().is_some_and(|raw| changed || self.survives(&lossy(raw, event.raw_encoding))) {
+            event.raw = None;
+            event.raw_encoding = None;
+        }
+    }
+
+    /// Whether received bytes hold a secret, in fields that a reader ignores (unknown ones, all but the last `id`) too.
+    fn survives(&self, raw: &str) -> bool {
+        let value = |line: &str| line.split_once(':').map_or(String::new(), |(_, value)| value.trim_start().to_owned());
+        self.plain(raw).is_some() || raw.split(['\r', '\n']).any(|line| self.text(&value(line)).is_some())
+    }
+}
+
+fn lossy(text: &str, encoding: Option<Encoding>) -> String {
+    // What says that it is base64 and is not is looked at as it stands.
+    decode(text, encoding).map_or_else(|| text.to_owned(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::script::samples::message;
+    use proptest::prelude::*;
+
+    fn redactor(body_keys: &[&str], patterns: &[&str]) -> Redactor {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let rules = Redaction {
+            headers: words(&["Authorization", "Cookie"]),
+            query: words(&["token", "api key"]),
+            body_keys: words(body_keys),
+            patterns: words(patterns),
+            redact_value: "[REDACTED]".to_owned(),
+        };
+        Redactor::new(&rules).unwrap()
+    }
+
+    #[test]
+    fn body_keys_are_redacted_and_every_other_byte_stays() {
+        for (keys, text, redacted) in [
+            (&["password"][..], r#"{ "password" : "x" , "n":1.0 }"#, Some(r#"{ "password" : "[REDACTED]" , "n":1.0 }"#)),
+            (&["password"], r#"[{"a":{"password":{"deep":[1]}}},2]"#, Some(r#"[{"a":{"password":"[REDACTED]"}},2]"#)),
+            (&["password"], r#"{"pass\u0077ord":1,"password":2}"#, Some(r#"{"pass\u0077ord":"[REDACTED]","password":"[REDACTED]"}"#)),
+            (&["password"], r#"{"Password":1}"#, None),
+            (&["password"], r#"{"a":"password"}"#, None),
+            (&["password"], r#"{"password":"x""#, None),
+            (&["password"], "password=x", None),
+            (
+                &["password"],
+                r#"{"password":{"password":1},"b":{"password":null}}"#,
+                Some(r#"{"password":"[REDACTED]","b":{"password":"[REDACTED]"}}"#),
+            ),
+            (&["$.user.pin"], r#"{"pin":1,"user":{"pin":2}}"#, Some(r#"{"pin":1,"user":{"pin":"[REDACTED]"}}"#)),
+            (
+                &["$.user.pin"],
+                r#"{"user":{"pin":1,"pin":2},"user":{"pin":3}}"#,
+                Some(r#"{"user":{"pin":"[REDACTED]","pin":"[REDACTED]"},"user":{"pin":"[REDACTED]"}}"#),
+            ),
+            (&["$.user.pin"], r#"{"user":{"pin":1},"user":2}"#, Some(r#"{"user":{"pin":"[REDACTED]"},"user":2}"#)),
+            (
+                &["$.cards[*].no", "cvc"],
+                r#"{"cards":[{"no":1},{"no":2,"cvc":3}]}"#,
+                Some(r#"{"cards":[{"no":"[REDACTED]"},{"no":"[REDACTED]","cvc":"[REDACTED]"}]}"#),
+            ),
+            (&["$"], r#" [1] "#, Some(r#" "[REDACTED]" "#)),
+            (&["password"], r#"{"password":"[REDACTED]"}"#, None),
+        ] {
+            assert_eq!(redactor(keys, &[]).text(text).as_deref(), redacted, "{keys:?} {text}");
+        }
+    }
+
+    #[test]
+    fn deep_texts_are_redacted_on_a_small_stack() {
+        let run = || {
+            let deep = |value: &str| format!("{}{value}{}", r#"{"a":["#.repeat(100_000), "]}".repeat(100_000));
+            let secret = deep(r#"{"password":"hunter2"}"#);
+            assert_eq!(redactor(&["password"], &[]).text(&secret), Some(deep(r#"{"password":"[REDACTED]"}"#)));
+            assert_eq!(redactor(&["$.x.password"], &[]).text(&secret).as_deref(), Some(r#""[REDACTED]""#));
+        };
+        std::thread::Builder::new().stack_size(crate::base::limits::STACK_BYTES).spawn(run).unwrap().join().unwrap();
+    }
+
+    #[test]
+    fn patterns_apply_to_any_text() {
+        let redactor = redactor(&["password"], &["sk-[a-z0-9]+", "x*"]);
+        assert_eq!(redactor.plain("a sk-1 b sk-2").as_deref(), Some("a [REDACTED] b [REDACTED]"));
+        assert_eq!(redactor.plain("nothing"), None, "a match of nothing changes nothing");
+        assert_eq!(redactor.text(r#"{"password":1,"k":"sk-9"}"#).as_deref(), Some(r#"{"password":"[REDACTED]","k":"[REDACTED]"}"#));
+    }
+
+    #[test]
+    fn headers_parameters_and_urls() {
+        let redactor = redactor(&[], &["sk-[0-9]+"]);
+        let mut headers = Pairs::default();
+        for (name, value) in [("authorization", "Bearer x"), ("Accept", "a"), ("cookie", "a=1; b=2"), ("Cookie", "c"), ("X", "a sk-1")] {
+            headers.add_header(name, value.to_owned());
+        }
+        redactor.headers(&mut headers);
+        let values: Vec<_> = headers.iter().map(|(_, value)| value).collect();
+        assert_eq!(values, ["[REDACTED]", "a", "[REDACTED]", "[REDACTED]", "a [REDACTED]"]);
+        let mut query = Pairs::default();
+        query.add_parameter("token", "t".to_owned());
+        query.add_parameter("Token", "t".to_owned());
+        redactor.query(&mut query);
+        assert_eq!(query.iter().map(|(_, value)| value).collect::<Vec<_>>(), ["[REDACTED]", "t"]);
+        for (url, redacted) in [
+            ("/x", "/x"),
+            ("wss://h/x?a=1&token=secret&b#f", "wss://h/x?a=1&token=[REDACTED]&b#f"),
+            ("/x?token&token=&tokens=1", "/x?token&token=[REDACTED]&tokens=1"),
+            ("/sk-12?a=sk-3", "/[REDACTED]?a=[REDACTED]"),
+        ] {
+            assert_eq!(redactor.url(url), redacted, "{url}");
+        }
+    }
+
+    #[test]
+    fn percent_encoded_names_are_found() {
+        assert_eq!(redactor(&[], &[]).url("/x?%74oken=s&api+key=s"), "/x?%74oken=[REDACTED]&api+key=[REDACTED]");
+    }
+
+    #[test]
+    fn frames_lose_their_secrets() {
+        let redactor = redactor(&["password"], &["sk-[0-9]+"]);
+        let redact = |line: &str| {
+            let mut frame = message(1, line);
+            redactor.frame(&mut frame);
+            let Frame::WebSocket(frame) = frame else { panic!() };
+            (frame.data, frame.encoding)
+        };
+        assert_eq!(redact(r#"c2s text {"password":1}"#), (r#"{"password":"[REDACTED]"}"#.to_owned(), None));
+        assert_eq!(redact("s2c ping sk-1"), ("[REDACTED]".to_owned(), None));
+        assert_eq!(redact("s2c binary AAE=").0, "AAE=");
+        let mut invalid = message(1, "s2c text ");
+        if let Frame::WebSocket(frame) = &mut invalid {
+            (frame.data, frame.encoding) = (data_encoding::BASE64.encode(b"\xff sk-1"), Some(Encoding::Base64));
+            frame.close_reason = Some("sk-1".to_owned());
+        }
+        redactor.frame(&mut invalid);
+        let Frame::WebSocket(frame) = invalid else { panic!() };
+        assert_eq!((frame.data.as_str(), frame.encoding, frame.close_reason.as_deref()), ("\u{fffd} [REDACTED]", None, Some("[REDACTED]")));
+    }
+
+    #[test]
+    fn a_redacted_event_loses_its_raw() {
+        let redactor = redactor(&["password"], &["sk-[0-9]+"]);
+        for (data, raw, kept) in [
+            ("x", "data:x\n\n", true),
+            (r#"{"password":1}"#, "data:{\"password\":1}\n\n", false),
+            ("x", "data:x\nid: sk-1\nid: 2\n\n", false),
+            ("x", "data:x\r\nfoo: {\"password\":\"y\"}\r\n\r\n", false),
+        ] {
+            let mut event = SseEvent { data: Some(data.to_owned()), raw: Some(raw.to_owned()), ..SseEvent::default() };
+            redactor.event(&mut event);
+            assert_eq!(event.raw.is_some(), kept, "{raw}");
+            assert!(!event.data.unwrap().contains('1'));
+        }
+    }
+
+    #[test]
+    fn bad_rules_are_named() {
+        let rules = |body_keys: &[&str], patterns: &[&str]| Redaction {
+            body_keys: body_keys.iter().map(|key| (*key).to_owned()).collect(),
+            patterns: patterns.iter().map(|pattern| (*pattern).to_owned()).collect(),
+            ..Redaction::default()
+        };
+        let error = |rules: Redaction| Redactor::new(&rules).unwrap_err().to_string();
+        assert!(error(rules(&["ok", "$.["], &[])).starts_with("recording.filterBodyKeys[1]: \"$.[\" is no JSONPath"));
+        assert!(error(rules(&[], &["("])).starts_with("recording.filterPatterns[0]: \"(\" is no regular expression"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_secret_survives_and_json_stays_json(
+            before in "[a-z]{0,4}", secret in "[A-Z]{12}", shape in 0..4usize, depth in 0..40usize, blanks in "[ \n]{0,2}",
+        ) {
+            let value = match shape { 0 => format!("\"{secret}\""), 1 => format!("[\"{secret}\"]"), 2 => format!("{{\"a\":\"{secret}\"}}"), _ => format!("[[],{{\"token\":\"{secret}\"}}]") };
+            let text = format!("{}{{\"{before}\":1,\"token\"{blanks}:{blanks}{value}}}{}", r#"{"a":["#.repeat(depth), "]}".repeat(depth));
+            for keys in [["token"], ["$..token"]] {
+                let redacted = redactor(&keys, &[]).text(&text).unwrap();
+                prop_assert!(!redacted.contains(&secret), "{}", redacted);
+                prop_assert!(scan(&redacted, |_| {}), "{}", redacted);
+            }
+        }
+    }
 }

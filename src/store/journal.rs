@@ -1,21 +1,186 @@
-//! A recording while it is written. (skeleton)
+//! A recording while it is written. It writes what it is given, knows nothing of where frames come from, and never reads.
 
-use crate::base::error::Result;
+use std::fs::{File, TryLockError};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::files::{self, Kind, TempFile};
+use super::quota::Quota;
+use super::summary;
+use crate::base::error::{Error, Result};
 use crate::model::api::Summary;
-use crate::model::recording::Tail;
+use crate::model::recording::{Head, Status, Tail};
+use crate::model::recording_text;
 
 /// The open journal of one recording. It holds the file's lock as long as it lives; dropped without `finish` it stays as a crash leaves it.
 #[derive(Debug)]
-pub struct Journal {}
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+    target: PathBuf,
+    len: u64,
+    quota: Arc<Quota>,
+    /// What a list says of it, but for what its tail will say.
+    summary: Summary,
+}
 
 impl Journal {
+    /// Makes the journal of `head` in `dir`. It is locked before it gets its name, so that nobody sees it as a leftover.
+    pub(super) fn create(dir: &Path, quota: Arc<Quota>, head: &Head) -> Result<Self> {
+        let line = recording_text::head_line(head)?;
+        let len = line.len() as u64;
+        quota.check(len)?;
+        files::make_dir(dir)?;
+        check_new(dir, &head.id)?;
+        let path = files::path_of(dir, &head.id, Kind::Journal);
+        let temp = TempFile::create(dir, &head.id)?;
+        match temp.file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::Error(error)) => return Err(Error::storage("lock", &path, &error)),
+            Err(TryLockError::WouldBlock) => return Err(Error::Failed(format!("{} is locked by another process", temp.path().display()))),
+        }
+        temp.file.write_all_at(line.as_bytes(), 0).map_err(|error| Error::storage("write", &path, &error))?;
+        let file = temp.name(&path)?;
+        quota.add(len);
+        let summary = summary::of_recording(head, &summary::open_tail(head, Status::Recording), len, false);
+        Ok(Self { file, path, target: files::path_of(dir, &head.id, Kind::Finished), len, quota, summary })
+    }
+
     /// Appends whole frame lines (made by `recording_text::push_frame_line`) with one write. Counts towards the store's quota.
     ///
     /// # Errors
-    /// `Error::StorageFull` at the limit or on a full disk (what was written of the lines is cut off again), `Error::Storage`.
-    pub fn append(&mut self, _lines: &[u8]) -> Result<()> { todo!() }
+    /// [`Error::StorageFull`] at the limit or on a full disk (what was written of the lines is cut off again), [`Error::Storage`].
+    pub fn append(&mut self, lines: &[u8]) -> Result<()> {
+        self.quota.check(lines.len() as u64)?;
+        self.write(lines)
+    }
+
     /// Bytes so far.
-    pub fn len(&self) -> u64 { todo!() }
-    /// Appends the tail, fsyncs, renames `rec_<id>.journal` to `rec_<id>.json`, syncs the directory, updates the index. The quota does not stop a tail.
-    pub fn finish(self, _tail: &Tail) -> Result<Summary> { todo!() }
+    #[allow(clippy::len_without_is_empty)] // It is never empty: it begins with its head.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Appends the tail, fsyncs, renames `rec_<id>.journal` to `rec_<id>.json`, and syncs the directory. The quota does not stop a tail.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`], [`Error::Storage`]: what was recorded stays as a journal, which the next start recovers.
+    pub fn finish(mut self, tail: &Tail) -> Result<Summary> {
+        let line = recording_text::tail_line(tail, self.len)?;
+        self.write(line.as_bytes())?;
+        self.file.sync_all().map_err(|error| Error::storage("sync", &self.path, &error))?;
+        files::rename(&self.path, &self.target)?;
+        self.summary.status = tail.status;
+        self.summary.status_reason.clone_from(&tail.status_reason);
+        self.summary.end_time.clone_from(&tail.end_time);
+        self.summary.duration = tail.duration;
+        self.summary.frame_count = tail.stats.frame_count;
+        self.summary.file_size_bytes = self.len;
+        Ok(self.summary)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        if let Err(error) = self.file.write_all_at(bytes, self.len) {
+            // Half a line at the end is what recovery cuts as well; cutting it here lets a later, shorter write go on behind whole lines.
+            if let Err(error) = self.file.set_len(self.len) {
+                log::debug!("{} ends in a torn line: {error}", self.path.display());
+            }
+            return Err(Error::storage("write", &self.path, &error));
+        }
+        self.len += bytes.len() as u64;
+        self.quota.add(bytes.len() as u64);
+        Ok(())
+    }
+}
+
+/// Refuses an id that is taken, or that can be none.
+pub(super) fn check_new(dir: &Path, id: &str) -> Result<()> {
+    crate::base::id::check_prefix(id)?;
+    match files::locate(dir, id)? {
+        None => Ok(()),
+        Some(_) => Err(Error::conflict("already_exists", format!("there is a recording {id} already; a new one needs an id of its own"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::{frame, sample};
+    use std::os::unix::fs::PermissionsExt;
+
+    fn quota(dir: &Path, max_bytes: u64) -> Arc<Quota> {
+        Arc::new(Quota::new(dir.to_owned(), max_bytes, 80))
+    }
+
+    fn line(number: usize) -> Vec<u8> {
+        let mut line = Vec::new();
+        recording_text::push_frame_line(&mut line, &frame(number), number == 0).unwrap();
+        line
+    }
+
+    #[test]
+    fn frames_are_in_the_file_as_they_come_and_the_end_gives_it_its_name() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("made/for/it");
+        let whole = sample("01AAAAAA", 3);
+        let mut journal = Journal::create(&dir, quota(&dir, 10_000), &whole.head).unwrap();
+        let path = files::path_of(&dir, "01AAAAAA", Kind::Journal);
+        for number in 0..3 {
+            journal.append(&line(number)).unwrap();
+            assert_eq!(std::fs::metadata(&path).unwrap().len(), journal.len());
+        }
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+        let summary = journal.finish(&whole.tail).unwrap();
+        let text = std::fs::read(files::path_of(&dir, "01AAAAAA", Kind::Finished)).unwrap();
+        let read = recording_text::parse(&text).unwrap();
+        assert_eq!(read.frames, whole.frames);
+        assert_eq!(summary, summary::of_recording(&read.head, &read.tail, text.len() as u64, false));
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
+        assert!(matches!(Journal::create(&dir, quota(&dir, 10_000), &whole.head), Err(Error::Conflict { code: "already_exists", .. })));
+    }
+
+    #[test]
+    fn the_quota_stops_frames_and_lets_the_tail_pass() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = sample("01AAAAAA", 1);
+        let head_len = recording_text::head_line(&whole.head).unwrap().len() as u64;
+        let first = line(0).len() as u64;
+        assert!(matches!(Journal::create(dir.path(), quota(dir.path(), head_len - 1), &whole.head), Err(Error::StorageFull(_))));
+        let mut journal = Journal::create(dir.path(), quota(dir.path(), head_len + first), &whole.head).unwrap();
+        journal.append(&line(0)).unwrap();
+        assert!(matches!(journal.append(&line(1)), Err(Error::StorageFull(_))));
+        assert_eq!(journal.len(), head_len + first);
+        assert_eq!(journal.finish(&whole.tail).unwrap().frame_count, 1);
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_finished_says_so_and_is_recovered_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = sample("01AAAAAA", 2);
+        let mut journal = Journal::create(dir.path(), quota(dir.path(), 10_000), &whole.head).unwrap();
+        journal.append(&line(0)).unwrap();
+        let len = journal.len();
+        // From now on every write fails.
+        journal.file = File::open(&journal.path).unwrap();
+        assert!(matches!(journal.append(&line(1)), Err(Error::Storage { .. })));
+        assert_eq!(journal.len(), len);
+        assert!(matches!(journal.finish(&whole.tail), Err(Error::Storage { .. })));
+        assert_eq!(std::fs::metadata(files::path_of(dir.path(), "01AAAAAA", Kind::Journal)).unwrap().len(), len);
+        assert_eq!(crate::store::recovery::recover(dir.path()).unwrap(), ["01AAAAAA"]);
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_made_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let below = dir.path().join("file/x");
+        let Err(error) = Journal::create(&below, quota(&below, 10_000), &sample("01AAAAAA", 0).head) else { panic!() };
+        assert!(error.to_string().contains("--data-dir"), "{error}");
+        assert!(matches!(
+            Journal::create(dir.path(), quota(dir.path(), 10_000), &sample("../x/../etc", 0).head),
+            Err(Error::Invalid { .. })
+        ));
+    }
 }

@@ -3,9 +3,27 @@
 //! It relies on the recording's text in `model` and on the file system. It knows no socket and no session, and starts no thread;
 //! a server and any number of commands may work on one directory at the same time.
 
+mod change;
+mod files;
+mod index;
 pub mod journal;
+mod layout;
+mod lines;
+mod lock;
+mod query;
+mod quota;
 pub mod reader;
+mod recovery;
+mod rewrite;
+mod scan;
+// The floor's door has its name.
+#[allow(clippy::module_inception)]
 pub mod store;
+mod summary;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use journal::Journal;
 pub use reader::RecordingFile;

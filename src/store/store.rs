@@ -1,53 +1,168 @@
-//! The store: one directory of recordings behind one lock. (skeleton)
+//! The store: one directory of recordings behind one lock. What changes recordings stands in `change.rs`.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
-use super::{Journal, RecordingFile};
-use crate::base::error::Result;
-use crate::model::api::{Edit, ListPage, ListQuery, StoreStats, Summary, Vacuumed};
+use super::change::not_found;
+use super::files::{self, Kind, TempFile};
+use super::index::Index;
+use super::quota::Quota;
+use super::{Journal, RecordingFile, journal, layout, query, recovery, summary};
+use crate::base::error::{Error, Result};
+use crate::base::{id, sync};
+use crate::model::api::{ListPage, ListQuery, StoreStats, Summary};
 use crate::model::recording::{Head, Recording};
 
 /// A directory of recordings.
 #[derive(Debug)]
-pub struct Store {}
+pub struct Store {
+    dir: PathBuf,
+    quota: Arc<Quota>,
+    /// What was known at the last list; `None` before the first. Held to take or to put it, never while a file is read.
+    index: Mutex<Option<Arc<Index>>>,
+}
 
 impl Store {
     /// The store at `dir`, which need not exist. Does no I/O.
-    pub fn new(_dir: PathBuf, _max_bytes: u64, _warn_percent: u64) -> Self { todo!() }
+    pub fn new(dir: PathBuf, max_bytes: u64, warn_percent: u64) -> Self {
+        Self { quota: Arc::new(Quota::new(dir.clone(), max_bytes, warn_percent)), dir, index: Mutex::new(None) }
+    }
+
     /// Its directory.
-    pub fn dir(&self) -> &Path { todo!() }
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Makes the directory (0700) where it is missing, and checks that it can be written.
-    pub fn ensure_dir(&self) -> Result<()> { todo!() }
+    ///
+    /// # Errors
+    /// [`Error::Storage`] that names the flag that moves it.
+    pub fn ensure_dir(&self) -> Result<()> {
+        files::make_dir(&self.dir)?;
+        TempFile::create(&self.dir, &id::new()).map(drop)
+    }
+
     /// Turns every journal that a crash left (no process holds its lock) into an `incomplete` recording (statusReason `crashed`); gives their ids.
     /// A journal without a whole head line is removed only if it is empty; else it is renamed to a `.json` that lists as `corrupted`.
-    pub fn recover(&self) -> Result<Vec<String>> { todo!() }
+    ///
+    /// # Errors
+    /// The directory cannot be read. One that cannot be recovered is logged and left.
+    pub fn recover(&self) -> Result<Vec<String>> {
+        recovery::recover(&self.dir)
+    }
+
     /// Begins a journal for `head`. Checks the quota.
     ///
     /// # Errors
-    /// `Error::StorageFull`, `Error::Storage`.
-    pub fn create(&self, _head: &Head) -> Result<Journal> { todo!() }
+    /// [`Error::StorageFull`], [`Error::Storage`].
+    pub fn create(&self, head: &Head) -> Result<Journal> {
+        Journal::create(&self.dir, Arc::clone(&self.quota), head)
+    }
+
     /// Whether there is room: `Error::StorageFull` at the limit; `Ok(Some(warning))` past `warnPercent`.
-    pub fn check_room(&self) -> Result<Option<String>> { todo!() }
+    ///
+    /// # Errors
+    /// As said.
+    pub fn check_room(&self) -> Result<Option<String>> {
+        self.quota.check_now()
+    }
+
     /// Writes a whole recording (import); its id must be new.
-    pub fn save(&self, _recording: &Recording) -> Result<Summary> { todo!() }
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`], [`Error::Storage`], [`Error::Conflict`] `already_exists`.
+    pub fn save(&self, recording: &Recording) -> Result<Summary> {
+        let id = &recording.head.id;
+        self.quota.check(1)?;
+        files::make_dir(&self.dir)?;
+        journal::check_new(&self.dir, id)?;
+        let temp = TempFile::create(&self.dir, id)?;
+        let mut size = 0;
+        layout::write_recording(recording, |piece| {
+            self.quota.check(size + piece.len() as u64)?;
+            std::io::Write::write_all(&mut &temp.file, piece).map_err(|error| Error::storage("write", temp.path(), &error))?;
+            size += piece.len() as u64;
+            Ok(())
+        })?;
+        temp.publish(&files::path_of(&self.dir, id, Kind::Finished))?;
+        self.quota.add(size);
+        Ok(summary::of_recording(&recording.head, &recording.tail, size, false))
+    }
+
     /// A page of the list. Reads no frames.
-    pub fn list(&self, _query: &ListQuery) -> Result<ListPage> { todo!() }
+    ///
+    /// # Errors
+    /// The directory is there and cannot be read.
+    pub fn list(&self, query: &ListQuery) -> Result<ListPage> {
+        Ok(query::page(&*self.index()?, query))
+    }
+
     /// The full id of a prefix, soft-deleted and running ones included.
-    pub fn resolve(&self, _prefix: &str) -> Result<String> { todo!() }
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::NotFound`], [`Error::Ambiguous`].
+    pub fn resolve(&self, prefix: &str) -> Result<String> {
+        id::check_prefix(prefix)?;
+        if files::locate(&self.dir, prefix)?.is_some() {
+            return Ok(prefix.to_owned());
+        }
+        let mut ids: Vec<String> = files::names(&self.dir)?.into_iter().map(|(id, _)| id).collect();
+        // One recording may be seen under two names while it gets the second.
+        ids.sort_unstable();
+        ids.dedup();
+        id::resolve("recording", prefix, ids.iter().map(String::as_str))
+    }
+
     /// The summary of a full id.
-    pub fn summary(&self, _id: &str) -> Result<Summary> { todo!() }
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn summary(&self, id: &str) -> Result<Summary> {
+        // A journal may be finished between the look at its name and the one into it.
+        for _ in 0..2 {
+            let Some(found) = files::locate(&self.dir, id)? else { break };
+            let summary = match found.kind {
+                Kind::Journal => summary::read_journal(&self.dir, &found, None).map(|view| view.summary),
+                Kind::Finished | Kind::Deleted => summary::read_finished(&self.dir, &found).map(|(summary, _)| summary),
+            };
+            if let Some(summary) = summary {
+                return Ok(summary);
+            }
+        }
+        Err(not_found(id))
+    }
+
     /// Opens a recording by its full id, soft-deleted and running ones included.
-    pub fn open(&self, _id: &str) -> Result<RecordingFile> { todo!() }
-    /// Deletes softly. `Error::Conflict` `still_recording` for a running one, `Error::NotFound` for one that is soft-deleted already.
-    pub fn delete(&self, _id: &str) -> Result<()> { todo!() }
-    /// Deletes for ever, soft-deleted ones too. `Error::Conflict` `still_recording` for a running one.
-    pub fn delete_permanently(&self, _id: &str) -> Result<()> { todo!() }
-    /// Undoes a soft delete; `Error::Conflict` `not_deleted` for one that is not.
-    pub fn restore(&self, _id: &str) -> Result<Summary> { todo!() }
-    /// Changes name, description, tags; rewrites the file atomically. `Error::Conflict` `still_recording` for a running one.
-    pub fn edit(&self, _id: &str, _edit: &Edit) -> Result<Summary> { todo!() }
-    /// Removes all soft-deleted ones.
-    pub fn vacuum(&self) -> Result<Vacuumed> { todo!() }
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Conflict`] `corrupted`, [`Error::Storage`].
+    pub fn open(&self, id: &str) -> Result<RecordingFile> {
+        RecordingFile::open(&self.dir, id)
+    }
+
     /// Counts and bytes.
-    pub fn stats(&self) -> Result<StoreStats> { todo!() }
+    ///
+    /// # Errors
+    /// The directory is there and cannot be read.
+    pub fn stats(&self) -> Result<StoreStats> {
+        let index = self.index()?;
+        let used = index.used_bytes;
+        Ok(query::stats(&index, self.quota.max_bytes(), self.quota.percent(used), self.quota.warning(used)))
+    }
+
+    /// The directory's bytes and their limit.
+    pub(super) fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    /// The index of what is there now. Two who ask at once both look; what the later one puts is as true as the other.
+    fn index(&self) -> Result<Arc<Index>> {
+        let known = sync::lock(&self.index).clone();
+        let known = known.unwrap_or_else(|| Arc::new(Index::load(&self.dir)));
+        let mut index = known.refresh(&self.dir)?;
+        index.save(&self.dir);
+        let index = Arc::new(index);
+        *sync::lock(&self.index) = Some(Arc::clone(&index));
+        Ok(index)
+    }
 }

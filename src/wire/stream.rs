@@ -1,11 +1,14 @@
-//! One connection, plain or TLS, that two threads may use at once: one reads, one writes, both through `&self`. (skeleton)
+//! One connection, plain or TLS, that two threads may use at once: one reads, one writes, both through `&self`.
+//! It moves bytes and knows no protocol above them.
 
-use std::net::TcpStream;
-use std::os::fd::BorrowedFd;
+use std::io::{Error, ErrorKind, Read, Result};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::tls::TlsStream;
+use crate::base::platform;
 
 /// A connection.
 #[derive(Debug)]
@@ -21,22 +24,242 @@ pub enum Stream {
 impl Stream {
     /// Reads what is there, waiting for the first byte: `Ok(0)` at the end (for TLS: with or without close_notify).
     /// A read timeout gives `WouldBlock`.
-    pub fn read(&self, _buffer: &mut [u8]) -> std::io::Result<usize> { todo!() }
+    ///
+    /// # Errors
+    /// What the system says; for TLS also `InvalidData`, where what came is no TLS that can be trusted.
+    pub fn read(&self, buffer: &mut [u8]) -> Result<usize> {
+        match self {
+            Self::Tcp(socket) => read_socket(socket, buffer),
+            Self::Tls(tls) => tls.read(buffer),
+            Self::Unix(socket) => read_socket(socket, buffer),
+        }
+    }
+
     /// Whether bytes can be read without asking the socket (TLS: decrypted ones).
-    pub fn has_buffered(&self) -> bool { todo!() }
+    pub fn has_buffered(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            Self::Tls(tls) => tls.has_buffered(),
+        }
+    }
+
     /// Writes without waiting: how many of `bytes` were taken; 0 where none are taken now. For TLS: all of them or none
-    /// (records that the socket did not take are kept and go out before any later byte).
-    pub fn write_now(&self, _bytes: &[u8]) -> std::io::Result<usize> { todo!() }
-    /// Writes all of `bytes`, waiting as long as it takes; `TimedOut` where the peer takes no byte for `stall`.
-    pub fn write_all(&self, _bytes: &[u8], _stall: Option<Duration>) -> std::io::Result<()> { todo!() }
+    /// (records that the socket did not take are kept and go out before any later byte). So a writer that has nothing
+    /// to send next calls [`Stream::write_all`] with the rest, even where the rest is empty: that sends what was kept.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub fn write_now(&self, bytes: &[u8]) -> Result<usize> {
+        match self {
+            Self::Tcp(socket) => platform::send_now(socket, bytes),
+            Self::Tls(tls) => tls.write_now(bytes),
+            Self::Unix(socket) => platform::send_now(socket, bytes),
+        }
+    }
+
+    /// Writes all of `bytes`, and what [`Stream::write_now`] kept, waiting as long as it takes; `TimedOut` where the
+    /// peer takes no byte for `stall`.
+    ///
+    /// # Errors
+    /// The peer is gone, or has stalled.
+    pub fn write_all(&self, bytes: &[u8], stall: Option<Duration>) -> Result<()> {
+        match self {
+            Self::Tcp(socket) => send_all(bytes, stall, socket.as_fd(), |rest| platform::send_now(socket, rest)),
+            Self::Tls(tls) => tls.write_all(bytes, stall),
+            Self::Unix(socket) => send_all(bytes, stall, socket.as_fd(), |rest| platform::send_now(socket, rest)),
+        }
+    }
+
     /// Limits how long a read may wait; `None`: for ever.
-    pub fn set_read_timeout(&self, _limit: Option<Duration>) -> std::io::Result<()> { todo!() }
+    ///
+    /// # Errors
+    /// What the system says; a limit of zero is `InvalidInput`.
+    pub fn set_read_timeout(&self, limit: Option<Duration>) -> Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.set_read_timeout(limit),
+            Self::Tls(tls) => tls.socket().set_read_timeout(limit),
+            Self::Unix(socket) => socket.set_read_timeout(limit),
+        }
+    }
+
     /// Says that nothing more will be written (TLS: close_notify first); reading goes on.
-    pub fn shutdown_write(&self) { todo!() }
+    pub fn shutdown_write(&self) {
+        match self {
+            Self::Tls(tls) => tls.shutdown_write(),
+            _ => self.shut(Shutdown::Write),
+        }
+    }
+
     /// Ends both directions at once; wakes threads that wait in `read` or `write_all`.
-    pub fn shutdown(&self) { todo!() }
+    pub fn shutdown(&self) {
+        self.shut(Shutdown::Both);
+    }
+
     /// Makes the coming close a reset (SO_LINGER 0), as of a peer that vanished, then ends both directions.
-    pub fn abort(&self) { todo!() }
+    /// The reset goes out when the stream is dropped; what is written until then is lost.
+    pub fn abort(&self) {
+        if let Err(error) = platform::reset_on_close(&self.fd()) {
+            log::debug!("a connection ends in order instead of with a reset: {error}");
+        }
+        // Ending the writing half as well would send the FIN of an orderly end before the reset. It is only needed to
+        // wake a writer that waits, and then the FIN is behind bytes that the peer does not take.
+        let a_writer_may_wait = !platform::wait_writable(self.fd(), Duration::ZERO).unwrap_or(false);
+        let is_local = matches!(self, Self::Unix(_));
+        self.shut(if a_writer_may_wait || is_local { Shutdown::Both } else { Shutdown::Read });
+    }
+
     /// The socket, to wait for.
-    pub fn fd(&self) -> BorrowedFd<'_> { todo!() }
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Tls(tls) => tls.socket().as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
+
+    fn shut(&self, how: Shutdown) {
+        let result = match self {
+            Self::Tcp(socket) => socket.shutdown(how),
+            Self::Tls(tls) => tls.socket().shutdown(how),
+            Self::Unix(socket) => socket.shutdown(how),
+        };
+        // A connection that has ended already is what was wanted.
+        drop(result);
+    }
+}
+
+/// One read, begun again where a signal broke it off.
+pub(super) fn read_socket(mut socket: impl Read, buffer: &mut [u8]) -> Result<usize> {
+    loop {
+        match socket.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Sends all of `bytes` with `send`, which takes what it can without waiting, and waits for the socket in between.
+pub(super) fn send_all(bytes: &[u8], stall: Option<Duration>, socket: BorrowedFd<'_>, send: impl Fn(&[u8]) -> Result<usize>) -> Result<()> {
+    let mut rest = bytes;
+    let mut patience = Patience::new(stall);
+    while !rest.is_empty() {
+        match send(rest)? {
+            0 => patience.wait(socket)?,
+            sent => {
+                rest = &rest[sent..];
+                patience = Patience::new(stall);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How long a peer that takes no byte is waited for.
+pub(super) struct Patience {
+    until: Option<Instant>,
+}
+
+impl Patience {
+    /// Patience for `stall` from now on; `None`: for ever.
+    pub fn new(stall: Option<Duration>) -> Self {
+        Self { until: stall.and_then(|stall| Instant::now().checked_add(stall)) }
+    }
+
+    /// Waits until the socket takes bytes; `TimedOut` where patience is over.
+    pub fn wait(&self, socket: BorrowedFd<'_>) -> Result<()> {
+        /// One wait of those that last for ever.
+        const LONG: Duration = Duration::from_secs(60);
+        let left = self.until.map_or(LONG, |until| until.saturating_duration_since(Instant::now()));
+        if left.is_zero() {
+            return Err(Error::new(ErrorKind::TimedOut, "the peer takes no bytes"));
+        }
+        // Whether it is writable now is found out by writing: poll also returns early for a signal.
+        platform::wait_writable(socket, left).map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn tcp_pair() -> (Stream, Stream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let near = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        let (far, _) = listener.accept().expect("a connection");
+        (Stream::Tcp(near), Stream::Tcp(far))
+    }
+
+    fn unix_pair() -> (Stream, Stream) {
+        let (near, far) = UnixStream::pair().expect("a pair");
+        (Stream::Unix(near), Stream::Unix(far))
+    }
+
+    fn read_to_end(stream: &Stream) -> Vec<u8> {
+        let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+        loop {
+            match stream.read(&mut buffer).expect("a sound connection") {
+                0 => return all,
+                length => all.extend_from_slice(&buffer[..length]),
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_pass_both_ways() {
+        for (near, far) in [tcp_pair(), unix_pair()] {
+            assert_eq!(near.write_now(b"ping").expect("room"), 4);
+            let mut buffer = [0; 9];
+            assert_eq!(far.read(&mut buffer).expect("bytes"), 4);
+            assert!(!far.has_buffered());
+            far.write_all(b"pong", None).expect("room");
+            far.shutdown_write();
+            assert_eq!(read_to_end(&near), b"pong");
+            near.write_all(b"still open", None).expect("room");
+            near.shutdown();
+            assert_eq!(read_to_end(&far), b"still open");
+            assert!(near.write_now(b"x").is_err());
+        }
+    }
+
+    #[test]
+    fn a_read_timeout_is_would_block() {
+        let (near, _far) = tcp_pair();
+        near.set_read_timeout(Some(Duration::from_millis(1))).expect("a limit");
+        assert_eq!(near.read(&mut [0; 9]).map_err(|error| error.kind()), Err(ErrorKind::WouldBlock));
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_is_given_up() {
+        for (near, _far) in [tcp_pair(), unix_pair()] {
+            let result = near.write_all(&vec![0; 64 << 20], Some(Duration::from_millis(20)));
+            assert_eq!(result.map_err(|error| error.kind()), Err(ErrorKind::TimedOut));
+            assert_eq!(near.write_now(b"x").expect("a full socket is no error"), 0);
+        }
+    }
+
+    #[test]
+    fn shutdown_wakes_a_reader_and_a_writer() {
+        for ends in [Stream::shutdown, Stream::abort] {
+            let (near, _far) = tcp_pair();
+            while near.write_now(&[0; 65_536]).expect("room") > 0 {}
+            std::thread::scope(|scope| {
+                let reader = scope.spawn(|| near.read(&mut [0; 9]));
+                let writer = scope.spawn(|| near.write_all(&vec![0; 16 << 20], None));
+                ends(&near);
+                assert_eq!(reader.join().expect("no panic").expect("an end"), 0);
+                assert!(writer.join().expect("no panic").is_err());
+            });
+        }
+    }
+
+    #[test]
+    fn an_aborted_connection_ends_with_a_reset() {
+        let (near, far) = tcp_pair();
+        near.abort();
+        assert_eq!(near.read(&mut [0; 9]).expect("an end"), 0);
+        drop(near);
+        assert_eq!(far.read(&mut [0; 9]).map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
+    }
 }

@@ -1,4 +1,13 @@
-//! WebSocket frames (RFC 6455 §5): headers, the sequence rules of a side, messages, encoding. (skeleton)
+//! WebSocket frames (RFC 6455 §5): headers, the sequence rules of a side, messages, encoding.
+//! It answers nothing and closes nothing; what a violation leads to is decided above.
+
+mod frame;
+mod guard;
+mod message;
+
+pub use frame::{close_payload, frame_len, is_sendable_close_code, parse_close, push_frame};
+pub use guard::{FrameGuard, Scan};
+pub use message::{Message, MessageReader};
 
 /// The opcodes of RFC 6455 §5.2.
 #[allow(missing_docs)]
@@ -28,64 +37,3 @@ pub struct Violation {
     /// In a few words, fit for a close reason.
     pub reason: &'static str,
 }
-
-/// What a scan of bytes found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Scan {
-    /// So many bytes from the front are good to forward; an incomplete header at the end, or a violation, stays behind.
-    pub good: usize,
-    /// Whether a frame ends exactly with the good bytes.
-    pub at_boundary: bool,
-    /// How many frames ended within the good bytes.
-    pub frames_ended: u32,
-    /// Whether a close frame ended within the good bytes.
-    pub closed: bool,
-    /// What stands after the good bytes, if it is wrong.
-    pub violation: Option<Violation>,
-}
-
-/// Watches one direction of a relay: reads headers only, skips payloads. Checks reserved bits and opcodes, masking, the
-/// shortest length form, control frames (final, at most 125 bytes, a close payload not of one byte), the order of fragments, and the
-/// size of a message (all its fragments together).
-#[derive(Debug)]
-pub struct FrameGuard {}
-
-impl FrameGuard {
-    /// A guard at the beginning of a side's frames.
-    pub fn new(_side: Side, _max_message_bytes: u64) -> Self { todo!() }
-    /// Looks at bytes that follow the good ones of the call before. After a violation it must not be called again.
-    pub fn scan(&mut self, _bytes: &[u8]) -> Scan { todo!() }
-}
-
-/// A message (its fragments joined) or a control frame, unmasked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// TEXT, BINARY, CLOSE, PING or PONG.
-    pub opcode: u8,
-    /// The payload; a text's bytes need not be UTF-8.
-    pub payload: Vec<u8>,
-}
-
-/// Joins one side's frames into messages, with the checks of [`FrameGuard`].
-#[derive(Debug)]
-pub struct MessageReader {}
-
-impl MessageReader {
-    /// A reader at the beginning of a side's frames.
-    pub fn new(_side: Side, _max_message_bytes: u64) -> Self { todo!() }
-    /// Takes bytes in any split and hands over every message that they end, in order, the ones before a violation included.
-    /// It buffers what it needs itself. Memory for a payload grows with what arrives, not with what a header announces.
-    pub fn feed(&mut self, _bytes: &[u8], _sink: &mut dyn FnMut(Message)) -> Result<(), Violation> { todo!() }
-}
-
-/// Appends one final frame to `out`, masked where `mask` is given.
-pub fn push_frame(_out: &mut Vec<u8>, _opcode: u8, _payload: &[u8], _mask: Option<[u8; 4]>) { todo!() }
-
-/// The payload of a close frame: the code and as much of `reason` as fits (123 bytes, whole characters). `None`: empty.
-pub fn close_payload(_code: Option<u16>, _reason: &str) -> Vec<u8> { todo!() }
-
-/// Code and reason of a close frame's payload; a reason that is not UTF-8 is read lossily.
-pub fn parse_close(_payload: &[u8]) -> (Option<u16>, String) { todo!() }
-
-/// Whether an endpoint may send this code in a close frame (RFC 6455 §7.4).
-pub fn is_sendable_close_code(_code: u16) -> bool { todo!() }

@@ -1,0 +1,390 @@
+//! The COMMANDS table: every command with its words, arguments, flags and help. The parser, the help texts and the dispatch are made
+//! from it. It holds no behaviour but the names of functions.
+
+use super::command::{Command, Flag, Kind, Positional, Scope, integer, switch, text, word};
+use super::{init, recordings, replays, serve, sessions};
+use crate::model::recording::{Protocol, Status};
+
+/// What a row leaves out.
+const ROW: Command =
+    Command { path: &[], aliases: &[], summary: "", details: "", positionals: &[], flags: &[], scope: Scope::Nothing, run: None };
+
+const RECORDING: &[Positional] = &[Positional { name: "ID", help: "The id of a recording, or at least 6 characters of it", many: false }];
+const RECORDINGS: &[Positional] = &[Positional { name: "ID", help: "Ids of recordings, or at least 6 characters of each", many: true }];
+const SESSION: &[Positional] =
+    &[Positional { name: "ID", help: "The id of a recording session, or at least 6 characters of it", many: false }];
+const REPLAY: &[Positional] = &[Positional { name: "ID", help: "The id of a replay, or at least 6 characters of it", many: false }];
+
+const JSON: Flag = switch("json", "Print what the API answers, as JSON");
+
+/// Every command. A group stands before its commands.
+pub const COMMANDS: &[Command] = &[
+    Command {
+        path: &["serve"],
+        summary: "Run the server: the mock port, which applications connect to, and the admin port",
+        details: "It runs until SIGINT or SIGTERM. Flags beat environment variables, these beat config files\n\
+                  (mockd.yaml in the working directory, then each --config), these beat defaults. Sizes are in\n\
+                  bytes, or end in KiB, MiB or GiB.",
+        flags: &[
+            text("ready-file", "FILE", "Write the addresses to this file, as JSON, when both ports are open"),
+            switch("json", "Print the addresses as one line of JSON when both ports are open"),
+        ],
+        scope: Scope::Everything,
+        run: Some(serve::serve),
+        ..ROW
+    },
+    Command {
+        path: &["init"],
+        summary: "Write a commented mockd.yaml into the working directory",
+        details: "A mockd.yaml that is there already stays as it is.",
+        run: Some(init::init),
+        ..ROW
+    },
+    Command {
+        path: &["stream-recordings"],
+        aliases: &["sr"],
+        summary: "List, show and keep recordings, and record",
+        details: "sessions, start, stop and tail ask a running server; the others work on the data directory,\n\
+                  with or without a server.",
+        ..ROW
+    },
+    Command {
+        path: &["stream-recordings", "list"],
+        aliases: &["ls"],
+        summary: "List recordings, newest first",
+        flags: &[
+            word("protocol", "PROTOCOL", &Protocol::WORDS, "Only of this protocol"),
+            word("status", "STATUS", &Status::WORDS, "Only with this status"),
+            text("path", "PATH", "Only of this path, or of paths that fit a pattern such as '/ws/*'"),
+            text("name", "NAME", "Only with this name"),
+            text("tag", "TAG", "Only with this tag"),
+            switch("include-deleted", "Also those that were deleted and can be restored"),
+            word("sort-by", "FIELD", &["startTime", "name", "size", "duration"], "The order"),
+            word("sort-order", "ORDER", &["asc", "desc"], "Ascending or descending"),
+            integer("limit", "N", 1, "At most so many"),
+            integer("offset", "N", 0, "Leave out so many at the beginning"),
+            JSON,
+        ],
+        scope: Scope::Store,
+        run: Some(recordings::list),
+        ..ROW
+    },
+    Command {
+        path: &["stream-recordings", "show"],
+        summary: "Show a recording",
+        positionals: RECORDING,
+        flags: &[switch("json", "Print the whole recording as JSON, all frames included")],
+        scope: Scope::Store,
+        run: Some(recordings::show),
+        ..ROW
+    },
+    Command {
+        path: &["stream-recordings", "export"],
+        summary: "Write a recording to stdout or to a file",
+        positionals: RECORDING,
+        flags: &[
+            text("output", "FILE", "The file to write; one that is there is replaced").short('o'),
+            word("format", "FORMAT", &["json"], "The format"),
+        ],
+        scope: Scope::Store,
+        run: Some(recordings::export),
+        ..ROW
+    },
+    Command {
+        path: &["stream-recordings", "delete"],
+        aliases: &["rm"],
+        summary: "Delete recordings; they can be restored until `vacuum`",
+        details: "On a terminal it asks first. Where there is none, only --permanent needs --force.",
+        positionals: RECORDINGS,
+        flags: &[switch("force", "Do not ask").short('f'), switch("permanent", "Delete for ever")],
+        scope: Scope::Store,
+        run: Some(recordings::delete),
+    },
+    Command {
+        path: &["stream-recordings", "restore"],
+        summary: "Restore deleted recordings",
+        positionals: RECORDINGS,
+        flags: &[JSON],
+        scope: Scope::Store,
+        run: Some(recordings::restore),
+        ..ROW
+    },
+    Command {
+        path: &["stream-recordings", "edit"],
+        summary: "Change a recording's name, description or tags",
+        positionals: RECORDING,
+        flags: &[
+            text("name", "NAME", "The new name"),
+            text("description", "TEXT", "The new description; an empty one removes it"),
+            text("tag", "TAG", "A tag, in place of all that are there; may be repeated; an empty one removes all"),
+            JSON,
+        ],
+        scope: Scope::Store,
+        run: Some(recordings::edit),
+        ..ROW
+    },
+    Command {
+        path: &["stream-recordings", "stats"],
+        summary: "Show how much space recordings take",
+        flags: &[JSON],
+        scope: Scope::Store,
+        run: Some(recordings::stats),
+        ..ROW
+    },
+    Command {
+        path: &["stream-recordings", "vacuum"],
+        summary: "Remove deleted recordings for ever, without asking",
+        flags: &[JSON],
+        scope: Scope::Store,
+        run: Some(recordings::vacuum),
+        ..ROW
+    },
+    Command {
+        path: &["stream-recordings", "sessions"],
+        summary: "List the recording sessions of a server",
+        flags: &[JSON],
+        scope: Scope::Server,
+        run: Some(sessions::sessions),
+        ..ROW
+    },
+    Command {
+        path: &["stream-recordings", "start"],
+        summary: "Start to record a path on a server",
+        flags: &[
+            word("protocol", "PROTOCOL", &Protocol::WORDS, "What to record").required(),
+            text("path", "PATH", "Where: a path, or a pattern such as '/ws/*'").required(),
+            text("name", "NAME", "The name of its recordings"),
+            text("description", "TEXT", "Their description"),
+            text("tag", "TAG", "A tag of theirs; may be repeated"),
+            text("upstream", "URL", "An upstream for this path while the session is open"),
+            integer("max-duration", "MS", 1, "End each recording after so many milliseconds"),
+            integer("max-frames", "N", 1, "End each recording after so many frames"),
+            JSON,
+        ],
+        scope: Scope::Server,
+        run: Some(sessions::start),
+        ..ROW
+    },
+    Command {
+        path: &["stream-recordings", "stop"],
+        summary: "End a recording session on a server, and list its recordings",
+        positionals: SESSION,
+        flags: &[JSON],
+        scope: Scope::Server,
+        run: Some(sessions::stop),
+        ..ROW
+    },
+    Command {
+        path: &["stream-recordings", "tail"],
+        summary: "Print the frames of a recording as they come, a line each, until it ends",
+        positionals: RECORDING,
+        flags: &[switch("json", "Print each frame as a line of JSON")],
+        scope: Scope::Server,
+        run: Some(sessions::tail),
+        ..ROW
+    },
+    Command {
+        path: &["replay"],
+        summary: "Replay recordings on a server, and steer replays",
+        details: "All of them ask a running server.",
+        ..ROW
+    },
+    Command {
+        path: &["replay", "list"],
+        aliases: &["ls"],
+        summary: "List replays that have not ended",
+        flags: &[switch("all", "Also those that have ended"), JSON],
+        scope: Scope::Server,
+        run: Some(replays::list),
+        ..ROW
+    },
+    Command {
+        path: &["replay", "start"],
+        summary: "Prepare a replay for the next client on the recording's path",
+        details: "Options of another mode than the chosen one are refused.",
+        positionals: RECORDING,
+        flags: &[
+            word("mode", "MODE", &["pure", "synchronized", "triggered"], "What drives it: recorded times, client messages, or `advance`"),
+            Flag {
+                name: "timing-scale",
+                short: None,
+                kind: Kind::Decimal("FACTOR"),
+                help: "pure: multiply delays; 0.5 is twice as fast",
+                required: false,
+            },
+            word("initial-delay", "WORD", &["recorded", "none"], "pure: whether the first frame waits as recorded"),
+            integer("max-gap", "MS", 0, "pure: cut longer silences to this, before scaling"),
+            switch("strict-matching", "synchronized: client messages must be the recorded bytes"),
+            word("match", "HOW", &["json", "type"], "synchronized: compare client messages as JSON, or by type alone"),
+            text("ignore", "JSONPATH", "synchronized: leave this out of the comparison (with --match json); may be repeated"),
+            text("correlate", "JSONPATH", "synchronized: put the client's value here into later server frames; may be repeated"),
+            integer("timeout", "MS", 0, "synchronized, triggered: how long to wait; 0 is for ever"),
+            switch("keep-timing", "synchronized: wait the recorded delay before an answer"),
+            switch("auto-advance-on-connect", "triggered: send the first step on connect"),
+            text("path", "PATH", "The path that the client comes to, in place of the recorded one"),
+            word("on-end", "WORD", &["recorded", "close", "keepOpen", "loop"], "What happens after the last frame"),
+            JSON,
+        ],
+        scope: Scope::Server,
+        run: Some(replays::start),
+        ..ROW
+    },
+    Command {
+        path: &["replay", "show"],
+        summary: "Show a replay's status",
+        positionals: REPLAY,
+        flags: &[
+            word("wait", "UNTIL", &["waiting", "complete", "ended"], "Answer when that is so"),
+            integer("timeout", "MS", 0, "How long --wait may take"),
+            JSON,
+        ],
+        scope: Scope::Server,
+        run: Some(replays::show),
+        ..ROW
+    },
+    Command {
+        path: &["replay", "messages"],
+        summary: "List what the client of a replay has sent",
+        positionals: REPLAY,
+        flags: &[JSON],
+        scope: Scope::Server,
+        run: Some(replays::messages),
+        ..ROW
+    },
+    Command {
+        path: &["replay", "advance"],
+        summary: "Send the next frames of a triggered replay",
+        positionals: REPLAY,
+        flags: &[
+            integer("count", "N", 1, "So many frames; 1 without it"),
+            text("until", "TEXT", "All frames up to the first whose data is this"),
+            JSON,
+        ],
+        scope: Scope::Server,
+        run: Some(replays::advance),
+        ..ROW
+    },
+    Command {
+        path: &["replay", "pause"],
+        summary: "Stop the clock of a pure replay",
+        positionals: REPLAY,
+        flags: &[JSON],
+        scope: Scope::Server,
+        run: Some(replays::pause),
+        ..ROW
+    },
+    Command {
+        path: &["replay", "resume"],
+        summary: "Let a paused replay go on",
+        positionals: REPLAY,
+        flags: &[JSON],
+        scope: Scope::Server,
+        run: Some(replays::resume),
+        ..ROW
+    },
+    Command {
+        path: &["replay", "inject"],
+        summary: "Send a frame or an event of your own to a replay's client, now",
+        positionals: REPLAY,
+        flags: &[
+            text("type", "TYPE", "WebSocket: text, binary, ping or pong; event stream: the event's type"),
+            text("data", "DATA", "The data; base64 for binary"),
+            text("event-id", "ID", "Event stream: the event's id"),
+            integer("retry", "MS", 0, "Event stream: the reconnection time"),
+            text("comment", "TEXT", "Event stream: a comment"),
+            JSON,
+        ],
+        scope: Scope::Server,
+        run: Some(replays::inject),
+        ..ROW
+    },
+    Command {
+        path: &["replay", "close"],
+        summary: "Let the server drop a replay's client now",
+        positionals: REPLAY,
+        flags: &[
+            integer("code", "CODE", 1000, "The close code; 1000 without it"),
+            text("reason", "TEXT", "The close reason"),
+            switch("abrupt", "Drop the connection without a close frame"),
+            JSON,
+        ],
+        scope: Scope::Server,
+        run: Some(replays::close),
+        ..ROW
+    },
+    Command {
+        path: &["replay", "stop"],
+        summary: "End a replay",
+        positionals: REPLAY,
+        scope: Scope::Server,
+        run: Some(replays::stop),
+        ..ROW
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_whole() {
+        for (index, command) in COMMANDS.iter().enumerate() {
+            let name = command.name();
+            assert!(!command.summary.is_empty() && !command.summary.ends_with('.'), "{name}");
+            assert!(command.run.is_some() != (command.children().count() > 0), "{name} is a group or runs something");
+            assert!(COMMANDS[..index].iter().all(|other| other.path != command.path), "{name} is there twice");
+            if command.path.len() > 1 {
+                let group = &command.path[..command.path.len() - 1];
+                assert!(COMMANDS[..index].iter().any(|other| other.path == group), "{name} has no group before it");
+            }
+            for (at, positional) in command.positionals.iter().enumerate() {
+                assert!(!positional.help.is_empty(), "{name}");
+                assert!(!positional.many || at + 1 == command.positionals.len(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_word_calls_two_commands() {
+        for command in COMMANDS {
+            let group = &command.path[..command.path.len() - 1];
+            let same = |other: &&Command| other.path.len() == command.path.len() && other.path.starts_with(group);
+            for word in command.path.last().into_iter().chain(command.aliases) {
+                assert_eq!(COMMANDS.iter().filter(same).filter(|other| other.is_called(word)).count(), 1, "{word}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_flag_is_helpful_and_there_once() {
+        for command in COMMANDS {
+            let flags = command.all_flags();
+            for (index, flag) in flags.iter().enumerate() {
+                let name = format!("{} --{}", command.name(), flag.name);
+                assert!(!flag.help.is_empty() && !flag.help.ends_with('.'), "{name}");
+                assert!(flags[..index].iter().all(|other| other.name != flag.name), "{name}");
+                assert!(flag.short.is_none() || flags[..index].iter().all(|other| other.short != flag.short), "{name}");
+                assert!(!["help", "version"].contains(&flag.name) && flag.short != Some('h'), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_flag_is_read_by_somebody() {
+        let sources = [
+            include_str!("recordings.rs"),
+            include_str!("replays.rs"),
+            include_str!("serve.rs"),
+            include_str!("sessions.rs"),
+            include_str!("context.rs"),
+        ]
+        .concat();
+        for command in COMMANDS {
+            // A flag with one word has nothing to choose yet; those of settings are read as a whole.
+            let chosen = |flag: &&Flag| !matches!(flag.kind, Kind::Word(_, [_]) | Kind::Setting(_));
+            for flag in command.all_flags().iter().filter(chosen) {
+                assert!(sources.contains(&format!("\"{}\"", flag.name)), "{} --{}", command.name(), flag.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The reading end of a connection: a small buffer before a socket, and heads read from it within their limits.
+//! It knows HTTP heads because both sides begin with one; what follows a head it hands out as bytes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::base::{limits, platform};
+use crate::wire::head::{Malformed, RequestHead, ResponseHead};
+use crate::wire::stream::Stream;
+
+/// The limits of a head.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadLimits {
+    /// Bytes of a head.
+    pub max_head_bytes: u64,
+    /// Time for a head, from its first byte.
+    pub head_timeout: Duration,
+    /// Time to wait for its first byte.
+    pub idle_timeout: Duration,
+}
+
+/// What came instead of a head.
+#[derive(Debug)]
+pub enum NoHead {
+    /// The peer ended the connection, or was idle for too long: nothing to answer.
+    Closed,
+    /// It was malformed, too large or too slow.
+    Refused(Malformed),
+}
+
+/// A socket with the bytes that were read from it and not yet used.
+#[derive(Debug)]
+pub struct Inlet {
+    /// The connection.
+    pub stream: Arc<Stream>,
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Inlet {
+    /// An inlet with nothing read yet. The buffer is made at the first read.
+    pub fn new(stream: Arc<Stream>) -> Self {
+        Self { stream, buffer: Vec::new(), start: 0 }
+    }
+
+    /// What was read and not yet used.
+    pub fn data(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    /// Uses the first `len` bytes of [`Inlet::data`].
+    pub fn consume(&mut self, len: usize) {
+        self.start = (self.start + len).min(self.buffer.len());
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+        }
+    }
+
+    /// Reads once more, waiting for it: how many bytes came, 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn fill(&mut self) -> std::io::Result<usize> {
+        if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        let len = self.buffer.len();
+        self.buffer.resize(len + limits::READ_BYTES, 0);
+        let read = self.stream.read(&mut self.buffer[len..]);
+        self.buffer.truncate(len + read.as_ref().copied().unwrap_or(0));
+        read
+    }
+
+    /// The bytes that are left, with the stream: for a thread that reads on in its own way.
+    pub fn take_data(&mut self) -> Vec<u8> {
+        let rest = self.data().to_vec();
+        self.buffer = Vec::new();
+        self.start = 0;
+        rest
+    }
+
+    /// Reads a request's head.
+    ///
+    /// # Errors
+    /// [`NoHead`].
+    pub fn read_request(&mut self, within: HeadLimits) -> Result<RequestHead, NoHead> {
+        // An empty line before the request line is to be ignored (RFC 9112 §2.2).
+        let mut began: Option<Instant> = None;
+        loop {
+            while self.data().starts_with(b"\r\n") {
+                self.consume(2);
+            }
+            if !self.data().is_empty() {
+                began.get_or_insert_with(Instant::now);
+                match RequestHead::parse(self.data()) {
+                    Ok(Some((_, len))) if len as u64 > within.max_head_bytes => return Err(too_large(within)),
+                    Ok(Some((head, len))) => {
+                        self.consume(len);
+                        return Ok(head);
+                    }
+                    Ok(None) if self.data().len() as u64 >= within.max_head_bytes => return Err(too_large(within)),
+                    Ok(None) => {}
+                    Err(malformed) => return Err(NoHead::Refused(malformed)),
+                }
+            }
+            let left = match began {
+                None => within.idle_timeout,
+                Some(began) => within.head_timeout.saturating_sub(began.elapsed()),
+            };
+            let ready = platform::wait_readable(self.stream.fd(), left).unwrap_or(true);
+            if !ready && began.is_none_or(|began| began.elapsed() >= within.head_timeout) {
+                return Err(if began.is_some() { too_slow(within) } else { NoHead::Closed });
+            }
+            if ready && !matches!(self.fill(), Ok(1..)) {
+                return Err(NoHead::Closed);
+            }
+        }
+    }
+
+    /// Reads a response's head, interim ones included, while `peer` stays: `Ok(None)` when the peer has gone.
+    ///
+    /// # Errors
+    /// What is wrong, as words for a 502.
+    pub fn read_response(&mut self, peer: &Stream, max_head_bytes: u64) -> Result<Option<ResponseHead>, String> {
+        loop {
+            match ResponseHead::parse(self.data()) {
+                Ok(Some((head, len))) => {
+                    self.consume(len);
+                    return Ok(Some(head));
+                }
+                Ok(None) if self.data().len() as u64 >= max_head_bytes => return Err("its response head is too large".to_owned()),
+                Ok(None) => {}
+                Err(malformed) => return Err(format!("its response is no HTTP: {}", malformed.message)),
+            }
+            if !self.wait_beside(peer) {
+                return Ok(None);
+            }
+            match self.fill() {
+                Ok(0) => return Err("it closed the connection without a response".to_owned()),
+                Ok(_) => {}
+                Err(error) => return Err(format!("the connection to it broke: {error}")),
+            }
+        }
+    }
+
+    /// Waits until there is something to read (`true`) or `peer` has gone (`false`).
+    pub fn wait_beside(&self, peer: &Stream) -> bool {
+        if self.stream.has_buffered() {
+            return true;
+        }
+        loop {
+            match platform::wait_either(self.stream.fd(), peer.fd(), Duration::from_secs(3600)) {
+                Ok(platform::Woken::Gone) => return false,
+                Ok(platform::Woken::Readable) | Err(_) => return true,
+                Ok(platform::Woken::TimedOut) => {}
+            }
+        }
+    }
+}
+
+fn too_large(within: HeadLimits) -> NoHead {
+    let message = format!("the request head is larger than its limit of {} bytes", within.max_head_bytes);
+    NoHead::Refused(Malformed { status: 431, message })
+}
+
+fn too_slow(within: HeadLimits) -> NoHead {
+    let message = format!("the request head did not arrive within {} ms", within.head_timeout.as_millis());
+    NoHead::Refused(Malformed { status: 408, message })
+}

@@ -1,0 +1,96 @@
+//! The recorder: one thread that drains all tapes every few milliseconds, and one that finishes files, so that no fsync
+//! delays another recording's journal. Traffic never waits for either.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use super::take::Take;
+use super::tape::Stretch;
+use crate::base::error::Result;
+use crate::base::{limits, sync};
+use crate::store::Store;
+
+/// The way into the recorder's thread.
+#[derive(Debug)]
+pub struct Recorder {
+    begin: Sender<Box<Take>>,
+    finished: Arc<AtomicU64>,
+}
+
+impl Recorder {
+    /// Starts both threads.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(store: Arc<Store>) -> Result<Self> {
+        let (begin, begun) = channel();
+        let (finish, to_finish) = channel();
+        let finished = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&finished);
+        sync::spawn("recorder", move || record(&store, &begun, &finish))?;
+        sync::spawn("finisher", move || finish_takes(&to_finish, &count))?;
+        Ok(Self { begin, finished })
+    }
+
+    /// Hands a new recording over; its journal is made by the recorder's thread.
+    pub fn begin(&self, take: Take) {
+        // The thread ends with the process alone; if it died, the tape says so by its bound.
+        if self.begin.send(Box::new(take)).is_err() {
+            log::error!("the recorder is gone: nothing more is recorded, traffic goes on");
+        }
+    }
+
+    /// How many recordings have been finished.
+    pub fn finished(&self) -> u64 {
+        self.finished.load(Ordering::Relaxed)
+    }
+}
+
+fn record(store: &Store, begun: &Receiver<Box<Take>>, finish: &Sender<Box<Take>>) {
+    let tick = Duration::from_millis(limits::RECORDER_TICK_MS);
+    let mut takes: Vec<Box<Take>> = Vec::new();
+    let mut stretch = Stretch::default();
+    loop {
+        let next = if takes.is_empty() { begun.recv().map_err(|_| RecvTimeoutError::Disconnected) } else { begun.recv_timeout(tick) };
+        match next {
+            Ok(take) => {
+                accept(store, take, &mut takes);
+                while let Ok(take) = begun.try_recv() {
+                    accept(store, take, &mut takes);
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) if takes.is_empty() => return,
+            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(tick),
+        }
+        let mut at = 0;
+        while at < takes.len() {
+            if !takes[at].advance(&mut stretch) {
+                at += 1;
+            } else if let Err(lost) = finish.send(takes.swap_remove(at)) {
+                // The finisher died; better a slow recorder than a lost tail.
+                lost.0.finish();
+            }
+        }
+        // A burst must not keep its memory for ever.
+        if stretch.bytes.capacity() > 4 * limits::MIB as usize {
+            stretch = Stretch::default();
+        }
+    }
+}
+
+fn accept(store: &Store, mut take: Box<Take>, takes: &mut Vec<Box<Take>>) {
+    match take.begin(store) {
+        Ok(()) => takes.push(take),
+        Err(error) => take.refuse(error),
+    }
+}
+
+fn finish_takes(takes: &Receiver<Box<Take>>, finished: &AtomicU64) {
+    while let Ok(take) = takes.recv() {
+        take.finish();
+        finished.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,377 @@
+//! The HTTP relay: one request to an upstream and its response back, bytes passed on as they arrive. A response that is an
+//! event stream may be recorded; any other passes unrecorded. WebSockets go to `relay_ws` once their handshake is through.
+
+use std::sync::{Arc, Mutex};
+
+use super::inlet::Inlet;
+use super::live::{Live, Running};
+use super::recordings::{Established, Recordings};
+use super::tape::{End, Tape};
+use crate::base::error::{Error, Result};
+use crate::base::time::{self, Origin};
+use crate::base::{limits, sync};
+use crate::model::pairs::Pairs;
+use crate::model::recording::{Direction, Metadata, SseRequest, StreamHead, encode};
+use crate::wire::body::{self, BodyReader, Framing};
+use crate::wire::head::{Headers, RequestHead, ResponseHead};
+use crate::wire::stream::Stream;
+
+/// Whether the client's connection can carry another request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// It can.
+    KeepAlive,
+    /// It is to be closed.
+    Close,
+}
+
+/// What an exchange needs beside its two connections.
+#[derive(Debug)]
+pub struct Exchange<'a> {
+    /// The running streams.
+    pub live: &'a Live,
+    /// Where an event stream is recorded, with what is known of the connection; `None`: not at all.
+    pub record: Option<(&'a Recordings, Metadata)>,
+    /// When the request had been read.
+    pub origin: Origin,
+    /// Bytes of a request body that a recording keeps.
+    pub max_request_body_bytes: u64,
+    /// Bytes of a response head.
+    pub max_head_bytes: u64,
+}
+
+/// What a recording keeps of the request's body.
+#[derive(Debug, Default)]
+struct Capture {
+    bytes: Vec<u8>,
+    limit: usize,
+    truncated: bool,
+}
+
+impl Capture {
+    fn add(&mut self, data: &[u8]) {
+        let room = self.limit.saturating_sub(self.bytes.len());
+        self.truncated |= data.len() > room;
+        self.bytes.extend_from_slice(&data[..data.len().min(room)]);
+    }
+}
+
+/// How a response's body goes to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// The very bytes, framing included.
+    Raw,
+    /// The data, up to the end of the connection.
+    Data,
+    /// The data in chunks of ours.
+    Chunks,
+}
+
+/// The fields that end at this hop (RFC 9110 §7.6.1), those that `Connection` names included, taken out; `kept` ones stay.
+pub fn end_to_end(headers: &Headers, kept: &[&str]) -> Headers {
+    const HOP_BY_HOP: [&str; 8] =
+        ["connection", "keep-alive", "proxy-connection", "proxy-authenticate", "te", "trailer", "transfer-encoding", "upgrade"];
+    let is = |name: &str, list: &[&str]| list.iter().any(|other| name.eq_ignore_ascii_case(other));
+    let stays = |name: &str| is(name, kept) || !(is(name, &HOP_BY_HOP) || headers.has_token("Connection", name));
+    Headers(headers.0.iter().filter(|(name, _)| stays(name)).cloned().collect())
+}
+
+/// The head as it goes to the upstream: the same fields in the same order and case, less what ends here.
+pub fn upstream_head(head: &RequestHead, target: String, authority: Option<&str>, origin: Option<&str>, kept: &[&str]) -> RequestHead {
+    let mut headers = end_to_end(&head.headers, kept);
+    for name in ["Accept-Encoding", "Sec-WebSocket-Extensions", "X-Mockd-Replay"] {
+        headers.remove(name);
+    }
+    if let Some(authority) = authority {
+        headers.set("Host", authority);
+    }
+    if let Some(origin) = origin {
+        headers.set("Origin", origin);
+    }
+    RequestHead { method: head.method.clone(), target, minor_version: 1, headers }
+}
+
+impl Exchange<'_> {
+    /// Sends the request that `head` began to `upstream` as `outgoing` and relays the response.
+    ///
+    /// # Errors
+    /// What is wrong with the request or the upstream, while nothing has been sent to the client yet.
+    pub fn run(&mut self, client: &mut Inlet, head: &RequestHead, outgoing: &RequestHead, upstream: Stream) -> Result<After> {
+        let framing = head.framing().map_err(|malformed| Error::invalid("", malformed.message))?;
+        let upstream = Arc::new(upstream);
+        let mut bytes = Vec::with_capacity(1024);
+        outgoing.write(&mut bytes);
+        upstream.write_all(&bytes, None).map_err(|error| broken(&error))?;
+        let limit = if self.record.is_some() { usize::try_from(self.max_request_body_bytes).unwrap_or(usize::MAX) } else { 0 };
+        let capture = Mutex::new(Capture { limit, ..Capture::default() });
+        let stream = Arc::clone(&client.stream);
+        let expects = head.headers.get("Expect").is_some();
+        let done = Mutex::new(false);
+        match framing {
+            Framing::None => self.relay_response(&stream, head, &upstream, &capture),
+            // A short body is read and sent before the response is waited for; no second thread.
+            Framing::Length(length) if !expects && length <= 4 * limits::READ_BYTES as u64 => {
+                if !pump_body(client, framing, &upstream, &capture) {
+                    return Ok(After::Close);
+                }
+                self.relay_response(&stream, head, &upstream, &capture)
+            }
+            _ => std::thread::scope(|scope| {
+                let (up, kept, finished) = (&upstream, &capture, &done);
+                let pump = move || *sync::lock(finished) = pump_body(client, framing, up, kept);
+                let thread = std::thread::Builder::new().name("request body".to_owned()).stack_size(limits::STACK_BYTES);
+                let thread = thread
+                    .spawn_scoped(scope, pump)
+                    .map_err(|error| Error::TooMany(format!("the system gives no further thread for a request body: {error}")))?;
+                let after = self.relay_response(&stream, head, &upstream, &capture);
+                if !*sync::lock(&done) {
+                    // The response is through before the body: the connection can't be used again, and the pump must wake up.
+                    stream.shutdown_write();
+                    upstream.shutdown();
+                    if !thread.is_finished() {
+                        stream.shutdown();
+                    }
+                    return after.map(|_| After::Close);
+                }
+                after
+            }),
+        }
+    }
+
+    /// Reads the response's heads and relays the last one with its body.
+    fn relay_response(&mut self, client: &Arc<Stream>, head: &RequestHead, upstream: &Arc<Stream>, capture: &Mutex<Capture>) -> Result<After> {
+        let mut inlet = Inlet::new(Arc::clone(upstream));
+        let response = loop {
+            let read = inlet.read_response(client, self.max_head_bytes);
+            let Some(response) = read.map_err(|why| Error::BadGateway(format!("the upstream failed: {why}")))? else {
+                return Ok(After::Close);
+            };
+            match response.status {
+                101 => return Err(Error::BadGateway("the upstream switched protocols although nobody asked for it".to_owned())),
+                100..200 if head.minor_version == 1 => {
+                    let mut bytes = Vec::new();
+                    let mut headers = end_to_end(&response.headers, &[]);
+                    // An interim response has no body and must not say how long it is (RFC 9110 §8.6).
+                    headers.remove("Content-Length");
+                    ResponseHead { headers, ..response }.write(&mut bytes);
+                    if client.write_all(&bytes, None).is_err() {
+                        return Ok(After::Close);
+                    }
+                }
+                100..200 => {}
+                _ => break response,
+            }
+        };
+        self.relay_final(client, head, inlet, response, capture)
+    }
+
+    /// Relays a response whose head has been read.
+    ///
+    /// # Errors
+    /// Its framing is malformed.
+    pub fn relay_final_of(&mut self, client: &Arc<Stream>, head: &RequestHead, inlet: Inlet, response: ResponseHead) -> Result<After> {
+        self.relay_final(client, head, inlet, response, &Mutex::default())
+    }
+
+    fn relay_final(
+        &mut self,
+        client: &Arc<Stream>,
+        head: &RequestHead,
+        mut inlet: Inlet,
+        response: ResponseHead,
+        capture: &Mutex<Capture>,
+    ) -> Result<After> {
+        let framing = response.framing(&head.method).map_err(|malformed| Error::BadGateway(malformed.message))?;
+        let is_stream = response.is_event_stream() && framing != Framing::None;
+        let head_us = time::now_us();
+        let pass = match (framing, head.minor_version) {
+            (Framing::Chunked, 0) => Pass::Data,
+            (Framing::Chunked | Framing::UntilClose, 1) if is_stream => Pass::Chunks,
+            _ => Pass::Raw,
+        };
+        let keeps = head.keep_alive() && head.minor_version == 1 && pass != Pass::Data && (pass, framing) != (Pass::Raw, Framing::UntilClose);
+        let kept: &[&str] = if pass == Pass::Raw { &["Transfer-Encoding", "Trailer"] } else { &[] };
+        let mut headers = end_to_end(&response.headers, kept);
+        if pass == Pass::Chunks {
+            headers.set("Transfer-Encoding", "chunked");
+        }
+        if !keeps {
+            headers.set("Connection", "close");
+        }
+        let mut bytes = Vec::with_capacity(1024);
+        ResponseHead { minor_version: 1, headers, status: response.status, reason: response.reason.clone() }.write(&mut bytes);
+        let tape = if is_stream { self.begin_recording(head, &response, head_us, capture) } else { None };
+        let _entry = self.live.enter(Running::Response(Arc::clone(&inlet.stream)));
+        if client.write_all(&bytes, None).is_err() {
+            end_tape(&tape, Direction::ClientToServer);
+            return Ok(After::Close);
+        }
+        let ended = relay_body(client, &mut inlet, framing, pass, tape.as_deref());
+        match ended {
+            BodyEnd::Complete => {}
+            // The server ends: what it cut off at the upstream ends properly for the client.
+            BodyEnd::Broken if self.live.is_ending() && pass == Pass::Chunks => {
+                if let Err(error) = client.write_all(body::LAST_CHUNK, None) {
+                    log::debug!("an event stream could not be ended: {error}");
+                }
+            }
+            BodyEnd::Broken | BodyEnd::ClientGone => {}
+        }
+        let side = if ended == BodyEnd::ClientGone { Direction::ClientToServer } else { Direction::ServerToClient };
+        end_tape(&tape, side);
+        Ok(if ended == BodyEnd::Complete && keeps { After::KeepAlive } else { After::Close })
+    }
+
+    /// The tape for an event stream that begins, if it is to be recorded.
+    fn begin_recording(&mut self, head: &RequestHead, response: &ResponseHead, head_us: u64, capture: &Mutex<Capture>) -> Option<Arc<Tape>> {
+        let (recordings, metadata) = self.record.take()?;
+        let capture = std::mem::take(&mut *sync::lock(capture));
+        let (body, encoding) = encode(&capture.bytes);
+        let stream = StreamHead::Sse {
+            request: SseRequest {
+                method: head.method.clone(),
+                body: Some(body).filter(|body| !body.is_empty()),
+                encoding,
+                truncated: capture.truncated,
+            },
+            response_status: response.status,
+            response_headers: pairs(&response.headers),
+            head_relative_us: Some(self.origin.relative_us(head_us)),
+        };
+        recordings.begin(Established { origin: self.origin, metadata, stream })
+    }
+}
+
+fn end_tape(tape: &Option<Arc<Tape>>, side: Direction) {
+    if let Some(tape) = tape {
+        tape.end(End::Side(side));
+    }
+}
+
+/// Header fields as a recording keeps them; bytes that are not UTF-8 are read lossily.
+pub fn pairs(headers: &Headers) -> Pairs {
+    let mut pairs = Pairs::default();
+    for (name, value) in &headers.0 {
+        pairs.add_header(name, String::from_utf8_lossy(value).into_owned());
+    }
+    pairs
+}
+
+/// Forwards a request's body as it is framed; `false` when a side is gone or the framing is wrong.
+fn pump_body(client: &mut Inlet, framing: Framing, upstream: &Stream, capture: &Mutex<Capture>) -> bool {
+    let mut reader = BodyReader::new(framing);
+    while !reader.is_done() {
+        if client.data().is_empty() && !matches!(client.fill(), Ok(1..)) {
+            upstream.shutdown();
+            return false;
+        }
+        let mut used = 0;
+        while used < client.data().len() && !reader.is_done() {
+            match reader.next(&client.data()[used..]) {
+                Ok(piece) => {
+                    sync::lock(capture).add(piece.data);
+                    used += piece.consumed;
+                }
+                Err(malformed) => {
+                    log::info!("a request body is malformed: {}", malformed.message);
+                    upstream.shutdown();
+                    return false;
+                }
+            }
+        }
+        if upstream.write_all(&client.data()[..used], None).is_err() {
+            return false;
+        }
+        client.consume(used);
+    }
+    true
+}
+
+/// How the relay of a body ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BodyEnd {
+    /// The whole body went to the client.
+    Complete,
+    /// The upstream broke off.
+    Broken,
+    /// The client left.
+    ClientGone,
+}
+
+/// Passes a body on as it arrives; an event stream's data goes to the tape after the client has it.
+fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, pass: Pass, tape: Option<&Tape>) -> BodyEnd {
+    const DIRECTION: Direction = Direction::ServerToClient;
+    let mut reader = BodyReader::new(framing);
+    let (mut out, mut data) = (Vec::new(), Vec::new());
+    loop {
+        if upstream.data().is_empty() && !reader.is_done() {
+            if !upstream.wait_beside(client) {
+                return BodyEnd::ClientGone;
+            }
+            match upstream.fill() {
+                Ok(1..) => {}
+                // An end that the framing does not know is the end of a body up to the close, and else a break.
+                Ok(_) if framing == Framing::UntilClose => break,
+                Ok(_) | Err(_) => return BodyEnd::Broken,
+            }
+        }
+        let stamp = tape.and_then(|tape| tape.stamp(DIRECTION));
+        let mut used = 0;
+        (out.clear(), data.clear());
+        let mut wrong = None;
+        while used < upstream.data().len() && !reader.is_done() {
+            match reader.next(&upstream.data()[used..]) {
+                Ok(piece) => {
+                    used += piece.consumed;
+                    if tape.is_some() || pass != Pass::Raw {
+                        data.extend_from_slice(piece.data);
+                    }
+                }
+                Err(malformed) => {
+                    wrong = Some(malformed);
+                    break;
+                }
+            }
+        }
+        let bytes: &[u8] = match pass {
+            Pass::Raw => &upstream.data()[..used],
+            Pass::Data => &data,
+            Pass::Chunks => {
+                body::push_chunk(&mut out, &data);
+                &out
+            }
+        };
+        let sent = send_recorded(client, bytes, || {
+            if let (Some(tape), Some(stamp)) = (tape, stamp) {
+                tape.push(DIRECTION, stamp, &data);
+            }
+        });
+        if !sent {
+            return BodyEnd::ClientGone;
+        }
+        upstream.consume(used);
+        if let Some(malformed) = wrong {
+            log::info!("an upstream's body is malformed: {}", malformed.message);
+            return BodyEnd::Broken;
+        }
+        if reader.is_done() {
+            break;
+        }
+    }
+    if pass == Pass::Chunks && client.write_all(body::LAST_CHUNK, None).is_err() {
+        return BodyEnd::ClientGone;
+    }
+    BodyEnd::Complete
+}
+
+/// Writes, then records; where the peer takes no bytes now, records before the wait. `false` when the peer is gone.
+pub fn send_recorded(peer: &Stream, bytes: &[u8], record: impl FnOnce()) -> bool {
+    let taken = peer.write_now(bytes);
+    record();
+    // Also where nothing is left: TLS may have taken all of it and still hold ciphertext that the socket refused.
+    taken.is_ok_and(|taken| peer.write_all(&bytes[taken..], None).is_ok())
+}
+
+fn broken(error: &std::io::Error) -> Error {
+    Error::BadGateway(format!("the connection to the upstream broke: {error}"))
+}

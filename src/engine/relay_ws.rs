@@ -1,0 +1,245 @@
+//! The WebSocket relay: two threads, one for each direction, that forward the very bytes they read. Frame headers are looked
+//! at, payloads are not; the recorder gets a copy after the frame has gone out.
+//!
+//! A recorded frame: `read` → `forward` → `push`. No lock is shared between the directions for longer than a push.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use super::inlet::Inlet;
+use super::relay_http::send_recorded;
+use super::tape::{End, Tape};
+use crate::base::{id, limits, platform, sync};
+use crate::model::recording::Direction;
+use crate::wire::stream::Stream;
+use crate::wire::ws::{self, FrameGuard, Side, Violation, opcode};
+
+/// What one direction's writer and those who want to end the connection agree on.
+#[derive(Debug, Default)]
+struct Outlet {
+    /// A write is under way, or ended in the middle of a frame.
+    mid_frame: bool,
+    /// A close frame of ours that waits for the next frame boundary.
+    due: Option<Vec<u8>>,
+    /// Nothing more goes out: a close frame of ours has.
+    shut: bool,
+    /// The peer's own close frame has been forwarded.
+    closed: bool,
+}
+
+/// A relayed WebSocket.
+#[derive(Debug)]
+pub struct Relay {
+    client: Arc<Stream>,
+    upstream: Arc<Stream>,
+    tape: Option<Arc<Tape>>,
+    max_message_bytes: u64,
+    to_client: Mutex<Outlet>,
+    to_upstream: Mutex<Outlet>,
+    /// Which directions have ended.
+    ended: Mutex<[bool; 2]>,
+    change: Condvar,
+}
+
+impl Relay {
+    /// A relay between two connections whose handshake is done.
+    pub fn new(client: Arc<Stream>, upstream: Arc<Stream>, tape: Option<Arc<Tape>>, max_message_bytes: u64) -> Self {
+        Self {
+            client,
+            upstream,
+            tape,
+            max_message_bytes,
+            to_client: Mutex::default(),
+            to_upstream: Mutex::default(),
+            ended: Mutex::default(),
+            change: Condvar::new(),
+        }
+    }
+
+    /// Relays until both directions have ended. `client` and `upstream` hold what was read with the handshake.
+    ///
+    /// # Errors
+    /// The system gives no thread for the second direction.
+    pub fn run(self: &Arc<Self>, mut client: Inlet, mut upstream: Inlet) -> crate::base::error::Result<()> {
+        let relay = Arc::clone(self);
+        let early = upstream.take_data();
+        let other = sync::spawn("relay s2c", move || relay.pump(Direction::ServerToClient, early))?;
+        let early = client.take_data();
+        drop((client, upstream));
+        self.pump(Direction::ClientToServer, early);
+        // The thread catches its own panics, so there is nothing in the result.
+        drop(other.join());
+        Ok(())
+    }
+
+    /// Sends both sides a close frame at their next frame boundary, and drops the connections where that takes more than a second.
+    pub fn close_both(&self, code: u16, reason: &str) {
+        for direction in [Direction::ServerToClient, Direction::ClientToServer] {
+            let mask = (direction == Direction::ClientToServer).then(|| (id::random_u64() as u32).to_ne_bytes());
+            let mut frame = Vec::new();
+            ws::push_frame(&mut frame, opcode::CLOSE, &ws::close_payload(Some(code), reason), mask);
+            let mut outlet = sync::lock(self.outlet(direction));
+            if outlet.shut || outlet.closed {
+                continue;
+            }
+            outlet.due = Some(frame);
+            if !outlet.mid_frame {
+                self.send_due(direction, &mut outlet);
+            }
+        }
+    }
+
+    /// One direction: reads, checks, forwards, records, until it ends.
+    fn pump(&self, direction: Direction, mut buffer: Vec<u8>) {
+        let (source, side) = match direction {
+            Direction::ClientToServer => (&self.client, Side::Client),
+            Direction::ServerToClient => (&self.upstream, Side::Server),
+        };
+        let mut guard = FrameGuard::new(side, self.max_message_bytes);
+        let mut filled = buffer.len();
+        buffer.resize(limits::READ_BYTES.max(filled + 64), 0);
+        let mut skip_read = filled > 0;
+        loop {
+            if !skip_read {
+                match source.read(&mut buffer[filled..]) {
+                    Ok(read @ 1..) => filled += read,
+                    Ok(_) | Err(_) => break self.end_side(direction),
+                }
+            }
+            skip_read = false;
+            let stamp = self.tape.as_ref().and_then(|tape| tape.stamp(direction));
+            let scan = guard.scan(&buffer[..filled]);
+            let sent = self.forward(direction, &buffer[..scan.good], scan.at_boundary, scan.closed, stamp);
+            if let Some(violation) = scan.violation {
+                break self.fail(source, violation);
+            }
+            if !sent {
+                break self.end_side(opposite(direction));
+            }
+            buffer.copy_within(scan.good..filled, 0);
+            filled -= scan.good;
+        }
+        self.leave(direction);
+    }
+
+    /// Writes to the other side and then to the tape; to the tape first where the other side takes no bytes now.
+    /// `false` when the other side is gone.
+    fn forward(&self, direction: Direction, bytes: &[u8], at_boundary: bool, closed: bool, stamp: Option<u64>) -> bool {
+        let record = || {
+            if let (Some(tape), Some(stamp)) = (&self.tape, stamp) {
+                tape.push(direction, stamp, bytes);
+            }
+        };
+        {
+            let mut outlet = sync::lock(self.outlet(direction));
+            if outlet.shut || bytes.is_empty() {
+                record();
+                return true;
+            }
+            outlet.mid_frame = true;
+        }
+        let target = self.target(direction);
+        let sent = send_recorded(target, bytes, record);
+        let mut outlet = sync::lock(self.outlet(direction));
+        outlet.mid_frame = !at_boundary;
+        outlet.closed |= closed;
+        if at_boundary {
+            self.send_due(direction, &mut outlet);
+        }
+        sent
+    }
+
+    /// Sends the close frame that waits, if there is one and the peer's own has not passed.
+    fn send_due(&self, direction: Direction, outlet: &mut Outlet) {
+        if let Some(frame) = outlet.due.take()
+            && !outlet.closed
+        {
+            outlet.shut = true;
+            let target = self.target(direction);
+            // A side that takes no byte now is dropped when its second is over; nothing waits for it here.
+            if let Err(error) = target.write_now(&frame) {
+                log::debug!("a close frame could not be sent: {error}");
+            }
+            self.change.notify_all();
+        }
+    }
+
+    /// A side has vanished or has ended its connection: the other is told by the same.
+    fn end_side(&self, side: Direction) {
+        if let Some(tape) = &self.tape {
+            tape.end(End::Side(side));
+        }
+        self.target(side).shutdown_write();
+    }
+
+    /// One side's framing is wrong: both get a close frame at their next boundary, within a second.
+    fn fail(&self, source: &Stream, violation: Violation) {
+        log::info!("a WebSocket peer broke the protocol: {}", violation.reason);
+        if let Some(tape) = &self.tape {
+            tape.end(End::ProtocolError(violation.code, violation.reason.to_owned()));
+        }
+        self.close_both(violation.code, violation.reason);
+        let both = [Direction::ClientToServer, Direction::ServerToClient];
+        self.wait(|| both.iter().all(|direction| sync::lock(self.outlet(*direction)).shut));
+        both.iter().for_each(|direction| self.target(*direction).shutdown_write());
+        // Bytes that nobody reads would turn the close into a reset, which overtakes the close frame.
+        discard(source, Duration::from_millis(limits::CLOSE_GRACE_MS));
+    }
+
+    /// This direction is done. The other gets a second to end by itself, so that what is under way arrives; then both are shut.
+    fn leave(&self, direction: Direction) {
+        let mine = usize::from(direction == Direction::ServerToClient);
+        sync::lock(&self.ended)[mine] = true;
+        self.change.notify_all();
+        self.wait(|| sync::lock(&self.ended)[1 - mine]);
+        self.client.shutdown();
+        self.upstream.shutdown();
+    }
+
+    /// Waits until `done`, for at most [`limits::CLOSE_GRACE_MS`].
+    fn wait(&self, done: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_millis(limits::CLOSE_GRACE_MS);
+        while !done() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let ended = sync::lock(&self.ended);
+            // `done` may have become true before the lock was taken; a short wait makes that harmless.
+            drop(sync::wait(&self.change, ended, left.min(Duration::from_millis(20))));
+        }
+    }
+
+    fn outlet(&self, direction: Direction) -> &Mutex<Outlet> {
+        match direction {
+            Direction::ClientToServer => &self.to_upstream,
+            Direction::ServerToClient => &self.to_client,
+        }
+    }
+
+    fn target(&self, direction: Direction) -> &Stream {
+        match direction {
+            Direction::ClientToServer => &self.upstream,
+            Direction::ServerToClient => &self.client,
+        }
+    }
+}
+
+fn opposite(direction: Direction) -> Direction {
+    match direction {
+        Direction::ClientToServer => Direction::ServerToClient,
+        Direction::ServerToClient => Direction::ClientToServer,
+    }
+}
+
+/// Reads what still comes from a peer and throws it away, until its end or for `limit`.
+pub fn discard(source: &Stream, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    let mut buffer = [0; 4096];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || !matches!(platform::wait_readable(source.fd(), left), Ok(true)) || !matches!(source.read(&mut buffer), Ok(1..)) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Where a client of the mock port meets its replay session: the handshake or the response head as recorded, the session's
+//! thread, and the reader that feeds it what the client sends.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use super::app::App;
+use super::board::Board;
+use super::inlet::Inlet;
+use super::recordings::Established;
+use super::relay_http::{After, end_to_end, pairs};
+use super::session::{self, Gate, Input, Parts};
+use super::tape::Tape;
+use super::{answer, cors};
+use crate::base::error::{Error, Result};
+use crate::base::time::Origin;
+use crate::base::{limits, sync};
+use crate::model::recording::{Direction, FrameType, Metadata, SseRequest, StreamHead, decode, encode};
+use crate::model::replay::ReplayError;
+use crate::rules::player::Player;
+use crate::wire::body::{BodyReader, Framing};
+use crate::wire::handshake;
+use crate::wire::head::{Headers, RequestHead, ResponseHead};
+use crate::wire::stream::Stream;
+use crate::wire::ws::{Message, MessageReader, Side, opcode};
+
+/// A client that has been given a session.
+pub struct Met<'a> {
+    /// The server.
+    pub app: &'a Arc<App>,
+    /// The session.
+    pub board: Arc<Board>,
+    /// Its rules.
+    pub player: Box<Player>,
+    /// The client's request.
+    pub head: &'a RequestHead,
+    /// When it had been read.
+    pub origin: Origin,
+    /// What a recording of this replay would keep of the connection.
+    pub metadata: Metadata,
+}
+
+impl Met<'_> {
+    /// Replays to a WebSocket client whose handshake has been checked; `accept` is the answer to its key.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn run_websocket(self, mut client: Inlet, accept: &str) -> Result<()> {
+        let recorded = match &self.board.compiled().head.stream {
+            StreamHead::WebSocket { subprotocol } => subprotocol.clone(),
+            StreamHead::Sse { .. } => None,
+        };
+        let offered = handshake::offered_subprotocols(self.head);
+        let subprotocol = recorded.filter(|recorded| offered.contains(recorded));
+        let mut bytes = Vec::with_capacity(256);
+        handshake::switching_protocols(accept, subprotocol.as_deref()).write(&mut bytes);
+        let stall = Duration::from_millis(self.app.settings.stall_timeout_ms);
+        if client.stream.write_all(&bytes, Some(stall)).is_err() {
+            self.board.detach();
+            return Ok(());
+        }
+        let origin = Origin::now();
+        let established = Established { origin, metadata: self.metadata, stream: StreamHead::WebSocket { subprotocol } };
+        let tape = self.app.recordings.begin(established);
+        let early = client.take_data();
+        let stream = Arc::clone(&client.stream);
+        let reader = WsReader::new(self.app, Arc::clone(&stream), tape.clone());
+        start(self.app, self.board, self.player, &stream, origin, tape, None, false, |inbox, gate| reader.read(early, &inbox, &gate))
+    }
+
+    /// Replays to the client of an event stream. A request that does not match is answered 409.
+    ///
+    /// # Errors
+    /// What is wrong with the request's body; the system gives no thread.
+    pub fn run_event_stream(mut self, client: &mut Inlet) -> Result<After> {
+        let settings = &self.app.settings;
+        let Some(body) = read_body(client, self.head, settings.max_request_body_bytes)? else {
+            self.board.detach();
+            return Ok(After::Close);
+        };
+        if let Some(last) = self.head.headers.get("Last-Event-ID") {
+            self.player.resume_after(last);
+        }
+        if let Err(mismatch) = self.compare(&body) {
+            self.board.publish(&self.player, None);
+            self.board.detach();
+            return Ok(self.refuse(client, &mismatch));
+        }
+        let (status, headers) = self.response();
+        let chunked = self.head.minor_version == 1;
+        let mut headers = headers;
+        if chunked {
+            headers.push("Transfer-Encoding", "chunked");
+        }
+        headers.push("Connection", "close");
+        let mut bytes = Vec::with_capacity(512);
+        ResponseHead { headers: headers.clone(), ..ResponseHead::new(status) }.write(&mut bytes);
+        let (text, encoding) = encode(&body);
+        let stream_head = StreamHead::Sse {
+            request: SseRequest { method: self.head.method.clone(), body: Some(text).filter(|text| !text.is_empty()), encoding, truncated: false },
+            response_status: status,
+            response_headers: pairs(&headers),
+            head_relative_us: self.board.compiled().script.head_us,
+        };
+        let tape = self.app.recordings.begin(Established { origin: self.origin, metadata: self.metadata, stream: stream_head });
+        let stream = Arc::clone(&client.stream);
+        let from = Arc::clone(&stream);
+        start(self.app, self.board, self.player, &stream, self.origin, tape, Some(bytes), chunked, move |inbox, _| {
+            // Whatever the client still sends is not for this response; its end is what matters.
+            let mut buffer = [0; 1024];
+            while matches!(from.read(&mut buffer), Ok(1..)) {}
+            drop(inbox.send(Input::Gone));
+        })?;
+        Ok(After::Close)
+    }
+
+    fn compare(&mut self, body: &[u8]) -> std::result::Result<(), ReplayError> {
+        let compiled = self.board.compiled();
+        let request = compiled.request();
+        let recorded = request.and_then(|request| request.body.as_deref().and_then(|body| decode(body, request.encoding)));
+        let truncated = request.is_some_and(|request| request.truncated);
+        self.player.request(recorded.as_deref(), truncated, body)
+    }
+
+    fn refuse(&self, client: &mut Inlet, mismatch: &ReplayError) -> After {
+        let mut body = serde_json::to_value(mismatch).unwrap_or_default();
+        body["error"] = serde_json::json!(mismatch.code);
+        let body = format!("{body}\n");
+        // The body has been read, so the connection can go on.
+        let request = without_body(self.head);
+        answer::send(client, &request, ResponseHead::new(409), Some(body.as_bytes()), self.app.settings.cors_origin.as_deref())
+    }
+
+    /// The recorded status and fields, less what belongs to the recorded connection alone.
+    fn response(&self) -> (u16, Headers) {
+        let mut headers = Headers::default();
+        let mut status = 200;
+        let redacted = &self.board.compiled().head.metadata.redaction;
+        if let StreamHead::Sse { response_status, response_headers, .. } = &self.board.compiled().head.stream {
+            status = *response_status;
+            for (name, value) in response_headers.iter() {
+                let is_redacted = redacted.as_ref().is_some_and(|rules| !rules.redact_value.is_empty() && value.contains(&rules.redact_value));
+                let is_length = name.eq_ignore_ascii_case("Content-Length");
+                if !(is_redacted || is_length || cors::is_cors_field(name) || value.contains(['\r', '\n', '\0'])) {
+                    headers.push(name, value);
+                }
+            }
+        }
+        headers = end_to_end(&headers, &[]);
+        if headers.get("Content-Type").is_none() {
+            headers.push("Content-Type", "text/event-stream");
+        }
+        cors::allow(&mut headers, self.head, self.app.settings.cors_origin.as_deref());
+        (status, headers)
+    }
+}
+
+/// The request as if it had no body.
+fn without_body(head: &RequestHead) -> RequestHead {
+    let mut head = head.clone();
+    head.headers.remove("Content-Length");
+    head.headers.remove("Transfer-Encoding");
+    head
+}
+
+/// Reads a request's body whole; `None` when the client leaves in the middle of it.
+///
+/// # Errors
+/// [`Error::TooLarge`], [`Error::Invalid`] for malformed framing.
+fn read_body(client: &mut Inlet, head: &RequestHead, max_bytes: u64) -> Result<Option<Vec<u8>>> {
+    let framing = head.framing().map_err(|malformed| Error::invalid("", malformed.message))?;
+    let mut reader = BodyReader::new(framing);
+    let mut body = Vec::new();
+    if framing != Framing::None && head.headers.has_token("Expect", "100-continue") && client.data().is_empty() {
+        let go_on = client.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n", Some(Duration::from_millis(limits::STALL_TIMEOUT_MS)));
+        if go_on.is_err() {
+            return Ok(None);
+        }
+    }
+    while !reader.is_done() {
+        if client.data().is_empty() && !matches!(client.fill(), Ok(1..)) {
+            return Ok(None);
+        }
+        let piece = reader.next(client.data()).map_err(|malformed| Error::invalid("", malformed.message))?;
+        body.extend_from_slice(piece.data);
+        let consumed = piece.consumed;
+        client.consume(consumed);
+        if body.len() as u64 > max_bytes {
+            return Err(Error::TooLarge { what: "request body", limit: max_bytes });
+        }
+    }
+    Ok(Some(body))
+}
+
+/// Starts the session's thread and runs the reader on this one until the connection ends.
+#[allow(clippy::too_many_arguments)]
+fn start(
+    app: &Arc<App>,
+    board: Arc<Board>,
+    mut player: Box<Player>,
+    stream: &Arc<Stream>,
+    origin: Origin,
+    tape: Option<Arc<Tape>>,
+    head: Option<Vec<u8>>,
+    chunked: bool,
+    read: impl FnOnce(Sender<Input>, Arc<Gate>),
+) -> Result<()> {
+    let (inbox, heard) = channel();
+    player.start(origin.mono_us);
+    board.attach(inbox.clone(), Arc::clone(stream), origin, &player);
+    let gate = Arc::new(Gate::default());
+    let parts = Parts {
+        board: Arc::clone(&board),
+        player,
+        stream: Arc::clone(stream),
+        inbox: heard,
+        gate: Arc::clone(&gate),
+        tape,
+        stall: Duration::from_millis(app.settings.stall_timeout_ms),
+        head,
+        chunked,
+    };
+    let thread = sync::spawn("replay", move || session::run(parts, origin.mono_us)).inspect_err(|_| board.detach())?;
+    read(inbox, gate);
+    // The thread catches its own panics; a session that panicked is told so by its board.
+    drop(thread.join());
+    board.detach();
+    Ok(())
+}
+
+/// Reads a WebSocket client's frames into a session's inbox.
+struct WsReader {
+    stream: Arc<Stream>,
+    tape: Option<Arc<Tape>>,
+    max_message_bytes: u64,
+    max_queued: u64,
+}
+
+impl WsReader {
+    fn new(app: &App, stream: Arc<Stream>, tape: Option<Arc<Tape>>) -> Self {
+        let settings = &app.settings;
+        Self { stream, tape, max_message_bytes: settings.max_message_bytes, max_queued: settings.max_queued_messages }
+    }
+
+    /// Reads until the client closes, breaks the protocol or is gone. `early` came with the handshake.
+    fn read(&self, early: Vec<u8>, inbox: &Sender<Input>, gate: &Gate) {
+        let mut reader = MessageReader::new(Side::Client, self.max_message_bytes);
+        let mut buffer = vec![0; limits::READ_BYTES / 2];
+        let mut bytes: &[u8] = &early;
+        loop {
+            if !bytes.is_empty() && !self.take_in(&mut reader, bytes, inbox, gate) {
+                // After a close or a violation only the end of the connection is of interest.
+                while matches!(self.stream.read(&mut buffer), Ok(1..)) {}
+                drop(inbox.send(Input::Gone));
+                return;
+            }
+            bytes = match self.stream.read(&mut buffer) {
+                Ok(read @ 1..) => &buffer[..read],
+                Ok(_) | Err(_) => {
+                    // The session may have ended before; then nobody listens.
+                    drop(inbox.send(Input::Gone));
+                    return;
+                }
+            };
+        }
+    }
+
+    /// Hands over what `bytes` end; `false` when nothing after it matters.
+    fn take_in(&self, reader: &mut MessageReader, bytes: &[u8], inbox: &Sender<Input>, gate: &Gate) -> bool {
+        if let Some(tape) = &self.tape
+            && let Some(stamp) = tape.stamp(Direction::ClientToServer)
+        {
+            tape.push(Direction::ClientToServer, stamp, bytes);
+        }
+        let mut inputs = Vec::new();
+        let read = reader.feed(bytes, &mut |message| inputs.push(input_of(message)));
+        if let Err(violation) = read {
+            inputs.push(Input::Violation(violation.code, violation.reason));
+        }
+        for input in inputs {
+            let last = matches!(input, Input::ClientClose(_) | Input::Violation(..));
+            if let Input::Message(FrameType::Close, _) = input {
+                continue;
+            }
+            // A session that is gone drops its end of the inbox; its connection is shut then, so that a read fails.
+            if matches!(input, Input::Message(..)) && !gate.enter(self.max_queued, || self.is_shut()) {
+                return false;
+            }
+            if inbox.send(input).is_err() || last {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether our side of the connection has been shut down.
+    fn is_shut(&self) -> bool {
+        matches!(self.stream.write_now(&[]), Err(_))
+    }
+}
+
+fn input_of(message: Message) -> Input {
+    match message.opcode {
+        opcode::TEXT if std::str::from_utf8(&message.payload).is_err() => Input::Violation(1007, "a text message must be UTF-8"),
+        opcode::TEXT => Input::Message(FrameType::Text, message.payload),
+        opcode::BINARY => Input::Message(FrameType::Binary, message.payload),
+        opcode::PING => Input::Ping(message.payload),
+        opcode::CLOSE => Input::ClientClose(crate::wire::ws::parse_close(&message.payload).0),
+        // An unasked pong needs no answer (RFC 6455 §5.5.3); it is skipped above.
+        _ => Input::Message(FrameType::Close, Vec::new()),
+    }
+}

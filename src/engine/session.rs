@@ -1,0 +1,594 @@
+//! A replay session's thread: it hears everything through one inbox, asks the player what to do, and alone writes to its client.
+//! The rules stand in `rules/player.rs`; here are the clock, the inbox and the socket.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use super::board::Board;
+use super::tape::{End, Tape};
+use crate::base::error::{Error, Result};
+use crate::base::time;
+use crate::base::{limits, platform, sync};
+use crate::model::recording::{Direction, FrameType, Protocol};
+use crate::model::replay::{Advance, Advanced, CloseRequest, Injection, ReplayError, ReplayStatus};
+use crate::rules::player::{Finale, Player, Ticket, Turn};
+use crate::wire::body;
+use crate::wire::sse::Block;
+use crate::wire::stream::Stream;
+use crate::wire::ws::{self, opcode};
+
+/// Where the answer to a steering call goes.
+pub type Reply = Sender<Result<()>>;
+
+/// All that a session hears.
+#[derive(Debug)]
+pub enum Input {
+    /// A data message of the client.
+    Message(FrameType, Vec<u8>),
+    /// The client asks for a pong.
+    Ping(Vec<u8>),
+    /// The client's close frame.
+    ClientClose(Option<u16>),
+    /// The client broke the protocol: this code and reason are due.
+    Violation(u16, &'static str),
+    /// The client's connection has ended.
+    Gone,
+    /// Send steps.
+    Advance {
+        /// Which.
+        advance: Advance,
+        /// Answered when they are written.
+        reply: Sender<Result<Advanced>>,
+    },
+    /// Stop the clock.
+    Pause {
+        /// Answered when no frame leaves any more.
+        reply: Reply,
+    },
+    /// Let it go on.
+    Resume {
+        /// Answered when it does.
+        reply: Reply,
+    },
+    /// Send something between two steps.
+    Inject {
+        /// What.
+        injection: Injection,
+        /// Answered when it is on its way.
+        reply: Reply,
+    },
+    /// Drop the client.
+    Close {
+        /// How.
+        request: CloseRequest,
+        /// Answered when it is done.
+        reply: Reply,
+    },
+    /// End the session.
+    Stop {
+        /// Why, as `statusReason` says it.
+        reason: &'static str,
+    },
+}
+
+/// Lets the reader wait while too many client messages are queued.
+#[derive(Debug, Default)]
+pub struct Gate {
+    queued: Mutex<u64>,
+    change: Condvar,
+}
+
+impl Gate {
+    /// One more is queued; waits first while there are `max` or more. `false` when `gone` says that nobody takes them any more.
+    pub fn enter(&self, max: u64, gone: impl Fn() -> bool) -> bool {
+        let mut queued = sync::lock(&self.queued);
+        while *queued >= max {
+            if gone() {
+                return false;
+            }
+            queued = sync::wait(&self.change, queued, Duration::from_millis(200));
+        }
+        *queued += 1;
+        true
+    }
+
+    /// So many have been dealt with.
+    fn leave(&self, count: u64) {
+        if count > 0 {
+            let mut queued = sync::lock(&self.queued);
+            *queued = queued.saturating_sub(count);
+            self.change.notify_one();
+        }
+    }
+}
+
+/// What goes out: bytes of the shared script by their place, or bytes of this session's own.
+enum Bytes {
+    Script(std::ops::Range<usize>),
+    Own(Vec<u8>),
+}
+
+/// How a write ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// All of it is out.
+    All,
+    /// The session is over; nothing more is to be written.
+    Over,
+}
+
+/// What a session is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Its public side.
+    pub board: Arc<Board>,
+    /// Its rules.
+    pub player: Box<Player>,
+    /// Its client.
+    pub stream: Arc<Stream>,
+    /// Its ear.
+    pub inbox: Receiver<Input>,
+    /// The reader's limit.
+    pub gate: Arc<Gate>,
+    /// Where it is recorded.
+    pub tape: Option<Arc<Tape>>,
+    /// How long the client may take no byte.
+    pub stall: Duration,
+    /// SSE: the response head, not yet sent.
+    pub head: Option<Vec<u8>>,
+    /// SSE: bytes go out in chunks (HTTP/1.1).
+    pub chunked: bool,
+}
+
+/// A session under way.
+struct Session {
+    parts: Parts,
+    protocol: Protocol,
+    /// Monotonic time of the start, for the times of messages.
+    started_us: u64,
+    /// Advances whose steps are not all written.
+    tickets: VecDeque<(Ticket, Sender<Result<Advanced>>)>,
+    /// Control frames and injections that go out before the next step.
+    between: Vec<u8>,
+    /// Injections that are answered when `between` is out.
+    injected: Vec<Reply>,
+    /// Client messages that came out of the inbox, and how many of them the player is done with.
+    messages_in: u64,
+    messages_done: u64,
+    over: Option<Over>,
+}
+
+/// Why a session's thread ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Over {
+    /// The client is gone.
+    Gone,
+    /// The client closed; its close frame has been or will be answered.
+    ClientClosed(Option<u16>),
+    /// We end it: `None` is a connection dropped without a word.
+    Ours(Option<(Option<u16>, String)>),
+}
+
+/// Runs a session whose client has come, until its connection ends. The player has been started.
+pub fn run(parts: Parts, started_us: u64) {
+    let protocol = parts.board.compiled().head.protocol();
+    let board = Arc::clone(&parts.board);
+    let mut session = Session {
+        parts,
+        protocol,
+        started_us,
+        tickets: VecDeque::new(),
+        between: Vec::new(),
+        injected: Vec::new(),
+        messages_in: 0,
+        messages_done: 0,
+        over: None,
+    };
+    session.play();
+    session.leave();
+    board.detach();
+}
+
+impl Session {
+    fn play(&mut self) {
+        while self.over.is_none() {
+            self.hear();
+            if self.over.is_some() || !self.send_between() || !self.send_head() {
+                continue;
+            }
+            let now = time::now_us();
+            let turn = if self.waits_for_head() { self.head_turn() } else { self.parts.player.next(now) };
+            match turn {
+                Turn::Write { range, due_us } => self.write_steps(Bytes::Script(range), due_us),
+                Turn::WriteOwned { bytes, due_us } => self.write_steps(Bytes::Own(bytes), due_us),
+                Turn::Sleep { until_us } => self.sleep(until_us),
+                Turn::Wait => self.listen(),
+                Turn::End(finale) => self.end(finale),
+            }
+        }
+    }
+
+    /// Takes in what is in the inbox, without waiting.
+    fn hear(&mut self) {
+        loop {
+            match self.parts.inbox.try_recv() {
+                Ok(input) => self.take_in(input),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    self.over.get_or_insert(Over::Gone);
+                    break;
+                }
+            }
+        }
+        self.publish(None);
+    }
+
+    /// Waits for the inbox until `until_us`.
+    fn sleep(&mut self, until_us: u64) {
+        self.publish(None);
+        let left = until_us.saturating_sub(time::now_us());
+        if left == 0 {
+            return;
+        }
+        match self.parts.inbox.recv_timeout(Duration::from_micros(left)) {
+            Ok(input) => self.take_in(input),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => self.over = Some(Over::Gone),
+        }
+    }
+
+    /// Waits for the inbox.
+    fn listen(&mut self) {
+        self.publish(None);
+        match self.parts.inbox.recv() {
+            Ok(input) => self.take_in(input),
+            Err(_) => self.over = Some(Over::Gone),
+        }
+    }
+
+    fn take_in(&mut self, input: Input) {
+        let now = time::now_us();
+        let player = &mut self.parts.player;
+        match input {
+            Input::Message(kind, payload) => {
+                self.parts.board.add_message(kind, &payload, now.saturating_sub(self.started_us));
+                player.client(kind, &payload, now);
+                self.messages_in += 1;
+            }
+            Input::Ping(payload) => ws::push_frame(&mut self.between, opcode::PONG, &payload, None),
+            Input::ClientClose(code) => self.over = Some(Over::ClientClosed(code)),
+            Input::Violation(code, reason) => {
+                player.abort(now);
+                self.publish(Some("protocol_error"));
+                self.over = Some(Over::Ours(Some((Some(code), reason.to_owned()))));
+            }
+            Input::Gone => self.over = Some(Over::Gone),
+            Input::Advance { advance, reply } => match player.advance(&advance) {
+                Ok(ticket) => {
+                    self.tickets.push_back((ticket, reply));
+                    self.answer_tickets();
+                }
+                Err(error) => answer(&reply, Err(error)),
+            },
+            Input::Pause { reply } => {
+                let paused = player.pause(now);
+                self.publish(None);
+                answer(&reply, paused);
+            }
+            Input::Resume { reply } => {
+                let resumed = player.resume(now);
+                self.publish(None);
+                answer(&reply, resumed);
+            }
+            Input::Inject { injection, reply } => {
+                self.push_injection(&injection);
+                self.injected.push(reply);
+            }
+            Input::Close { request, reply } => {
+                player.abort(now);
+                self.publish(Some("closed_by_api"));
+                self.over = Some(Over::Ours((!request.abrupt).then_some((Some(request.code), request.reason))));
+                answer(&reply, Ok(()));
+            }
+            Input::Stop { reason } => {
+                player.abort(now);
+                self.publish(Some(reason));
+                self.over = Some(Over::Ours(Some((Some(1001), "the replay was stopped".to_owned()))));
+            }
+        }
+    }
+
+    fn push_injection(&mut self, injection: &Injection) {
+        match injection {
+            Injection::Frame { kind, payload } => {
+                let opcode = match kind {
+                    FrameType::Binary => opcode::BINARY,
+                    FrameType::Ping => opcode::PING,
+                    FrameType::Pong => opcode::PONG,
+                    FrameType::Text | FrameType::Close => opcode::TEXT,
+                };
+                ws::push_frame(&mut self.between, opcode, payload, None);
+            }
+            Injection::Event(event) => {
+                let block = Block {
+                    raw: Vec::new(),
+                    event: event.kind.clone().filter(|kind| kind != "message"),
+                    data: event.data.clone(),
+                    id: event.id.clone(),
+                    retry: event.retry,
+                    comment: event.comment.clone(),
+                };
+                self.between.extend(block.canonical());
+            }
+        }
+    }
+
+    /// Sends control frames and injections; `false` when the session is over.
+    fn send_between(&mut self) -> bool {
+        if self.between.is_empty() {
+            return true;
+        }
+        if self.waits_for_head() && !self.send_head_now() {
+            return false;
+        }
+        let bytes = std::mem::take(&mut self.between);
+        let written = self.write(&Bytes::Own(bytes), false);
+        for reply in self.injected.drain(..) {
+            let outcome = if written == Written::All { Ok(()) } else { Err(Error::conflict("replay_ended", "the client is gone")) };
+            answer(&reply, outcome);
+        }
+        written == Written::All
+    }
+
+    fn waits_for_head(&self) -> bool {
+        self.parts.head.is_some()
+    }
+
+    /// SSE: sends the response head when it is due; `false` when the session is over.
+    fn send_head(&mut self) -> bool {
+        let due = self.parts.player.head_due_us();
+        if !self.waits_for_head() || self.parts.player.status() == ReplayStatus::Paused || due.is_some_and(|due| time::now_us() < due) {
+            return true;
+        }
+        self.send_head_now()
+    }
+
+    fn send_head_now(&mut self) -> bool {
+        match self.parts.head.take() {
+            Some(head) => self.write_raw(&head) == Written::All,
+            None => true,
+        }
+    }
+
+    /// What to do while the head is not due.
+    fn head_turn(&self) -> Turn {
+        match self.parts.player.head_due_us() {
+            Some(until_us) if self.parts.player.status() != ReplayStatus::Paused => Turn::Sleep { until_us },
+            _ => Turn::Wait,
+        }
+    }
+
+    fn write_steps(&mut self, bytes: Bytes, due_us: Option<u64>) {
+        if let Some(due_us) = due_us {
+            self.parts.board.add_lateness(time::now_us().saturating_sub(due_us));
+        }
+        if self.write(&bytes, true) == Written::All {
+            self.parts.player.written(time::now_us());
+            self.publish(None);
+            self.answer_tickets();
+        }
+    }
+
+    /// Answers every advance whose steps are all written.
+    fn answer_tickets(&mut self) {
+        let player = &self.parts.player;
+        while let Some((ticket, _)) = self.tickets.front() {
+            if player.current_frame() < ticket.upto {
+                return;
+            }
+            let frames_sent = ticket.upto - ticket.from;
+            if let Some((ticket, reply)) = self.tickets.pop_front() {
+                let status = player.status();
+                let advanced = Advanced {
+                    frames_sent,
+                    current_frame: ticket.upto.max(ticket.from),
+                    total_frames: player.total_frames(),
+                    status,
+                    complete: status == ReplayStatus::Complete,
+                };
+                answer(&reply, Ok(advanced));
+            }
+        }
+    }
+
+    /// Ends the connection as the player says.
+    fn end(&mut self, finale: Finale) {
+        let close = match finale {
+            Finale::Close { code, reason } => Some((code, reason)),
+            Finale::Drop => None,
+            Finale::EndStream => Some((None, String::new())),
+            Finale::Fail(error) => Some((Some(1008), fail_reason(&error))),
+        };
+        self.parts.player.written(time::now_us());
+        self.over = Some(Over::Ours(close));
+    }
+
+    /// Says goodbye as it was decided, and waits a moment for the client's.
+    fn leave(&mut self) {
+        let over = self.over.take().unwrap_or(Over::Gone);
+        let side = match over {
+            Over::Gone | Over::ClientClosed(_) => Direction::ClientToServer,
+            Over::Ours(_) => Direction::ServerToClient,
+        };
+        match (&over, self.protocol) {
+            (Over::ClientClosed(code), _) => self.send_close(*code, ""),
+            (Over::Ours(Some((code, reason))), Protocol::WebSocket) => self.send_close(*code, reason),
+            (Over::Ours(Some(_)), Protocol::Sse) => self.end_event_stream(),
+            (Over::Gone | Over::Ours(None), _) => {}
+        }
+        if let Some(tape) = &self.parts.tape {
+            tape.end(End::Side(side));
+        }
+        self.parts.player.abort(time::now_us());
+        self.publish((side == Direction::ClientToServer && self.parts.player.status() == ReplayStatus::Aborted).then_some("client_left"));
+        self.answer_tickets();
+        self.tickets.clear();
+        self.parts.stream.shutdown_write();
+        if !matches!(over, Over::Gone) {
+            self.await_client();
+        }
+        self.parts.stream.shutdown();
+    }
+
+    fn send_close(&mut self, code: Option<u16>, reason: &str) {
+        let mut frame = std::mem::take(&mut self.between);
+        ws::push_frame(&mut frame, opcode::CLOSE, &ws::close_payload(code, reason), None);
+        self.write_last(&frame);
+    }
+
+    fn end_event_stream(&mut self) {
+        if let Some(head) = self.parts.head.take() {
+            self.write_last(&head);
+        }
+        if self.parts.chunked {
+            self.write_last(body::LAST_CHUNK);
+        }
+    }
+
+    /// Writes what ends a connection, giving a client that takes no byte a second.
+    fn write_last(&mut self, bytes: &[u8]) {
+        let stamp = self.parts.tape.as_ref().and_then(|tape| tape.stamp(Direction::ServerToClient));
+        let sent = self.parts.stream.write_all(bytes, Some(Duration::from_millis(limits::CLOSE_GRACE_MS)));
+        if let (Some(tape), Some(stamp)) = (&self.parts.tape, stamp) {
+            tape.push(Direction::ServerToClient, stamp, if self.protocol == Protocol::WebSocket { bytes } else { b"" });
+        }
+        if let Err(error) = sent {
+            log::debug!("the client of replay {} did not take its end: {error}", self.parts.board.id());
+        }
+    }
+
+    /// Waits up to a second for the client's close frame and the end of its connection; calls are answered meanwhile.
+    fn await_client(&mut self) {
+        let deadline = Instant::now() + Duration::from_millis(limits::CLOSE_GRACE_MS);
+        loop {
+            match self.parts.inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Input::Gone) | Err(_) => return,
+                Ok(Input::Advance { advance, reply }) => {
+                    let player = &mut self.parts.player;
+                    let (current_frame, total_frames, status) = (player.current_frame(), player.total_frames(), player.status());
+                    let complete = status == ReplayStatus::Complete;
+                    let advanced = Advanced { frames_sent: 0, current_frame, total_frames, status, complete };
+                    answer(&reply, player.advance(&advance).map(|_| advanced));
+                }
+                Ok(Input::Pause { reply } | Input::Resume { reply } | Input::Inject { reply, .. } | Input::Close { reply, .. }) => {
+                    answer(&reply, Err(Error::conflict("replay_ended", "the replay has ended")));
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Writes bytes of the stream, framed as the protocol wants it.
+    fn write(&mut self, bytes: &Bytes, steps: bool) -> Written {
+        let script = Arc::clone(&self.parts.board.compiled().script);
+        let bytes = match bytes {
+            Bytes::Script(range) => script.bytes.get(range.clone()).unwrap_or_default(),
+            Bytes::Own(own) => own,
+        };
+        let stamp = self.parts.tape.as_ref().and_then(|tape| tape.stamp(Direction::ServerToClient));
+        let tape = self.parts.tape.clone();
+        let record = move || {
+            if let (Some(tape), Some(stamp)) = (&tape, stamp) {
+                tape.push(Direction::ServerToClient, stamp, bytes);
+            }
+        };
+        if self.parts.chunked {
+            let mut chunk = Vec::with_capacity(bytes.len() + 16);
+            body::push_chunk(&mut chunk, bytes);
+            return self.write_whole(&chunk, steps, record);
+        }
+        self.write_whole(bytes, steps, record)
+    }
+
+    fn write_raw(&mut self, bytes: &[u8]) -> Written {
+        self.write_whole(bytes, true, || {})
+    }
+
+    /// Writes all of `bytes`, hearing the inbox where the client does not take them at once. While paused, steps wait.
+    fn write_whole(&mut self, mut bytes: &[u8], steps: bool, record: impl FnOnce()) -> Written {
+        let mut record = Some(record);
+        let mut moved = Instant::now();
+        loop {
+            match self.parts.stream.write_now(bytes) {
+                Ok(taken) => {
+                    if let Some(record) = record.take() {
+                        record();
+                    }
+                    bytes = &bytes[taken..];
+                    if taken > 0 {
+                        moved = Instant::now();
+                    }
+                }
+                Err(_) => {
+                    if let Some(record) = record.take() {
+                        record();
+                    }
+                    self.over = Some(Over::Gone);
+                    return Written::Over;
+                }
+            }
+            if bytes.is_empty() {
+                return Written::All;
+            }
+            if moved.elapsed() >= self.parts.stall {
+                self.parts.player.abort(time::now_us());
+                self.publish(Some("client_stalled"));
+                self.over = Some(Over::Ours(None));
+                return Written::Over;
+            }
+            self.wait_for_room(steps);
+            if self.over.is_some() {
+                return Written::Over;
+            }
+            if steps && self.parts.player.status() == ReplayStatus::Paused {
+                moved = Instant::now();
+            }
+        }
+    }
+
+    /// Waits until the client takes bytes again, or the inbox has something; paused steps wait for the inbox alone.
+    fn wait_for_room(&mut self, steps: bool) {
+        while steps && self.over.is_none() && self.parts.player.status() == ReplayStatus::Paused {
+            self.listen();
+        }
+        match platform::wait_writable(self.parts.stream.fd(), Duration::from_millis(20)) {
+            Ok(true) => {}
+            Ok(false) => self.hear(),
+            Err(_) => self.over = Some(Over::Gone),
+        }
+    }
+
+    /// Shows the figures on the board.
+    fn publish(&mut self, reason: Option<&'static str>) {
+        let judged = self.parts.player.take_judged();
+        if !judged.is_empty() {
+            self.parts.board.judge(&judged);
+        }
+        let done = self.messages_in.saturating_sub(self.parts.player.queued() as u64);
+        self.parts.gate.leave(done.saturating_sub(self.messages_done));
+        self.messages_done = done;
+        self.parts.board.publish(&self.parts.player, reason);
+    }
+}
+
+/// The reason of a 1008 close: at most 123 bytes, cut by the frame's maker.
+fn fail_reason(error: &ReplayError) -> String {
+    format!("{}: {}", error.code, error.message)
+}
+
+/// Answers a call; a caller that has gone needs none.
+fn answer<T>(reply: &Sender<T>, value: T) {
+    drop(reply.send(value));
+}

@@ -1,0 +1,372 @@
+//! A take: one recording in the recorder's hands. It turns stretches of tape into frame lines, redacted, and knows its tail.
+//! It never touches a socket and never sleeps; its journal is the only file it writes.
+
+use std::sync::Arc;
+
+use super::tape::{End, Stretch, Tape};
+use crate::base::error::{Error, Result};
+use crate::base::limits;
+use crate::base::time::{self, Micros, Origin};
+use crate::model::recording::{
+    Direction, Encoding, EndedBy, Frame, FrameType, Head, Protocol, SseEvent, Stats, Status, StreamHead, StreamTail, Tail, WsFrame, encode,
+};
+use crate::model::recording_text;
+use crate::rules::redact::Redactor;
+use crate::store::{Journal, Store};
+use crate::wire::sse::{Block, EventStreamParser};
+use crate::wire::ws::{self, Message, MessageReader, Side, opcode};
+
+/// What a recording may grow to before it ends as complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Bounds {
+    /// Milliseconds from the origin.
+    pub max_duration_ms: Option<u64>,
+    /// Frames, as `frameCount` counts them.
+    pub max_frames: Option<u64>,
+}
+
+enum Parser {
+    WebSocket { client: MessageReader, server: MessageReader },
+    Sse(Option<EventStreamParser>),
+}
+
+/// One recording being written.
+pub struct Take {
+    /// What passes.
+    pub tape: Arc<Tape>,
+    head: Head,
+    origin: Origin,
+    bounds: Bounds,
+    redactor: Arc<Redactor>,
+    parser: Parser,
+    journal: Option<Journal>,
+    stats: Stats,
+    frames: Vec<Frame>,
+    lines: Vec<u8>,
+    first: bool,
+    /// The first close frame of either side.
+    close: Option<(Option<u16>, String, Direction)>,
+    /// What an event stream left behind its last blank line.
+    rest: Vec<u8>,
+    end: Option<(End, Micros)>,
+}
+
+impl Take {
+    /// A take of the connection that `head` describes; its journal is made by [`Take::begin`].
+    pub fn new(tape: Arc<Tape>, head: Head, origin: Origin, bounds: Bounds, redactor: Arc<Redactor>, max_event_bytes: u64) -> Self {
+        let parser = match head.protocol() {
+            // The relay has checked the frames and their sizes already; what reaches the tape is right.
+            Protocol::WebSocket => Parser::WebSocket {
+                client: MessageReader::new(Side::Client, u64::MAX),
+                server: MessageReader::new(Side::Server, u64::MAX),
+            },
+            Protocol::Sse => Parser::Sse(Some(EventStreamParser::new(max_event_bytes))),
+        };
+        Self {
+            tape,
+            head,
+            origin,
+            bounds,
+            redactor,
+            parser,
+            journal: None,
+            stats: Stats::default(),
+            frames: Vec::new(),
+            lines: Vec::new(),
+            first: true,
+            close: None,
+            rest: Vec::new(),
+            end: None,
+        }
+    }
+
+    /// Redacts the head and makes the journal.
+    ///
+    /// # Errors
+    /// `Error::StorageFull`, `Error::Storage`.
+    pub fn begin(&mut self, store: &Store) -> Result<()> {
+        redact_head(&mut self.head, &self.redactor);
+        let journal = store.create(&self.head)?;
+        self.tape.publish(0, journal.len());
+        self.journal = Some(journal);
+        Ok(())
+    }
+
+    /// Takes what is on the tape and writes it to the journal; `true` when the recording has ended.
+    pub fn advance(&mut self, stretch: &mut Stretch) -> bool {
+        self.tape.take(stretch);
+        if self.end.is_none() {
+            self.read_stretch(stretch);
+        }
+        if self.end.is_none() {
+            self.check_duration();
+        }
+        if self.end.is_none()
+            && let Some((end, stamp)) = stretch.end.take()
+        {
+            self.finish_parser();
+            self.end = Some((end, stamp));
+        }
+        stretch.end = None;
+        if let Err(error) = self.write_frames() {
+            self.cut_short(&error);
+        }
+        self.end.is_some()
+    }
+
+    /// Writes the tail and gives the file its name. fsync takes its time: this runs on the finisher's thread.
+    pub fn finish(mut self) {
+        let tail = self.tail();
+        let outcome = match self.journal.take() {
+            Some(journal) => journal.finish(&tail),
+            None => Err(Error::Failed(format!("the recording {} could not be begun; the log says why", self.tape.id()))),
+        };
+        if let Err(error) = &outcome {
+            log::error!("the recording {} could not be finished: {error}", self.tape.id());
+        }
+        self.tape.publish_outcome(outcome);
+    }
+
+    /// Gives up a take whose journal could not be made.
+    pub fn refuse(self, error: Error) {
+        log::error!("the recording {} could not be begun: {error}", self.tape.id());
+        self.tape.end(End::CutShort("storage_error"));
+        self.tape.publish_outcome(Err(error));
+    }
+
+    fn read_stretch(&mut self, stretch: &Stretch) {
+        for (entry, place) in stretch.entries.iter().zip(&stretch.places) {
+            let bytes = &stretch.bytes[*place..place + entry.len];
+            if let Err(reason) = self.read_bytes(entry.direction, entry.stamp_us, bytes) {
+                self.end_now(End::CutShort(reason), entry.stamp_us);
+            }
+            if self.end.is_some() {
+                return;
+            }
+        }
+    }
+
+    fn read_bytes(&mut self, direction: Direction, stamp_us: Micros, bytes: &[u8]) -> std::result::Result<(), &'static str> {
+        let before = self.frames.len();
+        let (origin, frames) = (self.origin, &mut self.frames);
+        match &mut self.parser {
+            Parser::WebSocket { client, server } => {
+                let reader = if direction == Direction::ClientToServer { client } else { server };
+                let close = &mut self.close;
+                let read = reader.feed(bytes, &mut |message| {
+                    if message.opcode == opcode::CLOSE && close.is_none() {
+                        let (code, reason) = ws::parse_close(&message.payload);
+                        *close = Some((code, reason, direction));
+                    }
+                    frames.push(Frame::WebSocket(ws_frame(origin, direction, stamp_us, message)));
+                });
+                // The relay forwards only what its guard has passed, so the reader finds nothing that is wrong.
+                read.map_err(|_| "recorder_error")?;
+            }
+            Parser::Sse(Some(parser)) => {
+                let read = parser.feed(bytes, &mut |block| frames.push(Frame::Sse(sse_event(origin, stamp_us, block))));
+                read.map_err(|_| "event_too_large")?;
+            }
+            Parser::Sse(None) => return Ok(()),
+        }
+        self.count_frames(before, stamp_us);
+        Ok(())
+    }
+
+    /// Counts the frames from index `before` on; at the session's bound the rest is left out.
+    fn count_frames(&mut self, before: usize, stamp_us: Micros) {
+        for at in before..self.frames.len() {
+            let frame = &self.frames[at];
+            let late = frame.due_us().zip(self.bounds.max_duration_ms).is_some_and(|(due, max)| due > max.saturating_mul(1000));
+            if late {
+                self.frames.truncate(at);
+                self.end_now(End::Recorder, stamp_us);
+                return;
+            }
+            self.stats.count(frame);
+            if self.bounds.max_frames.is_some_and(|max| self.stats.frame_count >= max) {
+                self.frames.truncate(at + 1);
+                self.end_now(End::Recorder, stamp_us);
+                return;
+            }
+        }
+    }
+
+    fn check_duration(&mut self) {
+        let now = time::now_us();
+        let max_us = self.bounds.max_duration_ms.map(|max| max.saturating_mul(1000));
+        if max_us.is_some_and(|max| self.origin.relative_us(now) >= max) {
+            self.end_now(End::Recorder, now);
+        }
+    }
+
+    fn end_now(&mut self, end: End, stamp_us: Micros) {
+        self.tape.end(end.clone());
+        self.end = Some((end, stamp_us));
+    }
+
+    fn write_frames(&mut self) -> Result<()> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        if self.frames.is_empty() {
+            return Ok(());
+        }
+        self.lines.clear();
+        for mut frame in self.frames.drain(..) {
+            self.redactor.frame(&mut frame);
+            recording_text::push_frame_line(&mut self.lines, &frame, self.first)?;
+            self.first = false;
+        }
+        journal.append(&self.lines)?;
+        self.tape.publish(self.stats.frame_count, journal.len());
+        // One huge frame must not keep its memory for the rest of a long recording.
+        if self.lines.capacity() > 4 * limits::MIB as usize {
+            self.lines = Vec::new();
+        }
+        Ok(())
+    }
+
+    fn cut_short(&mut self, error: &Error) {
+        let reason = if matches!(error, Error::StorageFull(_)) { "storage_full" } else { "storage_error" };
+        log::error!("the recording {} ends incomplete ({reason}), its traffic goes on: {error}", self.tape.id());
+        self.end_now(End::CutShort(reason), time::now_us());
+    }
+
+    /// Hands over what an event stream left behind its last blank line: the tail keeps it.
+    fn finish_parser(&mut self) {
+        if let Parser::Sse(parser) = &mut self.parser
+            && let Some(done) = parser.take()
+        {
+            self.rest = done.into_tail();
+        }
+    }
+
+    fn tail(&mut self) -> Tail {
+        let (end, stamp_us) = self.end.take().unwrap_or((End::Recorder, time::now_us()));
+        let end_relative_us = self.origin.relative_us(stamp_us);
+        let (status, status_reason) = match &end {
+            End::CutShort(reason) => (Status::Incomplete, Some((*reason).to_owned())),
+            _ => (Status::Complete, None),
+        };
+        let by = match &end {
+            End::Side(Direction::ClientToServer) => EndedBy::Client,
+            End::Side(Direction::ServerToClient) => EndedBy::Server,
+            End::ProtocolError(..) => EndedBy::ProtocolError,
+            End::Recorder | End::CutShort(_) => EndedBy::Recorder,
+        };
+        Tail {
+            status,
+            status_reason,
+            end_time: Some(time::rfc3339(self.origin.wall_us.saturating_add(end_relative_us))),
+            duration: Some(end_relative_us / 1000),
+            stream: match self.head.protocol() {
+                Protocol::WebSocket => self.ws_tail(end, by, end_relative_us),
+                Protocol::Sse => self.event_stream_tail(by, end_relative_us),
+            },
+            stats: self.stats,
+        }
+    }
+
+    fn ws_tail(&self, end: End, by: EndedBy, end_relative_us: u64) -> StreamTail {
+        let plain = |text: &str| self.redactor.plain(text).unwrap_or_else(|| text.to_owned());
+        let (close_code, close_reason, closed_by) = match (end, &self.close) {
+            (End::ProtocolError(code, reason), _) => (Some(code), Some(reason), EndedBy::ProtocolError),
+            (_, Some((code, reason, direction))) => {
+                let by = if *direction == Direction::ClientToServer { EndedBy::Client } else { EndedBy::Server };
+                (Some(code.unwrap_or(1005)), Some(plain(reason)), by)
+            }
+            (End::Side(_), None) => (Some(1006), None, by),
+            (End::Recorder | End::CutShort(_), None) => (None, None, by),
+        };
+        StreamTail::WebSocket { close_code, close_reason, closed_by: Some(closed_by), end_relative_us: Some(end_relative_us) }
+    }
+
+    fn event_stream_tail(&self, by: EndedBy, end_relative_us: u64) -> StreamTail {
+        let (text, tail_encoding) = encode(&self.rest);
+        let redacted = if tail_encoding.is_none() { self.redactor.text(&text) } else { None };
+        let tail = Some(redacted.unwrap_or(text)).filter(|tail| !tail.is_empty());
+        StreamTail::Sse { tail, tail_encoding, ended_by: Some(by), end_relative_us: Some(end_relative_us) }
+    }
+}
+
+fn redact_head(head: &mut Head, redactor: &Redactor) {
+    let plain = |text: &mut String| {
+        if let Some(redacted) = redactor.plain(text) {
+            *text = redacted;
+        }
+    };
+    redactor.headers(&mut head.metadata.headers);
+    redactor.query(&mut head.metadata.query);
+    plain(&mut head.metadata.path);
+    if let Some(upstream) = &mut head.metadata.upstream {
+        *upstream = redactor.url(upstream);
+    }
+    head.metadata.redaction = Some(redactor.rules().clone());
+    match &mut head.stream {
+        StreamHead::WebSocket { subprotocol } => subprotocol.iter_mut().for_each(plain),
+        StreamHead::Sse { request, response_headers, .. } => {
+            redactor.headers(response_headers);
+            if request.encoding.is_none()
+                && let Some(redacted) = request.body.as_deref().and_then(|body| redactor.text(body))
+            {
+                request.body = Some(redacted);
+            }
+        }
+    }
+}
+
+fn ws_frame(origin: Origin, direction: Direction, stamp_us: Micros, message: Message) -> WsFrame {
+    let relative_us = origin.relative_us(stamp_us);
+    let kind = match message.opcode {
+        opcode::TEXT => FrameType::Text,
+        opcode::BINARY => FrameType::Binary,
+        opcode::PING => FrameType::Ping,
+        opcode::PONG => FrameType::Pong,
+        _ => FrameType::Close,
+    };
+    let (mut close_code, mut close_reason) = (None, None);
+    let (data, encoding) = match kind {
+        FrameType::Close => {
+            let (code, reason) = ws::parse_close(&message.payload);
+            close_code = code;
+            close_reason = Some(reason).filter(|reason| !reason.is_empty());
+            (String::new(), None)
+        }
+        FrameType::Binary => (data_encoding::BASE64.encode(&message.payload), Some(Encoding::Base64)),
+        _ => match String::from_utf8(message.payload) {
+            Ok(text) => (text, None),
+            Err(error) => encode(error.as_bytes()),
+        },
+    };
+    WsFrame {
+        direction,
+        kind,
+        data,
+        encoding,
+        close_code,
+        close_reason,
+        timestamp: time::rfc3339(origin.wall_us.saturating_add(relative_us)),
+        relative_ms: Some(relative_us / 1000),
+        relative_us: Some(relative_us),
+        extra: serde_json::Map::new(),
+    }
+}
+
+fn sse_event(origin: Origin, stamp_us: Micros, block: Block) -> SseEvent {
+    let relative_us = origin.relative_us(stamp_us);
+    let raw = (!block.is_canonical()).then(|| encode(&block.raw));
+    let (raw, raw_encoding) = raw.map_or((None, None), |(text, encoding)| (Some(text), encoding));
+    let kind = block.data.is_some().then(|| block.event.clone().unwrap_or_else(|| "message".to_owned()));
+    SseEvent {
+        kind,
+        data: block.data,
+        id: block.id,
+        retry: block.retry,
+        comment: block.comment,
+        raw,
+        raw_encoding,
+        timestamp: time::rfc3339(origin.wall_us.saturating_add(relative_us)),
+        relative_ms: Some(relative_us / 1000),
+        relative_us: Some(relative_us),
+        extra: serde_json::Map::new(),
+    }
+}

@@ -1,0 +1,215 @@
+//! A config file's text, JSON or YAML, read into changes of [`Settings`]. It is given the text: it opens no file and reads no environment.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::api::check_path;
+use super::fields::Fields;
+use super::settings::{SETTINGS, Settings, UpstreamSetting};
+use crate::base::error::{Error, Result};
+use crate::wire::url::UpstreamUrl;
+
+/// The version of the format.
+pub const VERSION: &str = "1.0";
+
+/// Reads the text of the file at `path` and adds it to `settings`, which stay as they are where anything is wrong with it.
+/// What the file gives wins over what was there; an upstream takes the place of one of the same path of an earlier file.
+///
+/// # Errors
+/// [`Error::File`] that names the file, the place in it, the value and what is allowed; for syntax the line and column.
+pub fn read_into(settings: &mut Settings, path: &Path, text: &str) -> Result<()> {
+    let value = parse(path, text)?;
+    let mut changed = settings.clone();
+    let directory = path.parent().unwrap_or(Path::new(""));
+    apply(&mut changed, &value, directory).map_err(|error| match error {
+        Error::Invalid { place, message } => Error::file(path, place, message),
+        other => other,
+    })?;
+    *settings = changed;
+    Ok(())
+}
+
+/// The text as a value: JSON where the file is called so or begins with a brace, else YAML. An empty file is an empty object.
+fn parse(path: &Path, text: &str) -> Result<Value> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let called = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    let yaml = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("yaml") || extension.eq_ignore_ascii_case("yml"));
+    if text.trim().is_empty() {
+        return Ok(Value::Object(serde_json::Map::new()));
+    }
+    let value = if called || (!yaml && text.trim_start().starts_with('{')) { parse_json(path, text) } else { parse_yaml(path, text) }?;
+    // A YAML file of comments alone is null.
+    Ok(if value.is_null() { Value::Object(serde_json::Map::new()) } else { value })
+}
+
+fn parse_json(path: &Path, text: &str) -> Result<Value> {
+    serde_json::from_str(text).map_err(|error| {
+        let place = format!("line {} column {}", error.line(), error.column());
+        let words = error.to_string();
+        let words = words.rsplit_once(" at line ").map_or(words.as_str(), |(words, _)| words);
+        Error::file(path, place, format!("this is no JSON: {words}"))
+    })
+}
+
+fn parse_yaml(path: &Path, text: &str) -> Result<Value> {
+    yaml_serde::from_str(text).map_err(|error| {
+        let place = error.location().map_or_else(String::new, |at| format!("line {} column {}", at.line(), at.column()));
+        let words = error.to_string();
+        let words = words.split(" at line ").next().unwrap_or(&words);
+        Error::file(path, place, format!("this is no YAML that mockd can read: {words}"))
+    })
+}
+
+fn apply(settings: &mut Settings, value: &Value, directory: &Path) -> Result<()> {
+    let mut fields = Fields::of(value, "")?;
+    if let Some(version) = fields.value("version") {
+        // Unquoted, YAML reads 1.0 as a number.
+        let known = version.as_str() == Some(VERSION) || version.as_f64() == Some(1.0);
+        if !known {
+            return Err(fields.wrong("version", version, &format!("{VERSION:?}")));
+        }
+    }
+    for section in ["server", "recording"] {
+        if let Some(value) = fields.value(section) {
+            apply_section(settings, section, value, directory)?;
+        }
+    }
+    if let Some(value) = fields.value("upstreams") {
+        add_upstreams(settings, value)?;
+    }
+    fields.finish()
+}
+
+fn apply_section(settings: &mut Settings, section: &'static str, value: &Value, directory: &Path) -> Result<()> {
+    let mut fields = Fields::of(value, section)?;
+    for setting in SETTINGS.iter().filter(|setting| setting.section() == section) {
+        if let Some(value) = fields.value(setting.field()) {
+            setting.set_json(settings, setting.key, value, directory)?;
+        }
+    }
+    fields.finish()
+}
+
+fn add_upstreams(settings: &mut Settings, value: &Value) -> Result<()> {
+    let Some(items) = value.as_array() else {
+        return Err(Error::invalid("upstreams", "this must be a list of {path, url, origin}"));
+    };
+    let added = items.iter().enumerate().map(|(index, item)| read_upstream(index, item)).collect::<Result<Vec<_>>>()?;
+    settings.upstreams.retain(|known| added.iter().all(|new| new.path != known.path));
+    settings.upstreams.extend(added);
+    Ok(())
+}
+
+fn read_upstream(index: usize, value: &Value) -> Result<UpstreamSetting> {
+    let mut fields = Fields::of(value, format!("upstreams[{index}]"))?;
+    let path = fields.required_string("path");
+    let url = fields.required_string("url");
+    let origin = fields.string("origin")?;
+    let (path_place, url_place) = (fields.place_of("path"), fields.place_of("url"));
+    // An unknown field is told first: `pth` explains a missing `path`.
+    fields.finish()?;
+    let upstream = UpstreamSetting { path: path?, url: url?, origin };
+    check_path(&path_place, &upstream.path)?;
+    UpstreamUrl::parse(&url_place, &upstream.url)?;
+    Ok(upstream)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::base::log::Format;
+
+    fn read(name: &str, text: &str) -> Result<Settings> {
+        let mut settings = Settings::default();
+        read_into(&mut settings, Path::new(name), text).map(|()| settings)
+    }
+
+    fn error(name: &str, text: &str) -> String {
+        read(name, text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn yaml_and_json_give_the_same() {
+        let yaml = "version: 1.0\nserver:\n  port: 0\n  logFormat: json\n  record: true\nrecording:\n  dataDir: ~/recs\n  maxBytes: 1MiB\n  filterHeaders:\n    - X-Secret\n";
+        let json = r#"{"version":"1.0","server":{"port":0,"logFormat":"json","record":"/*"},
+            "recording":{"dataDir":"~/recs","maxBytes":1048576,"filterHeaders":["X-Secret"]}}"#;
+        let settings = read("mockd.yaml", yaml).unwrap();
+        assert_eq!(settings, read("c.json", json).unwrap());
+        assert_eq!(settings, read("config", json).unwrap());
+        assert_eq!((settings.port, settings.max_bytes, settings.log_format), (0, 1 << 20, Format::Json));
+        assert_eq!(settings.data_dir, Some(PathBuf::from("~/recs")));
+        assert_eq!(settings.filter_headers, ["X-Secret"]);
+        assert_eq!(settings.record.as_deref(), Some("/*"));
+    }
+
+    #[test]
+    fn empty_files_change_nothing() {
+        for text in ["", "\n", "# a comment\n", "server:\nrecording:\nupstreams:\n", "{}", "\u{feff}{}"] {
+            assert_eq!(read("mockd.yaml", text).unwrap(), Settings::default(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn relative_paths_are_those_of_the_file() {
+        let settings = read("conf/c.yaml", "recording: {dataDir: recs}\nserver: {upstreamCa: /etc/ca.pem}").unwrap();
+        assert_eq!(settings.data_dir, Some(PathBuf::from("conf/recs")));
+        assert_eq!(settings.upstream_ca, Some(PathBuf::from("/etc/ca.pem")));
+    }
+
+    #[test]
+    fn errors_name_file_place_value_and_what_is_allowed() {
+        for (text, expected) in [
+            ("server: {port: 70000}", "c.yaml: server.port: this must be a port from 0 to 65535, it is 70000"),
+            ("server: {prot: 1}", "c.yaml: server.prot: there is no such field; did you mean \"port\"?"),
+            ("recroding: {}", "c.yaml: recroding: there is no such field; did you mean \"recording\"?"),
+            ("version: 2", "c.yaml: version: this must be \"1.0\", it is 2"),
+            ("server: 5", "c.yaml: server: this must be an object, it is 5"),
+            ("[]", "c.yaml: this must be an object, it is an array"),
+            ("recording: {filterHeaders: Cookie}", "c.yaml: recording.filterHeaders: this must be a list of strings, it is \"Cookie\""),
+            ("upstreams: {}", "c.yaml: upstreams: this must be a list of {path, url, origin}"),
+            ("upstreams: [{pth: /x, url: 'http://a'}]", "c.yaml: upstreams[0].pth: there is no such field; did you mean \"path\"?"),
+            ("upstreams: [{path: /x}]", "c.yaml: upstreams[0].url: this field must be given"),
+        ] {
+            assert_eq!(error("c.yaml", text), expected);
+        }
+        assert!(error("c.yaml", "mocks: []").starts_with("c.yaml: mocks: there is no such field"));
+    }
+
+    #[test]
+    fn upstreams_of_later_files_are_added_and_win() {
+        let mut settings =
+            read("a.yaml", "upstreams: [{path: /a, url: 'ws://one'}, {path: /b, url: 'http://two', origin: 'http://o'}]").unwrap();
+        read_into(&mut settings, Path::new("b.yaml"), "upstreams: [{path: /a, url: 'ws://three'}, {path: '/*', url: 'https://four/x'}]")
+            .unwrap();
+        let known: Vec<(&str, &str)> = settings.upstreams.iter().map(|one| (one.path.as_str(), one.url.as_str())).collect();
+        assert_eq!(known, [("/b", "http://two"), ("/a", "ws://three"), ("/*", "https://four/x")]);
+        assert_eq!(settings.upstreams[0].origin.as_deref(), Some("http://o"));
+        for (text, place) in [
+            ("upstreams: [{path: a, url: 'http://a'}]", "upstreams[0].path"),
+            ("upstreams: [{path: /a, url: 'http://a'}, {path: /b, url: 'ftp://a'}]", "upstreams[1].url"),
+            ("server: {upstream: nowhere}", "server.upstream"),
+        ] {
+            let before = settings.clone();
+            let error = read_into(&mut settings, Path::new("c.yaml"), text).unwrap_err();
+            assert!(matches!(&error, Error::File { place: at, .. } if at == place), "{error}");
+            assert_eq!(settings, before, "a broken file changes nothing");
+        }
+    }
+
+    #[test]
+    fn syntax_errors_name_line_and_column() {
+        let text = error("c.json", "{\n  \"server\": {,}\n}");
+        assert!(text.starts_with("c.json: line 2 column 14: this is no JSON: "), "{text}");
+        let text = error("c.yaml", "server:\n  port: [1\n");
+        assert!(text.starts_with("c.yaml: line 3 column 1: this is no YAML"), "{text}");
+        assert!(!text[30..].contains("line"), "{text}");
+        for hostile in ["a: &a [*a]", "? [1]\n: 2", "\t- x", "a: 1\na: 2", "--- 1\n--- 2"] {
+            read("c.yaml", hostile).unwrap_err();
+        }
+        read("c.yaml", &"[".repeat(10_000)).unwrap_err();
+        read("c.json", &"[".repeat(10_000)).unwrap_err();
+    }
+}

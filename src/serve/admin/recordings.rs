@@ -1,0 +1,133 @@
+//! The calls below `/stream-recordings`: each reads its call, asks the store or the engine, and answers.
+
+use serde_json::json;
+
+use super::answer::Answer;
+use super::call::Call;
+use crate::base::error::{Error, Result};
+use crate::base::text;
+use crate::model::api::{Edit, ListQuery, StartRequest};
+
+/// `GET /stream-recordings`
+pub fn list(call: &Call) -> Result<Answer> {
+    let query = ListQuery::from_parameters(call.parameters.iter())?;
+    Answer::json(200, &call.app.store.list(&query)?)
+}
+
+/// `GET /stream-recordings/stats`
+pub fn stats(call: &Call) -> Result<Answer> {
+    Answer::json(200, &call.app.store.stats()?)
+}
+
+/// `GET /stream-recordings/sessions`
+pub fn sessions(call: &Call) -> Result<Answer> {
+    Answer::json(200, &json!({"sessions": call.app.recordings.sessions()}))
+}
+
+/// `POST /stream-recordings/start`
+pub fn start(call: &Call) -> Result<Answer> {
+    let request = StartRequest::from_json(&call.json()?)?;
+    Answer::json(201, &call.app.recordings.start(request, |path| call.app.serves(path))?)
+}
+
+/// `POST /stream-recordings/{id}/stop`
+pub fn stop(call: &Call) -> Result<Answer> {
+    call.expect_no_fields()?;
+    Answer::json(200, &call.app.recordings.stop(&call.id)?)
+}
+
+/// `POST /stream-recordings/vacuum`
+pub fn vacuum(call: &Call) -> Result<Answer> {
+    call.expect_no_fields()?;
+    Answer::json(200, &call.app.store.vacuum()?)
+}
+
+/// `GET /stream-recordings/{id}`: the whole recording, from disk to socket.
+pub fn show(call: &Call) -> Result<Answer> {
+    let file = call.app.store.open(&call.app.store.resolve(&call.id)?)?;
+    Ok(Answer::stream("application/json", move |out| file.write_to(out)))
+}
+
+/// `PATCH /stream-recordings/{id}`
+pub fn edit(call: &Call) -> Result<Answer> {
+    let edit = Edit::from_json(&call.json()?)?;
+    Answer::json(200, &call.app.store.edit(&call.app.store.resolve(&call.id)?, &edit)?)
+}
+
+/// `DELETE /stream-recordings/{id}`
+pub fn delete(call: &Call) -> Result<Answer> {
+    call.expect_no_fields()?;
+    let permanent = call.parameters.flag("permanent")?;
+    let id = call.app.store.resolve(&call.id)?;
+    if permanent {
+        call.app.store.delete_permanently(&id)?
+    } else {
+        call.app.store.delete(&id)?
+    }
+    Ok(Answer::empty())
+}
+
+/// `POST /stream-recordings/{id}/restore`
+pub fn restore(call: &Call) -> Result<Answer> {
+    call.expect_no_fields()?;
+    Answer::json(200, &call.app.store.restore(&call.app.store.resolve(&call.id)?)?)
+}
+
+/// The formats that [`export`] writes.
+const EXPORT_FORMATS: [&str; 1] = ["json"];
+
+/// `POST /stream-recordings/{id}/export`: what [`show`] answers, as a file to keep.
+pub fn export(call: &Call) -> Result<Answer> {
+    call.expect_no_fields()?;
+    let format = call.parameters.value("format").unwrap_or("json");
+    if !EXPORT_FORMATS.contains(&format) {
+        let message = format!("{:?} is no format to export; allowed: {}", text::shorten(format, 64), EXPORT_FORMATS.join(", "));
+        return Err(Error::invalid("format", message));
+    }
+    let file = call.app.store.open(&call.app.store.resolve(&call.id)?)?;
+    let disposition = format!("attachment; filename=\"{}.json\"", file_stem(&file.head.name, &file.head.id));
+    Ok(Answer::stream("application/json", move |out| file.write_to(out)).with("Content-Disposition", disposition))
+}
+
+/// A file name, without its ending, that no shell and no file system reads as more than a name; the id where nothing is left.
+fn file_stem(name: &str, id: &str) -> String {
+    const LONGEST: usize = 100;
+    let mut stem = String::new();
+    for c in name.chars().take(LONGEST) {
+        match c {
+            'A'..='Z' | 'a'..='z' | '0'..='9' | '.' | '_' | '-' => stem.push(c),
+            _ if !stem.ends_with('-') => stem.push('-'),
+            _ => {}
+        }
+    }
+    // A leading dot hides a file, a leading hyphen makes it an option.
+    match stem.trim_matches(['.', '-']) {
+        "" => id.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect(),
+        safe => safe.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_are_safe() {
+        for (name, wanted) in [
+            ("chat-session-1", "chat-session-1"),
+            ("chat #2", "chat-2"),
+            ("../../etc/passwd", "etc-passwd"),
+            ("a\"; filename=\"b", "a-filename-b"),
+            ("a\r\nX-Evil: 1", "a-X-Evil-1"),
+            ("-rf", "rf"),
+            (".bashrc", "bashrc"),
+            ("é", "01HXYZ"),
+            ("", "01HXYZ"),
+            ("...", "01HXYZ"),
+            ("v1.2_final", "v1.2_final"),
+        ] {
+            assert_eq!(file_stem(name, "01HXYZ"), wanted, "{name:?}");
+        }
+        assert_eq!(file_stem(&"x".repeat(1000), "01HXYZ").len(), 100);
+    }
+}

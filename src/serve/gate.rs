@@ -1,0 +1,106 @@
+//! The gate before the admin port's HTTP server: it caps connections, head size and head time, refuses what that server would
+//! stumble over, and relays one request at a time over a Unix socket. It knows no route.
+
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::door::Behind;
+use crate::base::error::Error;
+use crate::base::limits;
+use crate::base::time::Origin;
+use crate::engine::answer;
+use crate::engine::app::App;
+use crate::engine::inlet::{HeadLimits, Inlet};
+use crate::engine::relay_http::{After, Exchange, end_to_end};
+use crate::wire::body::Framing;
+use crate::wire::head::{Malformed, RequestHead};
+use crate::wire::stream::Stream;
+
+/// Behind the admin port.
+#[derive(Debug)]
+pub struct Gate {
+    app: Arc<App>,
+    /// Where the HTTP server listens.
+    inner: PathBuf,
+    head_limits: HeadLimits,
+}
+
+impl Gate {
+    /// The gate before the server at the Unix socket `inner`.
+    pub fn new(app: Arc<App>, inner: PathBuf) -> Self {
+        let settings = &app.settings;
+        let head_limits = HeadLimits {
+            max_head_bytes: settings.max_head_bytes,
+            head_timeout: Duration::from_millis(settings.head_timeout_ms),
+            idle_timeout: Duration::from_millis(settings.idle_timeout_ms),
+        };
+        Self { app, inner, head_limits }
+    }
+
+    /// What the inner server would not survive or would misread.
+    fn check(head: &RequestHead) -> Result<(), Malformed> {
+        let malformed = |status, message: &str| Malformed { status, message: message.to_owned() };
+        if head.headers.0.iter().any(|(_, value)| !value.is_ascii()) {
+            return Err(malformed(400, "header fields of an admin call must be ASCII"));
+        }
+        if head.headers.get("Expect").is_some_and(|expect| !expect.eq_ignore_ascii_case("100-continue")) {
+            return Err(malformed(417, "the only expectation that is met is 100-continue"));
+        }
+        match head.framing()? {
+            Framing::Length(length) if length > limits::MAX_API_BODY_BYTES => {
+                Err(malformed(413, &format!("the body is larger than its limit of {} bytes", limits::MAX_API_BODY_BYTES)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn relay(&self, client: &mut Inlet, head: &RequestHead) -> Result<After, Error> {
+        let inner = UnixStream::connect(&self.inner)
+            .map_err(|error| Error::Failed(format!("the admin port's server does not answer: {error}")))?;
+        let mut headers = end_to_end(&head.headers, &["Transfer-Encoding"]);
+        headers.set("Connection", "close");
+        let outgoing = RequestHead { headers, ..head.clone() };
+        let mut exchange = Exchange {
+            live: &self.app.live,
+            record: None,
+            origin: Origin::now(),
+            max_request_body_bytes: 0,
+            max_head_bytes: self.head_limits.max_head_bytes,
+        };
+        exchange.run(client, head, &outgoing, Stream::Unix(inner))
+    }
+}
+
+impl Behind for Gate {
+    fn head_limits(&self) -> HeadLimits {
+        self.head_limits
+    }
+
+    fn max_connections(&self) -> u64 {
+        limits::ADMIN_CONNECTIONS
+    }
+
+    fn count(&self, admitted: bool) {
+        if !admitted {
+            log::warn!("the admin port is at its limit of {} connections", limits::ADMIN_CONNECTIONS);
+        }
+    }
+
+    fn answer(&self, mut client: Inlet, head: RequestHead, _peer: SocketAddr) -> Option<(Inlet, After)> {
+        if let Err(malformed) = Self::check(&head) {
+            answer::refuse_unread(&mut client, &malformed);
+            return Some((client, After::Close));
+        }
+        let after = match self.relay(&mut client, &head) {
+            Ok(after) => after,
+            Err(error) => {
+                log::error!("an admin call failed: {error}");
+                answer::refuse(&mut client, &head, &error, None)
+            }
+        };
+        Some((client, after))
+    }
+}

@@ -1,0 +1,312 @@
+//! The mock port: what serves a request. A pending replay session first, then an upstream, then a 404 that says how to add one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::door::Behind;
+use crate::base::error::{Error, Result};
+use crate::base::time::Origin;
+use crate::engine::app::App;
+use crate::engine::inlet::{HeadLimits, Inlet};
+use crate::engine::live::Running;
+use crate::engine::recordings::Established;
+use crate::engine::relay_http::{After, Exchange, end_to_end, pairs, upstream_head};
+use crate::engine::relay_ws::Relay;
+use crate::engine::replay_door::Met;
+use crate::engine::replays::{Asked, Claim};
+use crate::engine::upstream::Route;
+use crate::engine::{answer, cors};
+use crate::model::pairs::Pairs;
+use crate::model::recording::{Metadata, Protocol, Source, StreamHead};
+use crate::wire::handshake;
+use crate::wire::head::{Malformed, RequestHead, ResponseHead};
+use crate::wire::url;
+
+/// The query parameter and the header by which a client names its session.
+const SESSION_PARAMETER: &str = "mockd-replay";
+const SESSION_HEADER: &str = "X-Mockd-Replay";
+
+/// Behind the mock port.
+#[derive(Debug)]
+pub struct MockPort {
+    app: Arc<App>,
+    head_limits: HeadLimits,
+}
+
+impl MockPort {
+    /// The mock port of a server.
+    pub fn new(app: Arc<App>) -> Self {
+        let settings = &app.settings;
+        let head_limits = HeadLimits {
+            max_head_bytes: settings.max_head_bytes,
+            head_timeout: Duration::from_millis(settings.head_timeout_ms),
+            idle_timeout: Duration::from_millis(settings.idle_timeout_ms),
+        };
+        Self { app, head_limits }
+    }
+}
+
+impl Behind for MockPort {
+    fn head_limits(&self) -> HeadLimits {
+        self.head_limits
+    }
+
+    fn max_connections(&self) -> u64 {
+        self.app.max_connections
+    }
+
+    fn count(&self, admitted: bool) {
+        let counters = &self.app.counters;
+        counters.accepted.fetch_add(1, Ordering::Relaxed);
+        if !admitted {
+            counters.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn answer(&self, client: Inlet, head: RequestHead, peer: SocketAddr) -> Option<(Inlet, After)> {
+        self.app.counters.requests.fetch_add(1, Ordering::Relaxed);
+        let request = Request::new(&self.app, &head, peer);
+        log::debug!("{} {}", head.method, self.app.redactor.url(&head.target));
+        request.answer(client)
+    }
+}
+
+/// One request on the mock port.
+struct Request<'a> {
+    app: &'a Arc<App>,
+    head: &'a RequestHead,
+    /// When it had been read.
+    origin: Origin,
+    peer: SocketAddr,
+    path: &'a str,
+    /// The target without the parameter that names a session.
+    target: String,
+    websocket: bool,
+}
+
+/// What became of a request: the connection is an inlet's no more where it became a WebSocket.
+type Outcome = std::result::Result<Option<(Inlet, After)>, (Inlet, Error)>;
+
+impl<'a> Request<'a> {
+    fn new(app: &'a Arc<App>, head: &'a RequestHead, peer: SocketAddr) -> Self {
+        let target = if head.target.contains(SESSION_PARAMETER) || head.target.contains('%') {
+            url::without_parameter(&head.target, SESSION_PARAMETER)
+        } else {
+            head.target.clone()
+        };
+        Self { app, head, origin: Origin::now(), peer, path: head.path(), target, websocket: head.is_websocket_upgrade() }
+    }
+
+    fn answer(&self, mut client: Inlet) -> Option<(Inlet, After)> {
+        if let Err(malformed) = self.head.framing() {
+            answer::refuse_unread(&mut client, &malformed);
+            return Some((client, After::Close));
+        }
+        match self.serve(client) {
+            Ok(outcome) => outcome,
+            Err((mut client, error)) => {
+                log::debug!("{} {}: {error}", self.head.method, self.path);
+                let after = answer::refuse(&mut client, self.head, &error, self.cors_origin());
+                Some((client, after))
+            }
+        }
+    }
+
+    fn serve(&self, mut client: Inlet) -> Outcome {
+        if cors::is_preflight(self.head) && self.app.replays.is_on(self.path) {
+            let after = answer::send(&mut client, self.head, cors::preflight(self.head, self.cors_origin()), None, None);
+            return Ok(Some((client, after)));
+        }
+        match self.claim() {
+            Ok(Claim::Session(board, player)) => {
+                let met =
+                    Met { app: self.app, board, player, head: self.head, origin: self.origin, metadata: self.metadata(Source::Replay, None) };
+                self.replay(client, met)
+            }
+            // 204 tells an EventSource to stop asking (HTML standard §9.2.3).
+            Ok(Claim::Ended) => {
+                let after = answer::send(&mut client, self.head, answer::no_content(), None, self.cors_origin());
+                Ok(Some((client, after)))
+            }
+            Ok(Claim::Nothing) => match self.app.upstreams.route(self.path, &self.app.recordings) {
+                Some(route) => self.relay(client, &route),
+                None => Err((client, self.nothing_here())),
+            },
+            Err(error) => Err((client, error)),
+        }
+    }
+
+    fn claim(&self) -> Result<Claim> {
+        let asked = Asked {
+            protocol: if self.websocket { Protocol::WebSocket } else { Protocol::Sse },
+            path: self.path,
+            method: &self.head.method,
+            resumes: self.head.method == "GET" && !self.websocket && self.head.headers.get("Last-Event-ID").is_some(),
+        };
+        let in_query = || url::parameters(self.head.query()?).find(|(name, _)| name == SESSION_PARAMETER).map(|(_, value)| value);
+        let named = self.head.headers.get(SESSION_HEADER).map(str::to_owned).or_else(in_query);
+        // A handshake that must fail may not use up a session.
+        if self.websocket && self.accept_key().is_err() && named.is_none() {
+            return Ok(Claim::Nothing);
+        }
+        match named {
+            Some(id) => self.app.replays.claim_named(&id, asked),
+            None => Ok(self.app.replays.claim(asked)),
+        }
+    }
+
+    fn accept_key(&self) -> std::result::Result<String, Malformed> {
+        handshake::accept_key(self.head)
+    }
+
+    fn replay(&self, mut client: Inlet, met: Met<'_>) -> Outcome {
+        if !self.websocket {
+            return match met.run_event_stream(&mut client) {
+                Ok(after) => Ok(Some((client, after))),
+                Err(error) => Err((client, error)),
+            };
+        }
+        match self.accept_key() {
+            Ok(accept) => {
+                if let Err(error) = met.run_websocket(client, &accept) {
+                    log::error!("a replay could not be begun: {error}");
+                }
+                Ok(None)
+            }
+            Err(malformed) => {
+                met.board.detach();
+                Ok(Some((self.refuse_handshake(client, &malformed), After::Close)))
+            }
+        }
+    }
+
+    fn refuse_handshake(&self, mut client: Inlet, malformed: &Malformed) -> Inlet {
+        let mut response = ResponseHead::new(malformed.status);
+        if malformed.status == 426 {
+            response.headers.push("Sec-WebSocket-Version", "13");
+        }
+        let body = format!("{}\n", serde_json::json!({"error": "bad_handshake", "message": malformed.message}));
+        answer::send(&mut client, self.head, response, Some(body.as_bytes()), self.cors_origin());
+        client
+    }
+
+    fn relay(&self, client: Inlet, route: &Route) -> Outcome {
+        let target = format!("{}{}", route.url.path_prefix, self.target);
+        let kept: &[&str] = if self.websocket { &["Connection", "Upgrade"] } else { &[] };
+        let mut outgoing = upstream_head(self.head, target, Some(&route.url.authority()), route.origin.as_deref(), kept);
+        if self.websocket {
+            // Whatever else `Connection` names ends here.
+            outgoing.headers.set("Connection", "Upgrade");
+        } else if self.head.headers.get("Transfer-Encoding").is_some() {
+            outgoing.headers.push("Transfer-Encoding", "chunked");
+        }
+        let upstream = match self.app.upstreams.connect(&route.url) {
+            Ok(upstream) => upstream,
+            Err(error) => return Err((client, error)),
+        };
+        if self.websocket { self.relay_websocket(client, route, &outgoing, upstream) } else { self.relay_http(client, route, &outgoing, upstream) }
+    }
+
+    fn relay_http(&self, mut client: Inlet, route: &Route, outgoing: &RequestHead, upstream: crate::wire::stream::Stream) -> Outcome {
+        let mut exchange = self.exchange(route);
+        match exchange.run(&mut client, self.head, outgoing, upstream) {
+            Ok(after) => Ok(Some((client, after))),
+            Err(error) => Err((client, error)),
+        }
+    }
+
+    fn exchange(&self, route: &Route) -> Exchange<'_> {
+        let recordings = &self.app.recordings;
+        let settings = &self.app.settings;
+        Exchange {
+            live: &self.app.live,
+            record: recordings.wants(Protocol::Sse, self.path).then(|| (recordings, self.metadata(Source::Proxy, Some(route)))),
+            origin: self.origin,
+            max_request_body_bytes: settings.max_request_body_bytes,
+            max_head_bytes: settings.max_head_bytes,
+        }
+    }
+
+    /// The upstream's handshake first; the client gets its answer.
+    fn relay_websocket(&self, client: Inlet, route: &Route, outgoing: &RequestHead, upstream: crate::wire::stream::Stream) -> Outcome {
+        let upstream = Arc::new(upstream);
+        let mut bytes = Vec::with_capacity(1024);
+        outgoing.write(&mut bytes);
+        if let Err(error) = upstream.write_all(&bytes, None) {
+            return Err((client, Error::BadGateway(format!("the connection to the upstream broke: {error}"))));
+        }
+        let mut inlet = Inlet::new(Arc::clone(&upstream));
+        let response = loop {
+            match inlet.read_response(&client.stream, self.app.settings.max_head_bytes) {
+                Ok(Some(response)) if (100..200).contains(&response.status) && response.status != 101 => {}
+                Ok(Some(response)) => break response,
+                Ok(None) => return Ok(Some((client, After::Close))),
+                Err(why) => return Err((client, Error::BadGateway(format!("the upstream failed: {why}")))),
+            }
+        };
+        if response.status != 101 {
+            let stream = Arc::clone(&client.stream);
+            let mut exchange = Exchange { record: None, ..self.exchange(route) };
+            return match exchange.relay_final_of(&stream, self.head, inlet, response) {
+                Ok(after) => Ok(Some((client, after))),
+                Err(error) => Err((client, error)),
+            };
+        }
+        if !handshake::is_accepted(outgoing, &response) {
+            let why = "the upstream answered the WebSocket handshake with 101 and a wrong Sec-WebSocket-Accept".to_owned();
+            return Err((client, Error::BadGateway(why)));
+        }
+        let subprotocol = response.headers.get("Sec-WebSocket-Protocol").map(str::to_owned);
+        let mut headers = end_to_end(&response.headers, &["Connection", "Upgrade"]);
+        headers.remove("Sec-WebSocket-Extensions");
+        let mut bytes = Vec::with_capacity(512);
+        ResponseHead { headers, ..response }.write(&mut bytes);
+        if client.stream.write_all(&bytes, None).is_err() {
+            return Ok(None);
+        }
+        let origin = Origin::now();
+        let metadata = self.metadata(Source::Proxy, Some(route));
+        let tape = self.app.recordings.begin(Established { origin, metadata, stream: StreamHead::WebSocket { subprotocol } });
+        let relay = Arc::new(Relay::new(Arc::clone(&client.stream), upstream, tape, self.app.settings.max_message_bytes));
+        let _entry = self.app.live.enter(Running::WebSocket(Arc::clone(&relay)));
+        if let Err(error) = relay.run(client, inlet) {
+            log::error!("a WebSocket could not be relayed: {error}");
+        }
+        Ok(None)
+    }
+
+    /// What a recording keeps of the connection.
+    fn metadata(&self, source: Source, route: Option<&Route>) -> Metadata {
+        let mut headers = pairs(&self.head.headers);
+        headers.remove(SESSION_HEADER);
+        let mut query = Pairs::default();
+        if let Some((_, parameters)) = self.target.split_once('?') {
+            url::parameters(parameters).for_each(|(name, value)| query.add_parameter(&name, value));
+        }
+        Metadata {
+            path: self.path.to_owned(),
+            method: Some(self.head.method.clone()),
+            headers,
+            query,
+            source: Some(source),
+            upstream: route.map(|route| route.url.join(&self.target, self.websocket)),
+            client_ip: Some(self.peer.ip().to_string()),
+            ..Metadata::default()
+        }
+    }
+
+    fn nothing_here(&self) -> Error {
+        let protocol = if self.websocket { "websocket" } else { "sse" };
+        Error::NoRoute(format!(
+            "nothing serves {} {}: start mockd with --upstream URL or --demo, add an upstream to the config, give \"upstream\" to \
+             POST /stream-recordings/start, or replay a {protocol} recording of this path with POST /stream-recordings/{{id}}/replay",
+            self.head.method, self.path
+        ))
+    }
+
+    fn cors_origin(&self) -> Option<&'a str> {
+        self.app.settings.cors_origin.as_deref()
+    }
+}

@@ -1,0 +1,139 @@
+//! What changes recordings that are there: delete, restore, edit, vacuum. Each waits for its turn among all processes;
+//! a running recording is refused, a leftover is recovered first.
+
+use std::time::{Duration, SystemTime};
+
+use super::files::{self, Found, Kind};
+use super::lock::DirLock;
+use super::{Store, recovery, rewrite, summary};
+use crate::base::error::{Error, Result};
+use crate::model::api::{Edit, Summary, Vacuumed};
+
+/// A file in the making that is older than this was left by a crash.
+const TEMP_AGE: Duration = Duration::from_secs(3600);
+
+impl Store {
+    /// Deletes softly. `Error::Conflict` `still_recording` for a running one, `Error::NotFound` for one that is soft-deleted already.
+    ///
+    /// # Errors
+    /// As said, and the file system's.
+    pub fn delete(&self, id: &str) -> Result<()> {
+        let (_lock, found) = self.settle(id)?;
+        if found.kind == Kind::Deleted {
+            return Err(not_found(id));
+        }
+        self.rename(id, Kind::Finished, Kind::Deleted)
+    }
+
+    /// Deletes for ever, soft-deleted ones too. `Error::Conflict` `still_recording` for a running one.
+    ///
+    /// # Errors
+    /// As said, `Error::NotFound`, and the file system's.
+    pub fn delete_permanently(&self, id: &str) -> Result<()> {
+        let (_lock, found) = self.settle(id)?;
+        let path = files::path_of(self.dir(), id, found.kind);
+        std::fs::remove_file(&path).map_err(|error| Error::storage("delete", &path, &error))?;
+        files::sync_dir(self.dir())?;
+        self.quota().forget();
+        Ok(())
+    }
+
+    /// Undoes a soft delete; `Error::Conflict` `not_deleted` for one that is not.
+    ///
+    /// # Errors
+    /// As said, `Error::NotFound`, and the file system's.
+    pub fn restore(&self, id: &str) -> Result<Summary> {
+        let not_deleted = || Error::conflict("not_deleted", format!("the recording {id} is not deleted: there is nothing to restore"));
+        match files::locate(self.dir(), id)? {
+            None => return Err(not_found(id)),
+            Some(found) if found.kind != Kind::Deleted => return Err(not_deleted()),
+            Some(_) => {}
+        }
+        let (lock, found) = self.settle(id)?;
+        if found.kind != Kind::Deleted {
+            return Err(not_deleted());
+        }
+        self.rename(id, Kind::Deleted, Kind::Finished)?;
+        drop(lock);
+        self.summary(id)
+    }
+
+    /// Changes name, description, tags; rewrites the file atomically. `Error::Conflict` `still_recording` for a running one.
+    ///
+    /// # Errors
+    /// As said, `Error::NotFound` (soft-deleted ones too), `Error::Conflict` `corrupted`, and the file system's.
+    pub fn edit(&self, id: &str, edit: &Edit) -> Result<Summary> {
+        let (lock, found) = self.settle(id)?;
+        let file = summary::open(self.dir(), &found)?.filter(|_| found.kind == Kind::Finished).ok_or_else(|| not_found(id))?;
+        rewrite::edit_file(self.dir(), &found, &file, edit)?;
+        self.quota().forget();
+        drop(lock);
+        self.summary(id)
+    }
+
+    /// Removes all soft-deleted ones, and what a crash left of files in the making.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn vacuum(&self) -> Result<Vacuumed> {
+        let mut vacuumed = Vacuumed { removed: 0, freed_bytes: 0 };
+        if !self.dir().is_dir() {
+            return Ok(vacuumed);
+        }
+        let _lock = DirLock::acquire(self.dir())?;
+        for found in files::scan(self.dir())?.into_iter().filter(|found| found.kind == Kind::Deleted) {
+            let path = files::path_of(self.dir(), &found.id, Kind::Deleted);
+            std::fs::remove_file(&path).map_err(|error| Error::storage("delete", &path, &error))?;
+            vacuumed.removed += 1;
+            vacuumed.freed_bytes += found.stamp.size;
+        }
+        vacuumed.freed_bytes += self.remove_old_temps()?;
+        files::sync_dir(self.dir())?;
+        self.quota().forget();
+        Ok(vacuumed)
+    }
+
+    fn remove_old_temps(&self) -> Result<u64> {
+        let mut freed_bytes = 0;
+        for entry in files::entries(self.dir())?.flatten() {
+            if !entry.file_name().to_str().is_some_and(files::is_temp) {
+                continue;
+            }
+            let Ok(metadata) = entry.metadata() else { continue };
+            let age = metadata.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
+            if metadata.is_file() && age.is_some_and(|age| age > TEMP_AGE) {
+                std::fs::remove_file(entry.path()).map_err(|error| Error::storage("delete", &entry.path(), &error))?;
+                freed_bytes += metadata.len();
+            }
+        }
+        Ok(freed_bytes)
+    }
+
+    /// Takes the lock and finds a recording that nobody writes; a leftover becomes one first.
+    fn settle(&self, id: &str) -> Result<(DirLock, Found)> {
+        // Before the lock: asking for what is not there makes no file.
+        if files::locate(self.dir(), id)?.is_none() {
+            return Err(not_found(id));
+        }
+        let lock = DirLock::acquire(self.dir())?;
+        let mut found = files::locate(self.dir(), id)?.ok_or_else(|| not_found(id))?;
+        if found.kind == Kind::Journal {
+            recovery::recover_one(&lock, self.dir(), id)?;
+            found = files::locate(self.dir(), id)?.ok_or_else(|| not_found(id))?;
+        }
+        if found.kind == Kind::Journal {
+            let message = format!("{id} is still being recorded: end it with `mockd stream-recordings stop {id}` first");
+            return Err(Error::conflict("still_recording", message));
+        }
+        Ok((lock, found))
+    }
+
+    fn rename(&self, id: &str, from: Kind, to: Kind) -> Result<()> {
+        files::rename(&files::path_of(self.dir(), id, from), &files::path_of(self.dir(), id, to))
+    }
+}
+
+/// The error for an id that no recording has.
+pub fn not_found(id: &str) -> Error {
+    Error::NotFound { kind: "recording", id: id.to_owned() }
+}

@@ -1,0 +1,299 @@
+//! Names in a directory of recordings, and the calls that make, sync and find files there. It never looks into a file.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::base::error::{Error, Result};
+use crate::base::id;
+
+/// The sub-directory for the index and the lock: writing there leaves the recordings' directory as it is.
+pub const INDEX_DIR: &str = ".index";
+
+/// Which of a recording's three names a file has. The order says which one counts where there are several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// `rec_<id>.json`
+    Finished,
+    /// `rec_<id>.json.deleted`
+    Deleted,
+    /// `rec_<id>.journal`
+    Journal,
+}
+
+impl Kind {
+    /// All three, the one that counts first.
+    pub const ALL: [Self; 3] = [Self::Finished, Self::Deleted, Self::Journal];
+
+    /// What follows `rec_<id>`.
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::Finished => ".json",
+            Self::Deleted => ".json.deleted",
+            Self::Journal => ".journal",
+        }
+    }
+}
+
+/// A file of a recording, as the directory shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The recording's id.
+    pub id: String,
+    /// Which of its names.
+    pub kind: Kind,
+    /// What identifies the content without a look into it.
+    pub stamp: Stamp,
+}
+
+/// Size, time and number of a file: where all three are as before, its content is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Bytes.
+    pub size: u64,
+    /// Nanoseconds since 1970 of the last write.
+    pub mtime_ns: i64,
+    /// The inode.
+    pub inode: u64,
+}
+
+impl Stamp {
+    /// The stamp of a file.
+    pub fn of(metadata: &std::fs::Metadata) -> Self {
+        let mtime_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
+        Self { size: metadata.len(), mtime_ns, inode: metadata.ino() }
+    }
+}
+
+/// Where the file of a recording is. The id must have been checked.
+pub fn path_of(dir: &Path, id: &str, kind: Kind) -> PathBuf {
+    dir.join(format!("rec_{id}{}", kind.suffix()))
+}
+
+/// The id and kind that a file name says; `None` for files that are not ours.
+pub fn parse_name(name: &str) -> Option<(&str, Kind)> {
+    let rest = name.strip_prefix("rec_")?;
+    let (id, kind) = Kind::ALL.into_iter().find_map(|kind| Some((rest.strip_suffix(kind.suffix())?, kind)))?;
+    id::check_prefix(id).is_ok().then_some((id, kind))
+}
+
+/// A name that no reader looks at, for a file in the making.
+pub fn temp_path(dir: &Path, id: &str) -> PathBuf {
+    dir.join(format!(".rec_{id}.{:016x}.tmp", id::random_u64()))
+}
+
+/// Whether a name is one of [`temp_path`].
+pub fn is_temp(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(".rec_").and_then(|rest| rest.strip_suffix(".tmp")) else { return false };
+    rest.split_once('.')
+        .is_some_and(|(id, random)| id::check_prefix(id).is_ok() && random.len() == 16 && random.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// The entry of a recording's file; `None` where there is none, or something that is no plain file.
+pub fn stat(dir: &Path, id: &str, kind: Kind) -> Result<Option<Found>> {
+    let path = path_of(dir, id, kind);
+    match std::fs::symlink_metadata(&path) {
+        Ok(metadata) if metadata.is_file() => Ok(Some(Found { id: id.to_owned(), kind, stamp: Stamp::of(&metadata) })),
+        Ok(_) => Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(Error::storage("read", &path, &error)),
+    }
+}
+
+/// The file that an id stands for.
+pub fn locate(dir: &Path, id: &str) -> Result<Option<Found>> {
+    // What cannot be an id must not become part of a path.
+    if id::check_prefix(id).is_err() {
+        return Ok(None);
+    }
+    // A journal may become a recording between two looks: then the second round finds it.
+    for _ in 0..2 {
+        for kind in Kind::ALL {
+            if let Some(found) = stat(dir, id, kind)? {
+                return Ok(Some(found));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// All files of recordings, with their stamps, in the directory's order. A directory that is not there has none.
+pub fn scan(dir: &Path) -> Result<Vec<Found>> {
+    let mut all = Vec::new();
+    for entry in entries(dir)? {
+        let entry = entry.map_err(|error| Error::storage("read", dir, &error))?;
+        let name = entry.file_name();
+        let Some((id, kind)) = name.to_str().and_then(parse_name) else { continue };
+        // A file may go away between the two calls; then it is not there.
+        let Ok(metadata) = entry.metadata() else { continue };
+        if metadata.is_file() {
+            all.push(Found { id: id.to_owned(), kind, stamp: Stamp::of(&metadata) });
+        }
+    }
+    Ok(all)
+}
+
+/// The ids and kinds in a directory, by their names alone.
+pub fn names(dir: &Path) -> Result<Vec<(String, Kind)>> {
+    let mut all = Vec::new();
+    for entry in entries(dir)? {
+        let entry = entry.map_err(|error| Error::storage("read", dir, &error))?;
+        if let Some((id, kind)) = entry.file_name().to_str().and_then(parse_name) {
+            all.push((id.to_owned(), kind));
+        }
+    }
+    Ok(all)
+}
+
+/// The entries of a directory; none where it is not there.
+pub fn entries(dir: &Path) -> Result<impl Iterator<Item = std::io::Result<std::fs::DirEntry>> + use<>> {
+    match std::fs::read_dir(dir) {
+        Ok(entries) => Ok(Some(entries).into_iter().flatten()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None.into_iter().flatten()),
+        Err(error) => Err(Error::storage("read", dir, &error)),
+    }
+}
+
+/// Makes a directory and those above it where they are missing, 0700 each whatever the umask; one that is there stays as it is.
+pub fn make_dir(dir: &Path) -> Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_dir(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Ok(()) => std::fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(|error| Error::storage("create", dir, &error)),
+        // Another process was quicker.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        Err(error) => Err(Error::storage("create", dir, &error)),
+    }
+}
+
+/// Makes a new file, 0600 whatever the umask.
+pub fn create_private(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
+/// Makes renames in a directory last.
+pub fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| Error::storage("sync", dir, &error))
+}
+
+/// Renames within a directory, for good.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    std::fs::rename(from, to).map_err(|error| Error::storage("rename", from, &error))?;
+    sync_dir(to.parent().unwrap_or(Path::new(".")))
+}
+
+/// A file in the making: it goes away with this value unless it got its name.
+#[derive(Debug)]
+pub struct TempFile {
+    /// The open file, for reading and writing.
+    pub file: File,
+    path: PathBuf,
+    named: bool,
+}
+
+impl TempFile {
+    /// Makes one in `dir`, which must be there.
+    pub fn create(dir: &Path, id: &str) -> Result<Self> {
+        let path = temp_path(dir, id);
+        let file = create_private(&path).map_err(|error| Error::storage("create", &path, &error))?;
+        Ok(Self { file, path, named: false })
+    }
+
+    /// Where it is now.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Syncs the content, gives it its name in place of what had it, and syncs the directory.
+    pub fn publish(mut self, target: &Path) -> Result<()> {
+        self.file.sync_all().map_err(|error| Error::storage("sync", &self.path, &error))?;
+        rename(&self.path, target)?;
+        self.named = true;
+        Ok(())
+    }
+
+    /// Gives it its name without syncing anything, and hands out the open file.
+    pub fn name(mut self, target: &Path) -> Result<File> {
+        std::fs::rename(&self.path, target).map_err(|error| Error::storage("rename", &self.path, &error))?;
+        self.named = true;
+        self.file.try_clone().map_err(|error| Error::storage("open", target, &error))
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        if !self.named
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            log::debug!("{} stays until the next vacuum: {error}", self.path.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_recordings_are_told_from_others() {
+        for (name, expected) in [
+            ("rec_01HXYZ123456.json", Some(("01HXYZ123456", Kind::Finished))),
+            ("rec_01HXYZ123456.json.deleted", Some(("01HXYZ123456", Kind::Deleted))),
+            ("rec_01HXYZ123456.journal", Some(("01HXYZ123456", Kind::Journal))),
+            ("rec_01HXY.json", None),
+            ("rec_.json", None),
+            ("rec_01HXYZ.123456.json", None),
+            ("rec_01HXYZ 123456.json", None),
+            ("01HXYZ123456.json", None),
+            ("rec_01HXYZ123456.json.bak", None),
+            (".rec_01HXYZ123456.0123456789abcdef.tmp", None),
+        ] {
+            assert_eq!(parse_name(name), expected, "{name}");
+        }
+        let temp = temp_path(Path::new(""), "01HXYZ123456");
+        assert!(is_temp(temp.to_str().unwrap()));
+        for other in
+            [".rec_x.tmp", ".rec_01HXYZ123456.tmp", "rec_01HXYZ123456.0123456789abcdef.tmp", ".rec_01HXYZ123456.0123456789abcdeg.tmp"]
+        {
+            assert!(!is_temp(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_no_id_is_not_looked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("rec_secret.json"), "{}").unwrap();
+        assert_eq!(locate(&dir.path().join("x"), "../rec_secret").unwrap(), None);
+        assert!(locate(dir.path(), "secret").unwrap().is_some());
+    }
+
+    #[test]
+    fn directories_that_are_missing_are_made_private() {
+        let root = tempfile::tempdir().unwrap();
+        let deep = root.path().join("a/b");
+        make_dir(&deep).unwrap();
+        make_dir(&deep).unwrap();
+        for dir in [root.path().join("a"), deep] {
+            assert_eq!(std::fs::metadata(dir).unwrap().permissions().mode() & 0o777, 0o700);
+        }
+        std::fs::write(root.path().join("file"), "").unwrap();
+        assert!(matches!(make_dir(&root.path().join("file/x")), Err(Error::Storage { .. })));
+    }
+
+    #[test]
+    fn a_file_in_the_making_goes_away_unless_it_got_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(TempFile::create(dir.path(), "01HXYZ123456").unwrap());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        let target = path_of(dir.path(), "01HXYZ123456", Kind::Finished);
+        TempFile::create(dir.path(), "01HXYZ123456").unwrap().publish(&target).unwrap();
+        assert_eq!(std::fs::metadata(target).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

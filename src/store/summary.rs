@@ -1,0 +1,155 @@
+//! What a list says of one file, read from its head and tail, or from a journal's head and its line feeds.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::files::{self, Found, Kind};
+use super::layout::{self, Content};
+use super::lines;
+use super::lock::{self, Holder};
+use crate::base::error::{Error, Result};
+use crate::base::time;
+use crate::model::api::Summary;
+use crate::model::recording::{Head, Stats, Status, StreamTail, Tail};
+
+/// Why a recording that a crash cut short is incomplete.
+pub const CRASHED: &str = "crashed";
+
+/// The summary of a recording.
+pub fn of_recording(head: &Head, tail: &Tail, size: u64, deleted: bool) -> Summary {
+    Summary {
+        id: head.id.clone(),
+        name: head.name.clone(),
+        description: head.description.clone(),
+        tags: head.tags.clone(),
+        protocol: Some(head.protocol()),
+        path: head.metadata.path.clone(),
+        status: tail.status,
+        status_reason: tail.status_reason.clone(),
+        start_time: head.start_time.clone(),
+        end_time: tail.end_time.clone(),
+        duration: tail.duration,
+        frame_count: tail.stats.frame_count,
+        file_size_bytes: size,
+        session_id: head.metadata.session_id.clone(),
+        deleted,
+    }
+}
+
+/// The tail of a recording that has none yet.
+pub fn open_tail(head: &Head, status: Status) -> Tail {
+    Tail {
+        status,
+        status_reason: (status == Status::Incomplete).then(|| CRASHED.to_owned()),
+        end_time: None,
+        duration: None,
+        stream: StreamTail::open(head.protocol()),
+        stats: Stats::default(),
+    }
+}
+
+/// The summary of a file that can't be parsed.
+pub fn of_corrupted(found: &Found, reason: String) -> Summary {
+    let made_us = ulid::Ulid::from_string(&found.id).ok().map(|ulid| ulid.timestamp_ms().saturating_mul(1000));
+    let written_us = u64::try_from(found.stamp.mtime_ns / 1000).unwrap_or(0);
+    Summary {
+        id: found.id.clone(),
+        name: String::new(),
+        description: None,
+        tags: Vec::new(),
+        protocol: None,
+        path: String::new(),
+        status: Status::Corrupted,
+        status_reason: Some(reason),
+        start_time: time::rfc3339(made_us.unwrap_or(written_us)),
+        end_time: None,
+        duration: None,
+        frame_count: 0,
+        file_size_bytes: found.stamp.size,
+        session_id: None,
+        deleted: found.kind == Kind::Deleted,
+    }
+}
+
+/// Opens the file of a recording; `None` where it has gone.
+pub fn open(dir: &Path, found: &Found) -> Result<Option<File>> {
+    let path = files::path_of(dir, &found.id, found.kind);
+    match File::open(&path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::storage("open", &path, &error)),
+    }
+}
+
+/// What a file that is no journal says of itself, and whether it had to be read whole; `None` where it has gone.
+/// A file that cannot be read is listed as well, with the reason: one bad file must not hide the others.
+pub fn read_finished(dir: &Path, found: &Found) -> Option<(Summary, bool)> {
+    let read = || -> Result<Option<(Summary, bool)>> {
+        let Some(file) = open(dir, found)? else { return Ok(None) };
+        let content = layout::read_content(&file, found.stamp.size);
+        let content = content.map_err(|error| Error::storage("read", &files::path_of(dir, &found.id, found.kind), &error))?;
+        let deleted = found.kind == Kind::Deleted;
+        let (mut summary, whole) = match content {
+            Content::Lines(ends) => (of_recording(&ends.head, &ends.tail, found.stamp.size, deleted), false),
+            Content::Whole(recording) => (of_recording(&recording.head, &recording.tail, found.stamp.size, deleted), true),
+            Content::Corrupted(reason) => (of_corrupted(found, reason), true),
+        };
+        // The name of the file is what it is found by.
+        summary.id.clone_from(&found.id);
+        Ok(Some((summary, whole)))
+    };
+    read().unwrap_or_else(|error| Some((of_corrupted(found, error.to_string()), false)))
+}
+
+/// What is known of a journal: its head does not change, and its lines are counted once.
+#[derive(Debug, Clone)]
+pub struct JournalView {
+    /// What a list says of it.
+    pub summary: Summary,
+    inode: u64,
+    counted_bytes: u64,
+}
+
+/// What a journal says of itself, `known` being what it said before; `None` where it is a journal no more.
+/// One that nobody writes is listed as what it will be when it has been recovered.
+pub fn read_journal(dir: &Path, found: &Found, known: Option<&JournalView>) -> Option<JournalView> {
+    let read = || -> Result<Option<JournalView>> {
+        let path = files::path_of(dir, &found.id, found.kind);
+        let failed = |error: std::io::Error| Error::storage("read", &path, &error);
+        let Some(file) = open(dir, found)? else { return Ok(None) };
+        let status = match lock::holder(&file, &path)? {
+            Holder::Writer => Status::Recording,
+            Holder::Nobody => Status::Incomplete,
+            Holder::Renamed => return Ok(None),
+        };
+        let metadata = file.metadata().map_err(failed)?;
+        let stamp = files::Stamp::of(&metadata);
+        let known = known.filter(|known| known.inode == stamp.inode && known.counted_bytes <= stamp.size);
+        let mut view = match known {
+            Some(known) => known.clone(),
+            None => {
+                let head_line = layout::read_head_line(&file, stamp.size).map_err(failed)?;
+                let head = head_line.as_deref().map(layout::parse_head_line);
+                let (Some(Ok(head)), Some(line)) = (head, head_line) else {
+                    let summary = of_corrupted(found, "the journal has no whole head".to_owned());
+                    return Ok(Some(JournalView { summary, inode: stamp.inode, counted_bytes: stamp.size }));
+                };
+                let summary = of_recording(&head, &open_tail(&head, status), 0, false);
+                JournalView { summary: Summary { id: found.id.clone(), ..summary }, inode: stamp.inode, counted_bytes: line.len() as u64 }
+            }
+        };
+        if view.summary.status != Status::Corrupted {
+            view.summary.frame_count += lines::count_lines(&file, view.counted_bytes, stamp.size).map_err(failed)?;
+            view.summary.status = status;
+            view.summary.status_reason = (status == Status::Incomplete).then(|| CRASHED.to_owned());
+        }
+        view.counted_bytes = stamp.size;
+        view.summary.file_size_bytes = stamp.size;
+        Ok(Some(view))
+    };
+    read().unwrap_or_else(|error| {
+        let summary = of_corrupted(found, error.to_string());
+        Some(JournalView { summary, inode: found.stamp.inode, counted_bytes: 0 })
+    })
+}

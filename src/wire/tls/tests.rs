@@ -1,0 +1,260 @@
+//! TLS against a server of the test's own. (Tests of `trust.rs` and `duplex.rs`.)
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::thread::scope;
+
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection};
+
+use super::*;
+use crate::wire::stream::Stream;
+
+const SERVER: &[u8] = include_bytes!("../../../tests/fixtures/tls/server.pem");
+const KEY: &[u8] = include_bytes!("../../../tests/fixtures/tls/server.key");
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn ca_file() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls/ca.pem"))
+}
+
+fn trusting() -> TlsSettings {
+    TlsSettings::new(Some(&ca_file()), false).expect("a CA")
+}
+
+fn server_config(versions: &[&'static rustls::SupportedProtocolVersion]) -> Arc<ServerConfig> {
+    let chain = CertificateDer::pem_slice_iter(SERVER).collect::<std::result::Result<Vec<_>, _>>().expect("certificates");
+    let key = PrivateKeyDer::from_pem_slice(KEY).expect("a key");
+    let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let builder = builder.with_protocol_versions(versions).expect("versions").with_no_client_auth();
+    let mut config = builder.with_single_cert(chain, key).expect("a certificate");
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
+/// A connection to `serve`, which gets the other end.
+fn tcp_to(serve: impl FnOnce(TcpStream) + Send + 'static) -> TcpStream {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let socket = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+    let (far, _) = listener.accept().expect("a connection");
+    std::thread::spawn(move || serve(far));
+    socket
+}
+
+/// A server by rustls' own blocking stream: it sends back what it gets, up to the end.
+fn echo(far: TcpStream, config: Arc<ServerConfig>) {
+    let mut tls = rustls::StreamOwned::new(ServerConnection::new(config).expect("a server"), far);
+    let mut buffer = [0; 1000];
+    while let Ok(length) = tls.read(&mut buffer) {
+        if length == 0 || tls.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    tls.conn.send_close_notify();
+    drop(tls.flush());
+}
+
+/// Both ends of one TLS connection.
+fn pair() -> (Stream, Stream) {
+    let (to_test, from_server) = std::sync::mpsc::channel();
+    let socket = tcp_to(move |far| {
+        let connection = ServerConnection::new(server_config(rustls::ALL_VERSIONS)).expect("a server");
+        let stream = TlsStream::handshake(connection.into(), far, LIMIT).expect("a handshake");
+        to_test.send(stream).expect("the test waits");
+    });
+    let near = trusting().connect("localhost", socket, LIMIT).expect("trusted");
+    (Stream::Tls(Box::new(near)), Stream::Tls(Box::new(from_server.recv().expect("a connection"))))
+}
+
+fn read_to_end(stream: &Stream) -> Vec<u8> {
+    let (mut all, mut buffer) = (Vec::new(), [0; 777]);
+    loop {
+        match stream.read(&mut buffer).expect("sound TLS") {
+            0 => return all,
+            length => all.extend_from_slice(&buffer[..length]),
+        }
+    }
+}
+
+#[test]
+fn a_private_ca_is_trusted_for_names_and_addresses() {
+    for versions in [&[&rustls::version::TLS13][..], &[&rustls::version::TLS12]] {
+        for host in ["localhost", "127.0.0.1", "::1"] {
+            let config = server_config(versions);
+            let tls = trusting().connect(host, tcp_to(|far| echo(far, config)), LIMIT).expect("trusted");
+            let stream = Stream::Tls(Box::new(tls));
+            stream.write_all(b"hello ", None).expect("room");
+            assert_eq!(stream.write_now(b"there").expect("room"), 5);
+            stream.shutdown_write();
+            assert_eq!(read_to_end(&stream), b"hello there");
+            assert_eq!(stream.read(&mut [0; 9]).expect("still the end"), 0);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_to_be_trusted_is_a_bad_gateway_that_says_what_to_do() {
+    let untrusting = TlsSettings::new(None, false).expect("settings");
+    for (settings, host, what) in [(untrusting, "localhost", "issuer"), (trusting(), "example.com", "another name")] {
+        let config = server_config(rustls::ALL_VERSIONS);
+        let error = settings.connect(host, tcp_to(|far| echo(far, config)), LIMIT).expect_err("not trusted");
+        let text = error.to_string();
+        assert!(matches!(error, Error::BadGateway(_)), "{text}");
+        assert!(text.contains(what) && text.contains("--upstream-ca FILE") && text.contains("--upstream-insecure"), "{text}");
+    }
+}
+
+#[test]
+fn insecure_trusts_everybody() {
+    let settings = TlsSettings::new(None, true).expect("settings");
+    for versions in [&[&rustls::version::TLS13][..], &[&rustls::version::TLS12]] {
+        let config = server_config(versions);
+        settings.clone().connect("example.com", tcp_to(|far| echo(far, config)), LIMIT).expect("trusted");
+    }
+}
+
+#[test]
+fn handshakes_that_fail_say_so() {
+    let settings = trusting();
+    let error = settings.connect("localhost", tcp_to(|mut far| drop(far.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"))), LIMIT);
+    assert!(matches!(error, Err(Error::BadGateway(_))), "{error:?}");
+    let error = settings.connect("localhost", tcp_to(drop), LIMIT);
+    assert!(matches!(error, Err(Error::BadGateway(_))), "{error:?}");
+    // This peer is silent until the test has its answer and closes.
+    let silent = tcp_to(|mut far| drop(far.read_to_end(&mut Vec::new())));
+    let error = settings.connect("localhost", silent, Duration::from_millis(30));
+    assert!(matches!(error, Err(Error::GatewayTimeout(_))), "{error:?}");
+}
+
+#[test]
+fn a_ca_file_is_read_at_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for (name, content) in [
+        ("absent", None),
+        ("empty", Some("")),
+        ("text", Some("hello")),
+        ("armour", Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")),
+    ] {
+        let path = directory.path().join(name);
+        if let Some(content) = content {
+            std::fs::write(&path, content).expect("a file");
+        }
+        let result = TlsSettings::new(Some(&path), false);
+        assert!(matches!(&result, Err(Error::File { path: named, .. }) if *named == path), "{name}: {result:?}");
+    }
+}
+
+#[test]
+fn plaintext_that_did_not_fit_is_buffered() {
+    let (near, far) = pair();
+    far.write_all(b"hello", None).expect("room");
+    let mut two = [0; 2];
+    assert_eq!((near.read(&mut two).expect("bytes"), near.has_buffered()), (2, true));
+    assert_eq!((near.read(&mut two).expect("bytes"), near.has_buffered()), (2, true));
+    assert_eq!((near.read(&mut two).expect("bytes"), near.has_buffered()), (1, false));
+    near.set_read_timeout(Some(Duration::from_millis(1))).expect("a limit");
+    assert_eq!(near.read(&mut two).map_err(|error| error.kind()), Err(std::io::ErrorKind::WouldBlock));
+}
+
+#[test]
+fn an_end_without_close_notify_is_an_end() {
+    let (near, far) = pair();
+    far.write_all(b"bye", None).expect("room");
+    far.shutdown();
+    assert_eq!(read_to_end(&near), b"bye");
+}
+
+#[test]
+fn bytes_that_are_no_tls_are_an_error() {
+    let (near, far) = pair();
+    far.write_all(b"good", None).expect("room");
+    let Stream::Tls(tls) = &far else { panic!("TLS") };
+    tls.socket().write_all(b"these bytes are no record of TLS at all").expect("room");
+    let mut all = Vec::new();
+    let mut buffer = [0; 100];
+    let error = loop {
+        match near.read(&mut buffer) {
+            Ok(length) => all.extend_from_slice(&buffer[..length]),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((all.as_slice(), error.kind()), (&b"good"[..], std::io::ErrorKind::InvalidData));
+    assert_eq!(near.read(&mut buffer).expect("the end"), 0);
+}
+
+/// A stall is noticed, and shutdown wakes who waits.
+#[test]
+fn a_peer_that_takes_nothing_is_given_up() {
+    let (near, _far) = pair();
+    let result = near.write_all(&vec![0; 64 << 20], Some(Duration::from_millis(20)));
+    assert_eq!(result.map_err(|error| error.kind()), Err(std::io::ErrorKind::TimedOut));
+    assert_eq!(near.write_now(b"x").expect("a full socket is no error"), 0);
+    scope(|scope| {
+        let reader = scope.spawn(|| near.read(&mut [0; 9]));
+        let writer = scope.spawn(|| near.write_all(&[0; 9], None));
+        near.shutdown();
+        assert!(reader.join().expect("no panic").is_ok_and(|length| length == 0));
+        assert!(writer.join().expect("no panic").is_err());
+    });
+}
+
+/// The trap: a reader that holds the connection's lock while it waits, so that the other direction starves.
+#[test]
+fn both_directions_flow_at_once_under_load() {
+    const TOTAL: usize = 4 << 20;
+    let pattern = |side: u8| -> Vec<u8> { (0..TOTAL).map(|at| (at / 3 + at / 1000) as u8 ^ side).collect() };
+    let (near, far) = pair();
+    let ends = [(&near, &far, pattern(0)), (&far, &near, pattern(0x55))];
+    // Both directions are full before anyone reads, and both have ciphertext that waits.
+    let begun = ends.each_ref().map(|(from, _, bytes)| {
+        let mut taken = 0;
+        while taken + 30_000 < TOTAL {
+            match from.write_now(&bytes[taken..taken + 30_000]).expect("room") {
+                0 => break,
+                length => taken += length,
+            }
+        }
+        taken
+    });
+    scope(|scope| {
+        for ((from, to, bytes), begun) in ends.iter().zip(begun) {
+            scope.spawn(move || {
+                for part in bytes[begun..].chunks(100_001) {
+                    let taken = from.write_now(part).expect("a sound connection");
+                    from.write_all(&part[taken..], Some(LIMIT)).expect("a sound connection");
+                }
+                from.shutdown_write();
+            });
+            scope.spawn(move || assert!(read_to_end(to) == *bytes, "other bytes arrived"));
+        }
+    });
+}
+
+/// Reading goes on while a thread waits in `read` on the same connection: nothing written depends on what is read.
+#[test]
+fn a_waiting_reader_does_not_hold_up_a_writer() {
+    let (near, far) = pair();
+    scope(|scope| {
+        let reader = scope.spawn(|| read_to_end(&near));
+        for _ in 0..100 {
+            near.write_all(b"ping", Some(LIMIT)).expect("room");
+            let mut buffer = [0; 4];
+            assert_eq!(far.read(&mut buffer).expect("bytes"), 4);
+        }
+        far.write_all(b"done", None).expect("room");
+        far.shutdown_write();
+        assert_eq!(reader.join().expect("no panic"), b"done");
+    });
+}
+
+/// Connections run on threads with the small stacks of this crate.
+#[test]
+fn a_handshake_fits_on_a_small_stack() {
+    let config = server_config(rustls::ALL_VERSIONS);
+    let socket = tcp_to(|far| echo(far, config));
+    let (to_test, made) = std::sync::mpsc::channel();
+    let connect = move || to_test.send(trusting().connect("localhost", socket, LIMIT)).expect("the test waits");
+    crate::base::sync::spawn("handshake", connect).expect("a thread");
+    made.recv().expect("an answer").expect("trusted");
+}

@@ -1,0 +1,200 @@
+//! Frames joined into messages: fragments put together, payloads unmasked. For those who must know what was said.
+
+use super::frame::{Header, MAX_HEADER_BYTES, Rules, apply_mask};
+use super::{Side, Violation, opcode};
+
+/// A message (its fragments joined) or a control frame, unmasked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// TEXT, BINARY, CLOSE, PING or PONG.
+    pub opcode: u8,
+    /// The payload; a text's bytes need not be UTF-8.
+    pub payload: Vec<u8>,
+}
+
+/// Joins one side's frames into messages, with the checks of [`super::FrameGuard`].
+#[derive(Debug)]
+pub struct MessageReader {
+    rules: Rules,
+    /// The beginning of a header whose rest is still to come.
+    partial: [u8; MAX_HEADER_BYTES],
+    partial_len: usize,
+    /// The frame at hand, and how many bytes of its payload are still to come.
+    current: Option<(Header, u64)>,
+    /// The opcode of the data message at hand.
+    opcode: u8,
+    /// Its payload so far; the last fragment may still be masked.
+    data: Vec<u8>,
+    /// Payload of the control frame at hand, which may stand between two fragments.
+    control: Vec<u8>,
+}
+
+impl MessageReader {
+    /// A reader at the beginning of a side's frames.
+    pub fn new(side: Side, max_message_bytes: u64) -> Self {
+        Self {
+            rules: Rules::new(side, max_message_bytes),
+            partial: [0; MAX_HEADER_BYTES],
+            partial_len: 0,
+            current: None,
+            opcode: opcode::TEXT,
+            data: Vec::new(),
+            control: Vec::new(),
+        }
+    }
+
+    /// Takes bytes in any split and hands over every message that they end, in order, the ones before a violation included.
+    /// It buffers what it needs itself. Memory for a payload grows with what arrives, not with what a header announces.
+    ///
+    /// # Errors
+    /// The [`Violation`]; the reader is of no use after it.
+    pub fn feed(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Message)) -> Result<(), Violation> {
+        let mut rest = bytes;
+        loop {
+            if let Some((header, left)) = self.current {
+                let (taken, after) = rest.split_at(usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len())));
+                let buffer = if header.is_control() { &mut self.control } else { &mut self.data };
+                buffer.extend_from_slice(taken);
+                rest = after;
+                let left = left - taken.len() as u64;
+                if left > 0 {
+                    self.current = Some((header, left));
+                    return Ok(());
+                }
+                self.current = None;
+                self.end_frame(header, sink);
+            }
+            let Some(header) = self.next_header(&mut rest)? else { return Ok(()) };
+            if matches!(header.opcode, opcode::TEXT | opcode::BINARY) {
+                self.opcode = header.opcode;
+            }
+            self.current = Some((header, header.payload_len));
+        }
+    }
+
+    /// The next header, from the bytes kept of it and those at the front of `rest`.
+    fn next_header(&mut self, rest: &mut &[u8]) -> Result<Option<Header>, Violation> {
+        let kept = self.partial_len;
+        if kept == 0
+            && let Some(header) = self.rules.read_header(rest)?
+        {
+            *rest = &rest[header.len..];
+            return Ok(Some(header));
+        }
+        let added = rest.len().min(MAX_HEADER_BYTES - kept);
+        self.partial[kept..kept + added].copy_from_slice(&rest[..added]);
+        self.partial_len = kept + added;
+        match self.rules.read_header(&self.partial[..self.partial_len])? {
+            Some(header) => {
+                self.partial_len = 0;
+                *rest = &rest[header.len - kept..];
+                Ok(Some(header))
+            }
+            // A header has at most as many bytes as fit, so all that came has been kept.
+            None => {
+                *rest = &[];
+                Ok(None)
+            }
+        }
+    }
+
+    fn end_frame(&mut self, header: Header, sink: &mut dyn FnMut(Message)) {
+        let buffer = if header.is_control() { &mut self.control } else { &mut self.data };
+        // The frame's payload stands at the end of the buffer, all of it: a frame is never longer than what arrived.
+        let start = buffer.len().saturating_sub(usize::try_from(header.payload_len).unwrap_or(usize::MAX));
+        if header.mask != [0; 4] {
+            apply_mask(&mut buffer[start..], header.mask);
+        }
+        if header.fin {
+            let opcode = if header.is_control() { header.opcode } else { self.opcode };
+            sink(Message { opcode, payload: std::mem::take(buffer) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::push_frame;
+    use super::*;
+
+    const MASK: Option<[u8; 4]> = Some([9, 0, 200, 77]);
+
+    fn read(side: Side, bytes: &[u8], step: usize) -> (Vec<Message>, Option<u16>) {
+        let mut reader = MessageReader::new(side, 100_000);
+        let mut messages = Vec::new();
+        for part in bytes.chunks(step.max(1)) {
+            if let Err(violation) = reader.feed(part, &mut |message| messages.push(message)) {
+                return (messages, Some(violation.code));
+            }
+        }
+        (messages, None)
+    }
+
+    fn message(opcode: u8, payload: &[u8]) -> Message {
+        Message { opcode, payload: payload.to_vec() }
+    }
+
+    #[test]
+    fn fragments_are_joined_around_control_frames() {
+        let mut bytes = Vec::new();
+        for (first, opcode, payload) in
+            [(0x01, 0, "one "), (0x89, 0, "ping"), (0x00, 0, ""), (0x00, 0, "two "), (0x88, 0, ""), (0x80, 0, "three")]
+        {
+            let start = bytes.len();
+            push_frame(&mut bytes, opcode, payload.as_bytes(), MASK);
+            bytes[start] = first;
+        }
+        let expected = [message(opcode::PING, b"ping"), message(opcode::CLOSE, b""), message(opcode::TEXT, b"one two three")];
+        for step in 1..bytes.len() {
+            assert_eq!(read(Side::Client, &bytes, step), (expected.to_vec(), None), "by {step}");
+        }
+    }
+
+    #[test]
+    fn messages_before_a_violation_are_handed_over() {
+        let mut bytes = Vec::new();
+        push_frame(&mut bytes, opcode::TEXT, b"good", None);
+        bytes.extend_from_slice(&[0x80, 0]);
+        for step in 1..=bytes.len() {
+            assert_eq!(read(Side::Server, &bytes, step), (vec![message(opcode::TEXT, b"good")], Some(1002)));
+        }
+    }
+
+    #[test]
+    fn an_announced_payload_takes_no_memory() {
+        let mut reader = MessageReader::new(Side::Server, u64::MAX);
+        reader.feed(&[0x82, 127, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2], &mut |_| panic!("no message")).expect("sound so far");
+        assert!(reader.data.capacity() < 1000);
+    }
+
+    proptest! {
+        #[test]
+        fn frames_read_back_in_any_split(
+            messages in proptest::collection::vec((prop_oneof![Just(1u8), Just(2), Just(9), Just(10)], proptest::collection::vec(any::<u8>(), 0..300)), 0..6),
+            large in 0usize..70_000,
+            mask in any::<Option<[u8; 4]>>(),
+            step in 1usize..500,
+        ) {
+            let mut expected: Vec<Message> = messages.into_iter().map(|(opcode, mut payload)| {
+                payload.truncate(if opcode > 8 { 125 } else { 300 });
+                Message { opcode, payload }
+            }).collect();
+            expected.push(message(opcode::BINARY, &vec![5; large]));
+            let mut bytes = Vec::new();
+            for message in &expected {
+                push_frame(&mut bytes, message.opcode, &message.payload, mask);
+            }
+            let side = if mask.is_some() { Side::Client } else { Side::Server };
+            prop_assert_eq!(read(side, &bytes, step), (expected, None));
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100), step in 1usize..20) {
+            for side in [Side::Client, Side::Server] {
+                prop_assert_eq!(read(side, &bytes, step), read(side, &bytes, bytes.len()));
+            }
+        }
+    }
+}
