@@ -133,7 +133,7 @@ fn ends_with(signal: &str) {
         } else {
             conn.send(EVENT_STREAM);
             conn.send_chunk("data: x\n\n");
-            conn.to_end();
+            conn.read_to_end();
         }
     });
     let mut server = Server::before(&upstream);

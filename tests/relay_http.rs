@@ -116,7 +116,7 @@ fn a_client_of_http_1_0_is_served_without_chunks() {
     let head = conn.head();
     assert_eq!(head.status(), 200);
     assert_eq!(head.field("transfer-encoding"), None);
-    assert_eq!(conn.to_end(), b"old!");
+    assert_eq!(conn.read_to_end(), b"old!");
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn connection_close_is_heeded() {
     let server = Server::before(&upstream);
     let mut conn = Conn::open(server.mock);
     assert_eq!(conn.ask("GET", "/1", &[("Connection", "close")], b"").text(), "GET /1 []");
-    assert!(conn.to_end().is_empty());
+    assert!(conn.read_to_end().is_empty());
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_head_that_takes_too_long_is_408() {
     let mut conn = Conn::open(server.mock);
     conn.send("GET /x HTTP/1.1\r\nHost: local");
     assert_eq!(conn.answer("GET").status(), 408);
-    assert!(conn.to_end().is_empty());
+    assert!(conn.read_to_end().is_empty());
 }
 
 #[test]

@@ -184,7 +184,7 @@ fn a_client_that_leaves_ends_the_stream_at_the_upstream() {
     let upstream = Upstream::http(move |_, mut conn: Conn| {
         conn.send(EVENT_STREAM);
         conn.send_chunk("data: one\n\n");
-        conn.to_end();
+        conn.read_to_end();
         sender.send(()).expect("the test runs");
     });
     let server = Server::before(&upstream);

@@ -196,7 +196,7 @@ impl Conn {
 
     /// Reads to the end of the connection.
     #[track_caller]
-    pub fn to_end(&mut self) -> Vec<u8> {
+    pub fn read_to_end(&mut self) -> Vec<u8> {
         while self.fill() > 0 {}
         std::mem::take(&mut self.buffer)
     }

@@ -187,7 +187,7 @@ impl Raw {
     /// Checks that TCP ends here, without a further byte.
     #[track_caller]
     pub fn expect_end(&mut self) {
-        let rest = self.conn.to_end();
+        let rest = self.conn.read_to_end();
         assert!(rest.is_empty(), "further bytes: {rest:02x?}");
     }
 
