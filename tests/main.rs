@@ -1,0 +1,48 @@
+//! The tests: each starts the real binary on free ports and compares exact bytes and words. What they share stands in `support`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, missing_docs)]
+// The support modules are a library that some tests use more of than others.
+#![allow(dead_code)]
+
+mod support;
+
+// WebSockets through the relay: the upstream's handshake, the sender's bytes, the end as it happened.
+mod relay_ws;
+// Plain HTTP through the mock port, its limits, and what mockd itself answers.
+mod relay_http;
+// Event streams through the relay as they arrive, and what a recording makes of them.
+mod relay_sse;
+// wss and https upstreams behind a private CA, both directions at once.
+mod relay_tls;
+
+// Recording sessions and every field of a recording.
+mod recording;
+// kill -9, torn lines, signals, other processes, broken files.
+mod durability;
+// What is secret stays off the disk and reaches the other side.
+mod redaction;
+// Soft delete, restore, vacuum, edit, stats, the limit, file modes.
+mod storage;
+
+// Pure replay: every frame on its time.
+mod replay_pure;
+// Synchronized replay: the client drives it; matching and correlation.
+mod replay_sync;
+// Triggered replay: advance, and what it holds up (nothing).
+mod replay_triggered;
+// Event streams replayed, and clients that reconnect.
+mod replay_sse;
+// Who gets which session, and the calls that steer one.
+mod replay_sessions;
+
+// The admin port: errors, lists, ids, who may use it.
+mod admin;
+// Every subcommand: what it prints, how it ends, what it says of wrong usage.
+mod cli;
+// Settings from files, the environment and flags.
+mod config;
+// The built-in upstream of `serve --demo`.
+mod demo;
+// The two documents' own commands as pasted, the JavaScript included.
+mod seeds;
+// Floors, file length, opening lines, banned words.
+mod house;

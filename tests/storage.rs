@@ -1,0 +1,192 @@
+//! The data directory of SPEC 2: soft delete, restore, vacuum, edit, stats, the limit, and who may read the files.
+
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::{Value, json};
+
+use crate::support::recordings::{Made, sse, ws};
+use crate::support::server::text;
+use crate::support::ws::Raw;
+use crate::support::{Server, Upstream};
+
+fn chat() -> Made {
+    ws("/ws/chat").s2c(1000, "one").c2s(2000, "two").close("server", 3000, 1000, "bye")
+}
+
+#[test]
+fn a_soft_delete_hides_and_restore_brings_back() {
+    let server = Server::start();
+    let id = chat().save(&server.place.data_dir());
+    let before = server.recording(&id);
+    let path = format!("/stream-recordings/{id}");
+    assert!(server.call("DELETE", &path, &Value::Null).expect(204).body.is_empty());
+    assert_eq!(server.get("/stream-recordings")["total"], 0);
+    let page = server.get("/stream-recordings?includeDeleted=true");
+    assert_eq!((&page["total"], &page["recordings"][0]["deleted"]), (&json!(1), &json!(true)));
+    let deleted = server.recording(&id);
+    assert_eq!((&deleted["deleted"], &deleted["websocket"]), (&json!(true), &before["websocket"]));
+    server.call("DELETE", &path, &Value::Null).expect_error(404, "not_found", &[]);
+    server.post(&format!("{path}/replay"), &json!({})).expect_error(404, "not_found", &[]);
+    let summary = server.touch(&format!("{path}/restore")).expect(200).json();
+    assert_eq!((&summary["id"], &summary["deleted"]), (&json!(id), &json!(false)));
+    assert_eq!(server.recording(&id), before);
+    server.touch(&format!("{path}/restore")).expect_error(409, "not_deleted", &[]);
+}
+
+#[test]
+fn a_permanent_delete_is_for_ever() {
+    let server = Server::start();
+    let (one, two) = (chat().save(&server.place.data_dir()), chat().save(&server.place.data_dir()));
+    server.call("DELETE", &format!("/stream-recordings/{one}?permanent=true"), &Value::Null).expect(204);
+    server.call("GET", &format!("/stream-recordings/{one}"), &Value::Null).expect_error(404, "not_found", &[&one]);
+    server.call("DELETE", &format!("/stream-recordings/{two}"), &Value::Null).expect(204);
+    server.call("DELETE", &format!("/stream-recordings/{two}?permanent=true"), &Value::Null).expect(204);
+    assert_eq!(server.get("/stream-recordings?includeDeleted=true")["total"], 0);
+}
+
+#[test]
+fn a_running_recording_cannot_be_deleted_or_edited() {
+    let upstream = Upstream::echo();
+    let server = Server::before(&upstream);
+    let id = server.record("websocket", "/ws");
+    let client = Raw::open(server.mock, "/ws");
+    let path = format!("/stream-recordings/{id}");
+    server.call("DELETE", &path, &Value::Null).expect(409);
+    server.call("DELETE", &format!("{path}?permanent=true"), &Value::Null).expect(409);
+    server.post(&format!("{path}/replay"), &json!({})).expect(409);
+    server.stop(&id);
+    server.call("DELETE", &path, &Value::Null).expect(204);
+    drop(client);
+}
+
+#[test]
+fn vacuum_removes_soft_deleted_ones_and_says_how_much() {
+    let server = Server::start();
+    let ids: Vec<String> = (0..3).map(|_| chat().save(&server.place.data_dir())).collect();
+    let size = |id: &str| std::fs::metadata(server.place.data_dir().join(format!("rec_{id}.json"))).unwrap().len();
+    let bytes = size(&ids[0]) + size(&ids[1]);
+    for id in &ids[..2] {
+        server.call("DELETE", &format!("/stream-recordings/{id}"), &Value::Null).expect(204);
+    }
+    let stats = server.get("/stream-recordings/stats");
+    assert_eq!((&stats["deletedCount"], &stats["recordingCount"]), (&json!(2), &json!(1)));
+    assert_eq!(server.touch("/stream-recordings/vacuum").expect(200).json()["removed"], 2);
+    let again = server.touch("/stream-recordings/vacuum").expect(200).json();
+    assert_eq!(again, json!({"removed": 0, "freedBytes": 0}));
+    assert_eq!(server.get("/stream-recordings?includeDeleted=true")["total"], 1);
+    assert!(bytes > 0);
+}
+
+#[test]
+fn stats_count_and_name_the_oldest_and_the_newest() {
+    let server = Server::start();
+    let empty = server.get("/stream-recordings/stats");
+    let expected = json!({
+        "usedBytes": 0, "maxBytes": 524288000, "usedPercent": 0.0, "warning": null, "recordingCount": 0, "websocketCount": 0,
+        "sseCount": 0, "deletedCount": 0, "deletedBytes": 0, "oldest": null, "newest": null
+    });
+    assert_eq!(empty, expected);
+    let dir = server.place.data_dir();
+    chat().set("/startTime", json!("2024-01-15T10:30:00.000000Z")).save(&dir);
+    chat().set("/startTime", json!("2024-03-15T10:30:00.000000Z")).save(&dir);
+    sse("/events").set("/startTime", json!("2024-02-15T10:30:00.000000Z")).data(1000, "x").end("server", 2000).save(&dir);
+    let stats = server.get("/stream-recordings/stats");
+    assert_eq!((&stats["recordingCount"], &stats["websocketCount"], &stats["sseCount"]), (&json!(3), &json!(2), &json!(1)));
+    assert_eq!((&stats["oldest"], &stats["newest"]), (&json!("2024-01-15T10:30:00.000000Z"), &json!("2024-03-15T10:30:00.000000Z")));
+    let bytes: u64 = std::fs::read_dir(&dir)
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(|entry| entry.is_file())
+        .map(|entry| entry.len())
+        .sum();
+    assert!(stats["usedBytes"].as_u64().unwrap() >= bytes, "{stats}");
+}
+
+#[test]
+fn an_edit_changes_name_description_and_tags() {
+    let server = Server::start();
+    let id = chat().save(&server.place.data_dir());
+    let path = format!("/stream-recordings/{id}");
+    let summary = server.call("PATCH", &path, &json!({"name": "new", "description": "d", "tags": ["x"]})).expect(200).json();
+    assert_eq!((&summary["name"], &summary["description"], &summary["tags"]), (&json!("new"), &json!("d"), &json!(["x"])));
+    let recording = server.recording(&id);
+    assert_eq!((&recording["name"], &recording["description"], &recording["tags"]), (&json!("new"), &json!("d"), &json!(["x"])));
+    assert_eq!(recording["websocket"]["frames"].as_array().unwrap().len(), 3);
+    let size = std::fs::metadata(server.place.data_dir().join(format!("rec_{id}.json"))).unwrap().len();
+    assert_eq!(recording["stats"]["fileSizeBytes"], size);
+    assert_eq!(server.get("/stream-recordings?name=new")["total"], 1);
+    assert_eq!(server.get("/stream-recordings?tag=x")["total"], 1);
+    server.call("PATCH", &path, &json!({"nam": "x"})).expect_error(400, "bad_request", &["nam", "name"]);
+    server.call("PATCH", &path, &json!({})).expect_error(400, "bad_request", &["nothing"]);
+}
+
+#[test]
+fn at_the_limit_start_is_507_and_running_recordings_end_incomplete() {
+    let upstream = Upstream::echo();
+    let server = Server::builder().upstream(upstream.url()).config("recording:\n  maxBytes: 20000\n  warnPercent: 50\n").start();
+    let id = server.record("websocket", "/ws");
+    let mut client = Raw::open(server.mock, "/ws");
+    let long = "x".repeat(1000);
+    for _ in 0..20 {
+        client.run(&format!("send text {long}\nexpect text {long}"));
+    }
+    let recording = server.finished(&id);
+    assert_eq!((&recording["status"], &recording["statusReason"]), (&json!("incomplete"), &json!("storage_full")));
+    client.run("send text traffic goes on\nexpect text traffic goes on");
+    let stats = server.get("/stream-recordings/stats");
+    assert_eq!(stats["maxBytes"], 20000);
+    assert!(!text(&stats["warning"]).is_empty());
+    // What is left is less than one more frame needs, or nothing; a recording of the rest fills it.
+    let dir = server.place.data_dir();
+    ws("/fill").s2c(0, &long.repeat(3)).save(&dir);
+    server.stop(&id);
+    let answer = server.post("/stream-recordings/start", &json!({"protocol": "websocket", "path": "/ws2"}));
+    answer.expect_error(507, "storage_full", &["vacuum"]);
+}
+
+#[test]
+fn files_are_for_their_owner_alone() {
+    let upstream = Upstream::echo();
+    let server = Server::before(&upstream);
+    let dir = server.place.data_dir();
+    assert!(!dir.exists(), "the directory is made at the first recording");
+    let id = server.record("websocket", "/ws");
+    let mut client = Raw::open(server.mock, "/ws");
+    client.run("send text x\nexpect text x");
+    let check = |dir: &std::path::Path| {
+        let mut folders = vec![dir.to_path_buf()];
+        while let Some(folder) = folders.pop() {
+            assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700, "{}", folder.display());
+            for entry in std::fs::read_dir(&folder).unwrap().flatten() {
+                match entry.metadata() {
+                    Ok(data) if data.is_dir() => folders.push(entry.path()),
+                    Ok(data) => assert_eq!(data.permissions().mode() & 0o777, 0o600, "{}", entry.path().display()),
+                    // Renamed meanwhile.
+                    Err(_) => {}
+                }
+            }
+        }
+    };
+    check(&dir);
+    server.stop(&id);
+    server.get("/stream-recordings");
+    check(&dir);
+}
+
+#[test]
+fn two_commands_at_once_do_not_harm_each_other() {
+    let server = Server::start();
+    let ids: Vec<String> = (0..6).map(|_| chat().save(&server.place.data_dir())).collect();
+    std::thread::scope(|scope| {
+        for id in &ids {
+            let place = server.place.clone();
+            scope.spawn(move || place.run(&["stream-recordings", "edit", id, "--name", &format!("n-{id}")]).ok());
+        }
+    });
+    let page = server.get("/stream-recordings");
+    for summary in page["recordings"].as_array().unwrap() {
+        assert_eq!(summary["name"], format!("n-{}", text(&summary["id"])));
+    }
+    assert_eq!(page["total"], 6);
+}
