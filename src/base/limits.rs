@@ -78,8 +78,8 @@ pub const MAX_JSON_DEPTH: usize = 64;
 pub const MAX_JSON_NODES: usize = 1_000_000;
 /// Bytes of a JSONPath in an option or setting.
 pub const MAX_JSON_PATH_BYTES: usize = KIB as usize;
-/// Brackets and parentheses that a JSONPath opens.
-pub const MAX_JSON_PATH_BRACKETS: usize = 16;
+/// Brackets and parentheses that are open at once in a JSONPath; its parser recurses, and must fit a connection's stack.
+pub const MAX_JSON_PATH_DEPTH: usize = 4;
 /// Milliseconds for a peer to take the close frame that ends its stream, and to close.
 pub const CLOSE_GRACE_MS: u64 = 1_000;
 /// Milliseconds within which a server that was told to end has ended.

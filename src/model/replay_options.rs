@@ -245,16 +245,37 @@ fn json_paths(fields: &mut Fields<'_>, name: &'static str) -> Result<Vec<String>
 /// # Errors
 /// [`Error::Invalid`] at `place` with the value and what is wrong.
 pub fn check_json_path(place: &str, path: &str) -> Result<serde_json_path::JsonPath> {
-    // The parser recurses into brackets and parentheses; nobody needs a path as long and as deep as this.
-    let opened = path.bytes().filter(|byte| matches!(byte, b'[' | b'(')).count();
-    if path.len() > limits::MAX_JSON_PATH_BYTES || opened > limits::MAX_JSON_PATH_BRACKETS {
-        let (bytes, brackets) = (limits::MAX_JSON_PATH_BYTES, limits::MAX_JSON_PATH_BRACKETS);
-        return Err(Error::invalid(place, format!("a JSONPath has at most {bytes} bytes, and {brackets} brackets and parentheses")));
+    // The parser recurses into brackets and parentheses; nobody needs a path as long or as deep as this.
+    if path.len() > limits::MAX_JSON_PATH_BYTES || nesting(path) > limits::MAX_JSON_PATH_DEPTH {
+        let (bytes, depth) = (limits::MAX_JSON_PATH_BYTES, limits::MAX_JSON_PATH_DEPTH);
+        return Err(Error::invalid(
+            place,
+            format!("a JSONPath has at most {bytes} bytes, and {depth} brackets or parentheses within each other"),
+        ));
     }
     serde_json_path::JsonPath::parse(path).map_err(|error| {
         let shown = text::clean(&text::shorten(path, 64)).into_owned();
         Error::invalid(place, format!("{shown:?} is no JSONPath (RFC 9535): {}", text::clean(error.message())))
     })
+}
+
+/// How many brackets and parentheses are open at once, names in quotes aside.
+fn nesting(path: &str) -> usize {
+    let (mut open, mut deepest, mut quote) = (0usize, 0usize, None);
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        match (byte, quote) {
+            (b'\\', Some(_)) => drop(bytes.next()),
+            (_, Some(end)) if byte == end => quote = None,
+            (_, Some(_)) => {}
+            (b'"' | b'\'', None) => quote = Some(byte),
+            (b'[' | b'(', None) => open += 1,
+            (b']' | b')', None) => open = open.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(open);
+    }
+    deepest
 }
 
 #[cfg(test)]
@@ -327,6 +348,20 @@ mod tests {
             let error = read(body).unwrap_err().to_string();
             assert!(error.starts_with(message), "{body}: {error}");
         }
+    }
+
+    #[test]
+    fn json_paths_have_limits_that_fit_a_small_stack() {
+        let nested = |depth| format!("{}@.a{}", "$[?".to_owned() + &"@[?".repeat(depth - 1), "]".repeat(depth));
+        let run = move || {
+            assert!(check_json_path("x", &nested(limits::MAX_JSON_PATH_DEPTH)).is_ok());
+            for deep in ["$[?(@[?(@.a==1)])]", "$[?count(@[?count(@.*)>1])>1]", "$[?!(@.a||(@.b&&@.c))]", "$['[[[[[[']['\\'((((((']"] {
+                assert!(check_json_path("x", deep).is_ok(), "{deep}");
+            }
+            assert!(check_json_path("x", &nested(500)).is_err());
+            assert!(check_json_path("x", &format!("$.{}", "a".repeat(limits::MAX_JSON_PATH_BYTES))).is_err());
+        };
+        std::thread::Builder::new().stack_size(limits::STACK_BYTES).spawn(run).unwrap().join().unwrap();
     }
 
     #[test]

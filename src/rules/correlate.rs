@@ -14,6 +14,8 @@ use crate::model::replay_options::check_json_path;
 const MIN_FREE_CHARS: usize = 8;
 /// A live value that is larger is no id; keeping it for every message would cost memory.
 const MAX_VALUE_BYTES: usize = 64 * 1024;
+/// Places that are learnt at; a path that finds more in a message means no ids.
+const MAX_PLACES: usize = 1_000;
 
 /// The paths, and what has been learnt at them.
 #[derive(Debug)]
@@ -54,8 +56,8 @@ impl Correlator {
         let (Parsed::Json(recorded), Parsed::Json(live)) = (Document::parse(recorded), Document::parse(live)) else { return };
         let (recorded_value, live_value) = (recorded.value(), live.value());
         for path in &self.paths {
-            let recorded_at: Vec<_> = path.query_located(&recorded_value).locations().map(segments).collect();
-            let live_at: Vec<_> = path.query_located(&live_value).locations().map(segments).collect();
+            let recorded_at: Vec<_> = path.query_located(&recorded_value).locations().map(segments).take(MAX_PLACES).collect();
+            let live_at: Vec<_> = path.query_located(&live_value).locations().map(segments).take(2).collect();
             for place in &recorded_at {
                 // A path that finds one value in each message means these two, wherever they stand.
                 let alone = recorded_at.len() == 1 && live_at.len() == 1;
@@ -75,6 +77,7 @@ impl Correlator {
                 let old = canonical(&recorded.value_at(old));
                 let site = match self.sites.iter_mut().position(|site| site.place == *place) {
                     Some(index) => &mut self.sites[index],
+                    None if self.sites.len() >= MAX_PLACES => continue,
                     None => {
                         self.sites.push(Site { place: place.clone(), live: HashMap::new() });
                         let last = self.sites.len() - 1;

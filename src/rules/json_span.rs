@@ -2,7 +2,7 @@
 //! Reading is one loop without recursion, whatever the nesting; it decides nothing about what is replaced.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use serde_json::{Map, Value};
@@ -285,6 +285,13 @@ pub enum Segment {
     Index(usize),
 }
 
+/// Paths that share their beginnings.
+#[derive(Debug, Default)]
+struct Branch {
+    is_wanted: bool,
+    next: BTreeMap<Segment, Branch>,
+}
+
 /// The steps of a located path.
 pub fn segments(path: &NormalizedPath<'_>) -> Vec<Segment> {
     let segment = |element: &PathElement<'_>| match element {
@@ -366,20 +373,35 @@ impl<'a> Document<'a> {
 
     /// Every value at a path: several where keys stand twice.
     pub fn find(&self, path: &[Segment]) -> Vec<usize> {
-        let mut found = vec![0];
-        for segment in path {
-            found = match segment {
-                Segment::Name(name) => {
-                    let named = |child: &usize| self.key(*child).is_some_and(|key| key == name.as_str());
-                    found.iter().flat_map(|node| self.children(*node).filter(named)).collect()
-                }
-                Segment::Index(index) => {
-                    let arrays = found.iter().filter(|node| self.literal(**node).starts_with('['));
-                    arrays.filter_map(|node| self.children(*node).nth(*index)).collect()
-                }
-            };
+        self.find_all(std::iter::once(path.to_vec()))
+    }
+
+    /// Every value at one of some paths, outermost ones alone; in one walk, however many the paths.
+    pub fn find_all(&self, paths: impl Iterator<Item = Vec<Segment>>) -> Vec<usize> {
+        let mut root = Branch::default();
+        for path in paths {
+            path.into_iter().fold(&mut root, |branch, segment| branch.next.entry(segment).or_default()).is_wanted = true;
         }
+        let mut found = Vec::new();
+        self.walk(0, &root, &mut found);
         found
+    }
+
+    /// Recursion is bounded by the nesting, and so by `limits::MAX_JSON_DEPTH`.
+    fn walk(&self, node: usize, branch: &Branch, found: &mut Vec<usize>) {
+        if branch.is_wanted {
+            found.push(node);
+            return;
+        }
+        if branch.next.is_empty() {
+            return;
+        }
+        for (index, child) in self.children(node).enumerate() {
+            let segment = self.key(child).map_or(Segment::Index(index), |key| Segment::Name(key.into_owned()));
+            if let Some(branch) = branch.next.get(&segment) {
+                self.walk(child, branch, found);
+            }
+        }
     }
 
     /// The whole text as a value. Of keys that stand twice the last counts, as in other readers.
@@ -516,6 +538,8 @@ mod tests {
             let value = document(&fits).value();
             let path = serde_json_path::JsonPath::parse("$..a").unwrap();
             assert_eq!(path.query_located(&value).len(), limits::MAX_JSON_DEPTH);
+            let path = serde_json_path::JsonPath::parse("$..[?@..[?@..a]]").unwrap();
+            assert!(!path.query_located(&value).is_empty());
         };
         std::thread::Builder::new().stack_size(limits::STACK_BYTES).spawn(run).unwrap().join().unwrap();
     }

@@ -10,6 +10,3 @@ pub mod pattern;
 pub mod player;
 pub mod redact;
 pub mod script;
-
-#[cfg(test)]
-mod player_tests;

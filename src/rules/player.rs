@@ -3,6 +3,10 @@
 //! The session (a thread above) calls `next` until there is nothing to do, writes what it is told, says `written`, sleeps or
 //! waits as told, and hands over inputs as they come. The player never blocks and never reads a clock.
 
+mod dialogue;
+mod ending;
+mod turn;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,66 +14,13 @@ use std::sync::Arc;
 use super::correlate::Correlator;
 use super::matching::{self, Matcher};
 use super::pace::{Mark, Pace};
-use super::script::{Ending, Entry, ItemKind, Script};
+use super::script::{Entry, ItemKind, Script};
 use crate::base::error::{Error, Result};
 use crate::base::limits;
 use crate::model::recording::{FrameType, Protocol};
-use crate::model::replay::{Advance, Matching, Mode, OnEnd, ReplayError, ReplayOptions, ReplayStatus};
+use crate::model::replay::{Advance, Mode, OnEnd, ReplayError, ReplayOptions, ReplayStatus};
 
-/// What the session does next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Turn {
-    /// Write these bytes of the shared script, all of them, then call [`Player::written`]. Frames due together are one write, of at most `limits::MAX_WRITE_BYTES` unless one frame is larger.
-    Write {
-        /// In [`Script::bytes`].
-        range: Range<usize>,
-        /// When the first of them was due (session clock); `None` where no time was set for it: what lateness is measured against.
-        due_us: Option<u64>,
-    },
-    /// Write these bytes (correlated, rewritten), then call [`Player::written`].
-    WriteOwned {
-        /// The wire bytes.
-        bytes: Vec<u8>,
-        /// As above.
-        due_us: Option<u64>,
-    },
-    /// Nothing to do before this time (same clock as `now_us`), unless an input comes.
-    Sleep {
-        /// Until then.
-        until_us: u64,
-    },
-    /// Nothing to do until an input comes.
-    Wait,
-    /// End the connection like this, then call [`Player::written`] (it may be a step). After it `next` gives `Wait`.
-    End(Finale),
-}
-
-/// How a session ends its connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finale {
-    /// A close frame; the client's answer and the end of TCP are the session's matter.
-    Close {
-        /// `None`: a close frame without a code.
-        code: Option<u16>,
-        /// The reason.
-        reason: String,
-    },
-    /// The TCP connection is dropped.
-    Drop,
-    /// The event stream ends.
-    EndStream,
-    /// A mismatch or a timeout: status `error`. WebSocket: close 1008 with a reason. (An SSE stream that is under way ends.)
-    Fail(ReplayError),
-}
-
-/// Steps that an `advance` will have passed when it is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket {
-    /// `current_frame` when this call's own steps begin.
-    pub from: u64,
-    /// `current_frame` when they are all sent; equal to `from` where nothing is left.
-    pub upto: u64,
-}
+pub use turn::{Finale, Ticket, Turn};
 
 /// A place in the script.
 #[derive(Debug, Clone, Copy, Default)]
@@ -188,7 +139,7 @@ impl Player {
         }
         let recorded = recorded.unwrap_or_default();
         if let Err(mismatch) = self.matcher.check_body(recorded, truncated, body) {
-            let error = mismatch_error(mismatch, 1);
+            let error = dialogue::mismatch_error(mismatch, 1);
             self.fail(error.clone());
             // The refusal is an answer of its own; there is no stream to end.
             self.over = true;
@@ -424,43 +375,6 @@ impl Player {
         };
     }
 
-    /// Compares a client message with the step whose turn it is.
-    fn judge(&mut self, early: &Early) {
-        let script = Arc::clone(&self.script);
-        let Some(Entry::Client { due_us, frame, payload }) = script.entries.get(self.place.entry) else { return };
-        let step = self.place.steps + 1;
-        self.clients_left -= 1;
-        self.waiting_since_us = None;
-        let compares = self.options.matching != Matching::Any;
-        match self.matcher.check((*frame, payload), (early.kind, &early.payload)) {
-            Ok(()) => {
-                self.judged.push((early.index, step, compares.then_some(true)));
-                self.place.entry += 1;
-                self.place.steps = step;
-                self.anchor = Some(Anchor { live_us: early.at_us, recorded_us: *due_us });
-                if (*frame, early.kind) == (FrameType::Text, FrameType::Text) {
-                    self.learn(payload, &early.payload);
-                }
-            }
-            Err(mismatch) => {
-                self.judged.push((early.index, step, Some(false)));
-                self.fail(mismatch_error(mismatch, step));
-            }
-        }
-    }
-
-    fn learn(&mut self, recorded: &[u8], live: &[u8]) {
-        if let (Ok(recorded), Ok(live)) = (std::str::from_utf8(recorded), std::str::from_utf8(live)) {
-            self.correlator.learn(recorded, live);
-        }
-    }
-
-    fn fail(&mut self, error: ReplayError) {
-        self.status = ReplayStatus::Error;
-        self.error = Some(error);
-        self.early.clear();
-    }
-
     /// The next write, or the sleep before it; `None` where no item may go out now.
     fn send(&mut self, now_us: u64) -> Option<Turn> {
         let script = Arc::clone(&self.script);
@@ -558,86 +472,6 @@ impl Player {
         self.correlator.rewrite(text).map(|text| script.encode(entry, &text))
     }
 
-    /// Waits for the client message whose turn it is, or fails when its time is up.
-    fn await_client(&mut self, now_us: u64) -> Turn {
-        let (timeout_ms, since_us) = (self.options.timeout_ms, self.waiting_since_us.unwrap_or(now_us));
-        if timeout_ms == 0 {
-            return Turn::Wait;
-        }
-        let until_us = since_us.saturating_add(timeout_ms.saturating_mul(1000));
-        if now_us < until_us {
-            return Turn::Sleep { until_us };
-        }
-        let step = self.place.steps + 1;
-        let expected = match self.script.entries.get(self.place.entry) {
-            Some(Entry::Client { frame, payload, .. }) => Some(self.matcher.show(*frame, payload)),
-            _ => None,
-        };
-        let message = format!("step {step}: no client message came within {timeout_ms} ms");
-        let error = ReplayError { code: "ErrMatchTimeout".to_owned(), message, step, expected, actual: None };
-        self.fail(error.clone());
-        self.end(Finale::Fail(error), false)
-    }
-
-    /// All items are out: the ending, the next round, or nothing.
-    fn conclude(&mut self, now_us: u64) -> Turn {
-        match (self.options.on_end, &self.script.ending, self.script.protocol) {
-            (OnEnd::Loop, _, _) => self.loop_round(now_us),
-            (OnEnd::KeepOpen, _, _) | (OnEnd::Recorded, Ending::None, _) => Turn::Wait,
-            (OnEnd::Close, _, _) if !self.is_through() => Turn::Wait,
-            (OnEnd::Close, _, Protocol::Sse) => self.end(Finale::EndStream, false),
-            (OnEnd::Close, _, Protocol::WebSocket) => self.end(Finale::Close { code: Some(1000), reason: String::new() }, false),
-            (OnEnd::Recorded, Ending::EndStream, _) => {
-                if !self.is_through() {
-                    return Turn::Wait;
-                }
-                let (due_us, _) = self.due(&self.place.mark, self.script.ending_us);
-                if let Some(until_us) = due_us.filter(|due_us| *due_us > now_us) {
-                    return Turn::Sleep { until_us };
-                }
-                if !self.tail_sent && !self.script.tail.is_empty() {
-                    self.pending = Some(Pending::Tail);
-                    return Turn::Write { range: self.script.tail.clone(), due_us: None };
-                }
-                self.end(Finale::EndStream, false)
-            }
-            (OnEnd::Recorded, ending @ (Ending::Close { .. } | Ending::Drop), _) => {
-                if self.options.mode == Mode::Triggered && self.promised < self.total_frames() {
-                    return Turn::Wait;
-                }
-                let (due_us, _) = self.due(&self.place.mark, self.script.ending_us);
-                if let Some(until_us) = due_us.filter(|due_us| *due_us > now_us) {
-                    return Turn::Sleep { until_us };
-                }
-                let finale = match ending {
-                    Ending::Close { code, reason } => Finale::Close { code: *code, reason: reason.clone() },
-                    _ => Finale::Drop,
-                };
-                self.end(finale, true)
-            }
-        }
-    }
-
-    /// Sleeps until the round is over, then begins the next one.
-    fn loop_round(&mut self, now_us: u64) -> Turn {
-        if !self.script.entries.iter().any(|entry| matches!(entry, Entry::Server { .. })) {
-            return Turn::Wait;
-        }
-        let until_us = self.pace.round_end(&self.place.mark, self.script.end_us);
-        if now_us < until_us {
-            return Turn::Sleep { until_us };
-        }
-        self.pace.begin_round(&self.place.mark, self.script.end_us);
-        self.place = Place::default();
-        self.first_round = false;
-        self.send(now_us).unwrap_or(Turn::Wait)
-    }
-
-    fn end(&mut self, finale: Finale, is_step: bool) -> Turn {
-        self.pending = Some(Pending::End { is_step });
-        Turn::End(finale)
-    }
-
     /// `current_frame` after the first unpromised step whose data equals `text`. The ending has no data.
     fn find(&self, text: &str) -> Option<u64> {
         let wanted = matching::Wanted::new(text);
@@ -672,12 +506,9 @@ impl Player {
     }
 }
 
-fn mismatch_error(mismatch: matching::Mismatch, step: u64) -> ReplayError {
-    ReplayError {
-        code: "ErrMatchMismatch".to_owned(),
-        message: format!("step {step}: {}", mismatch.message),
-        step,
-        expected: Some(mismatch.expected),
-        actual: Some(mismatch.actual),
-    }
-}
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests_live;

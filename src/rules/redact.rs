@@ -151,10 +151,9 @@ impl Redactor {
                 Parsed::TooLarge => return splice(text, vec![(0..text.len(), &self.literal)]),
                 Parsed::Json(document) => {
                     for value in document.readings() {
-                        for path in &self.paths {
-                            let places = path.query_located(&value).locations().map(segments).collect::<Vec<_>>();
-                            spans.extend(places.iter().flat_map(|place| document.find(place)).map(|node| document.span(node)));
-                        }
+                        let found = self.paths.iter().map(|path| path.query_located(&value));
+                        let places: Vec<_> = found.flat_map(|found| found.locations().map(segments).collect::<Vec<_>>()).collect();
+                        spans.extend(document.find_all(places.into_iter()).into_iter().map(|node| document.span(node)));
                     }
                 }
             }

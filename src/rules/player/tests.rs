@@ -2,25 +2,23 @@
 
 use std::sync::Arc;
 
-use proptest::prelude::*;
-
-use super::matching::Matcher;
-use super::player::{Finale, Player, Ticket, Turn};
-use super::script::Script;
-use super::script::samples::{event_stream, websocket};
+use super::{Finale, Player, Turn};
 use crate::base::limits;
 use crate::model::recording::FrameType;
-use crate::model::replay::{Advance, ReplayOptions, ReplayStatus};
+use crate::model::replay::{Advance, ReplayOptions};
+use crate::rules::matching::Matcher;
+use crate::rules::script::Script;
+use crate::rules::script::samples::{event_stream, websocket};
 
 /// A player of a script with options as the API takes them.
-fn player(script: &Arc<Script>, options: &str) -> Player {
+pub(super) fn player(script: &Arc<Script>, options: &str) -> Player {
     let options = ReplayOptions::from_json(&serde_json::from_str(options).unwrap()).unwrap();
     let matcher = Matcher::new(options.matching, &options.ignore, Vec::new()).unwrap();
     Player::new(Arc::clone(script), options, matcher).unwrap()
 }
 
 /// Wire bytes in words: frames as `hi`, pings as `<p>`; events by their data.
-fn words(script: &Script, bytes: &[u8]) -> String {
+pub(super) fn words(script: &Script, bytes: &[u8]) -> String {
     if script.protocol == crate::model::recording::Protocol::Sse {
         return String::from_utf8_lossy(bytes).replace("\n\n", "|").replace('\n', "/");
     }
@@ -35,7 +33,7 @@ fn words(script: &Script, bytes: &[u8]) -> String {
 }
 
 /// The next turn in words. What is to be written is confirmed at once.
-fn turn(player: &mut Player, script: &Script, now_us: u64) -> String {
+pub(super) fn turn(player: &mut Player, script: &Script, now_us: u64) -> String {
     let late = |due_us: Option<u64>| due_us.map_or(String::new(), |due_us| format!(" due {due_us}"));
     let said = match player.next(now_us) {
         Turn::Write { range, due_us } => format!("write {}{}", words(script, &script.bytes[range]), late(due_us)),
@@ -55,7 +53,7 @@ fn turn(player: &mut Player, script: &Script, now_us: u64) -> String {
 
 /// Plays lines of `time input → turns`, where an input is one of `start`, `next`, `client x`, `binary x`, `pause`, `resume`, `advance n`,
 /// `until x`, `abort`. After each the turns up to the first sleep or wait are compared, then status and counters.
-fn play(player: &mut Player, script: &Script, lines: &[(u64, &str, &[&str], &str)]) {
+pub(super) fn play(player: &mut Player, script: &Script, lines: &[(u64, &str, &[&str], &str)]) {
     for (now_us, input, turns, state) in lines {
         let (verb, rest) = input.split_once(' ').unwrap_or((input, ""));
         match verb {
@@ -83,7 +81,7 @@ fn play(player: &mut Player, script: &Script, lines: &[(u64, &str, &[&str], &str
     }
 }
 
-fn chat() -> Arc<Script> {
+pub(super) fn chat() -> Arc<Script> {
     Arc::new(websocket(
         &[
             (100, "s2c text welcome"),
@@ -101,11 +99,11 @@ fn chat() -> Arc<Script> {
 }
 
 /// The same, left to the client to end.
-fn open_chat() -> Arc<Script> {
+pub(super) fn open_chat() -> Arc<Script> {
     Arc::new(websocket(&[(100, "s2c text a"), (200, "c2s text x"), (300, "s2c text b"), (400, "s2c ping p")], None))
 }
 
-fn events() -> Arc<Script> {
+pub(super) fn events() -> Arc<Script> {
     Arc::new(event_stream(50, &[(100, "a", "1"), (200, "", ""), (300, "b", "2"), (400, "", "")], Some((500, "data: c"))))
 }
 
@@ -249,7 +247,7 @@ fn a_loop_of_no_length_does_not_spin() {
 fn a_looped_stream_has_one_byte_order_mark() {
     let mut script = event_stream(0, &[(0, "a", "")], None);
     script.bytes.splice(0..0, *b"\xef\xbb\xbf");
-    if let super::script::Entry::Server { wire, .. } = &mut script.entries[0] {
+    if let crate::rules::script::Entry::Server { wire, .. } = &mut script.entries[0] {
         wire.end += 3;
     }
     let script = Arc::new(script);
@@ -353,215 +351,6 @@ fn a_client_that_comes_back_gets_what_follows() {
 }
 
 #[test]
-fn synchronized_waits_for_each_client_message() {
-    let script = chat();
-    let mut player = player(&script, r#"{"mode":"synchronized","timeout":5}"#);
-    play(
-        &mut player,
-        &script,
-        &[
-            (0, "start", &["write welcome <p>", "sleep 5000"], "waiting 1/7 sent 1"),
-            (4000, "client anything", &["write ok", "sleep 9000"], "waiting 3/7 sent 2"),
-            (9000, "next", &["fail ErrMatchTimeout step 4", "wait"], "error 3/7 sent 2"),
-            (9001, "client late", &["wait"], "error 3/7 sent 2"),
-            (9002, "abort", &["wait"], "error 3/7 sent 2"),
-        ],
-    );
-    let error = player.error().unwrap();
-    assert_eq!(error.message, "step 4: no client message came within 5 ms");
-    assert_eq!((error.expected.as_deref(), error.actual.as_deref()), (Some("get"), None));
-    assert_eq!(player.frames_received(), 2);
-    assert_eq!(player.take_judged(), [(0, 2, None)]);
-}
-
-#[test]
-fn early_messages_queue_and_extra_ones_are_ignored() {
-    let script = chat();
-    let mut player = player(&script, r#"{"mode":"synchronized","strictMatching":true,"timeout":0}"#);
-    for text in ["login", "get", "extra"] {
-        player.client(FrameType::Text, text.as_bytes(), 0);
-    }
-    assert_eq!((player.queued(), player.frames_received()), (2, 3));
-    let turns: &[&str] = &["write welcome <p>", "write ok", "write data more <q>", "close 4001 bye", "wait"];
-    play(&mut player, &script, &[(0, "start", turns, "complete 7/7 sent 5")]);
-    assert_eq!(player.take_judged(), [(0, 2, Some(true)), (1, 4, Some(true))]);
-    assert_eq!(player.take_judged(), []);
-}
-
-#[test]
-fn a_mismatch_ends_the_replay() {
-    let script = chat();
-    let mut player = player(&script, r#"{"mode":"synchronized","strictMatching":true,"timeout":0}"#);
-    play(
-        &mut player,
-        &script,
-        &[
-            (0, "start", &["write welcome <p>", "wait"], "waiting 1/7 sent 1"),
-            (1, "client Login", &["fail ErrMatchMismatch step 2", "wait"], "error 1/7 sent 1"),
-        ],
-    );
-    let error = player.error().unwrap();
-    assert_eq!((error.expected.as_deref(), error.actual.as_deref()), (Some("login"), Some("Login")));
-    assert_eq!(player.take_judged(), [(0, 2, Some(false))]);
-}
-
-#[test]
-fn a_type_can_be_all_that_must_match() {
-    let script = open_chat();
-    for (input, turns, state) in [
-        ("client y", &["write b <p>", "wait"][..], "complete 3/3 sent 2"),
-        ("binary x", &["fail ErrMatchMismatch step 2", "wait"], "error 1/3 sent 1"),
-    ] {
-        let mut player = player(&script, r#"{"mode":"synchronized","match":"type","timeout":0}"#);
-        play(&mut player, &script, &[(0, "start", &["write a", "wait"], "waiting 1/3 sent 1"), (1, input, turns, state)]);
-    }
-}
-
-#[test]
-fn kept_timing_counts_from_the_client_message() {
-    let script = chat();
-    play(
-        &mut player(&script, r#"{"mode":"synchronized","keepTiming":true,"timeout":0}"#),
-        &script,
-        &[
-            (0, "start", &["write welcome <p>", "wait"], "waiting 1/7 sent 1"),
-            (5000, "client x", &["sleep 5100"], "playing 2/7 sent 1"),
-            (5090, "client y", &["sleep 5100"], "playing 2/7 sent 1"),
-            (5101, "next", &["write ok due 5100", "sleep 5190"], "playing 4/7 sent 2"),
-            (5190, "next", &["write data more due 5190", "sleep 5240"], "playing 6/7 sent 4"),
-            (5240, "next", &["write <q> due 5240", "sleep 5290"], "playing 6/7 sent 4"),
-            (5290, "next", &["close 4001 bye", "wait"], "complete 7/7 sent 5"),
-        ],
-    );
-}
-
-#[test]
-fn a_last_step_of_the_client_completes() {
-    let script = Arc::new(websocket(&[(1, "s2c text a"), (2, "c2s text x"), (3, "s2c ping p")], None));
-    play(
-        &mut player(&script, r#"{"mode":"synchronized","timeout":0,"onEnd":"close"}"#),
-        &script,
-        &[
-            (0, "start", &["write a", "wait"], "waiting 1/2 sent 1"),
-            (1, "client x", &["write <p>", "close 1000 ", "wait"], "complete 2/2 sent 1"),
-        ],
-    );
-}
-
-#[test]
-fn correlated_values_go_into_later_frames() {
-    let script = Arc::new(websocket(
-        &[(1, r#"c2s text {"id":1}"#), (2, "s2c text plain"), (3, r#"s2c text {"id":1}"#), (4, "s2c ping p"), (5, r#"s2c text {"id":2}"#)],
-        None,
-    ));
-    play(
-        &mut player(&script, r#"{"mode":"synchronized","correlate":["$.id"],"timeout":0}"#),
-        &script,
-        &[
-            (0, "start", &["wait"], "waiting 0/4 sent 0"),
-            (1, r#"client {"id":42}"#, &[r#"owned plain {"id":42} <p> {"id":2}"#, "wait"], "complete 4/4 sent 3"),
-        ],
-    );
-    let script = Arc::new(event_stream(0, &[(1, r#"{"id":"request-1"}"#, "7")], Some((2, ""))));
-    let mut player = player(&script, r#"{"mode":"synchronized","correlate":["$.id"]}"#);
-    player.request(Some(br#"{"id":"request-1"}"#), false, br#"{"id":"r2"}"#).unwrap();
-    play(&mut player, &script, &[(0, "start", &[r#"owned id: 7/data: {"id":"r2"}|"#, "end", "wait"], "complete 1/1 sent 1")]);
-}
-
-#[test]
-fn triggered_sends_what_it_is_told() {
-    let script = chat();
-    let mut player = player(&script, r#"{"mode":"triggered"}"#);
-    play(
-        &mut player,
-        &script,
-        &[
-            (0, "start", &["wait"], "waiting 0/5 sent 0"),
-            (1, "client x", &["wait"], "waiting 0/5 sent 0"),
-            (2, "advance 1", &["write welcome", "wait"], "waiting 1/5 sent 1"),
-            (3, "until data", &["write <p> ok data", "wait"], "waiting 3/5 sent 3"),
-            (4, "advance 1", &["write more", "wait"], "waiting 4/5 sent 4"),
-            (5, "advance 9", &["write <q>", "close 4001 bye", "wait"], "complete 5/5 sent 5"),
-        ],
-    );
-    assert_eq!(player.advance(&Advance::Count(1)), Ok(Ticket { from: 5, upto: 5 }));
-    assert_eq!(player.advance(&Advance::Until("x".to_owned())), Ok(Ticket { from: 5, upto: 5 }));
-}
-
-#[test]
-fn a_ping_after_the_last_step_goes_with_it() {
-    let script = open_chat();
-    play(
-        &mut player(&script, r#"{"mode":"triggered","autoAdvanceOnConnect":true}"#),
-        &script,
-        &[(0, "start", &["write a", "wait"], "waiting 1/2 sent 1"), (1, "advance 1", &["write b <p>", "wait"], "complete 2/2 sent 2")],
-    );
-    let script = events();
-    play(
-        &mut player(&script, r#"{"mode":"triggered"}"#),
-        &script,
-        &[
-            (0, "start", &["wait"], "waiting 0/2 sent 0"),
-            (1, "advance 1", &["write id: 1/data: a|", "wait"], "waiting 1/2 sent 1"),
-            (2, "advance 1", &["write : ping|id: 2/data: b|: ping|", "write data: c", "end", "wait"], "complete 2/2 sent 2"),
-        ],
-    );
-}
-
-#[test]
-fn concurrent_advances_queue() {
-    let script = chat();
-    let mut player = player(&script, r#"{"mode":"triggered"}"#);
-    player.start(0);
-    let until = |text: &str| Advance::Until(text.to_owned());
-    assert_eq!(player.advance(&Advance::Count(1)), Ok(Ticket { from: 0, upto: 1 }));
-    assert_eq!(player.status(), ReplayStatus::Playing);
-    assert_eq!(player.advance(&until("data")), Ok(Ticket { from: 1, upto: 3 }));
-    let error = player.advance(&until("ok")).unwrap_err();
-    assert_eq!(error.code(), "until_not_found", "it is promised to an earlier call");
-    assert_eq!(player.advance(&until("bye")).unwrap_err().code(), "until_not_found", "the ending has no data");
-    assert_eq!(player.advance(&Advance::Count(u64::MAX)), Ok(Ticket { from: 3, upto: 5 }));
-    assert_eq!(player.advance(&Advance::Count(1)), Ok(Ticket { from: 5, upto: 5 }));
-    let turns: &[&str] = &["write welcome <p> ok data more <q>", "close 4001 bye", "wait"];
-    play(&mut player, &script, &[(0, "next", turns, "complete 5/5 sent 5")]);
-}
-
-#[test]
-fn calls_that_do_not_fit_name_mode_and_status() {
-    let script = chat();
-    let mut pure = player(&script, "{}");
-    let refused =
-        |result: crate::base::error::Result<()>| result.map_err(|error| (error.code().to_owned(), error.to_string())).unwrap_err();
-    let pair = |code: &str, message: &str| (code.to_owned(), message.to_owned());
-    let pending = pair("replay_pending", "pause works while a replay plays; this session is pure, status pending");
-    assert_eq!(refused(pure.pause(0)), pending);
-    pure.start(0);
-    let wrong = pair("wrong_mode", "advance works in triggered mode; this session is pure, status playing");
-    assert_eq!(refused(pure.advance(&Advance::Count(1)).map(drop)), wrong);
-    pure.abort(0);
-    assert_eq!(refused(pure.resume(0)), pair("replay_ended", "resume works while a replay plays; this session is pure, status aborted"));
-    let mut triggered = player(&script, r#"{"mode":"triggered"}"#);
-    assert_eq!(refused(triggered.pause(0)).0, "wrong_mode");
-    triggered.abort(0);
-    assert_eq!(refused(triggered.advance(&Advance::Count(1)).map(drop)).0, "replay_ended");
-}
-
-#[test]
-fn a_vanished_server_vanishes_again() {
-    let script = Arc::new(websocket(&[(1, "s2c text a")], Some((1006, "", 9))));
-    play(
-        &mut player(&script, "{}"),
-        &script,
-        &[(0, "start", &["sleep 1"], "playing 0/2 sent 0"), (9, "next", &["write a due 1", "drop", "wait"], "complete 2/2 sent 2")],
-    );
-    play(
-        &mut player(&script, r#"{"mode":"triggered"}"#),
-        &script,
-        &[(0, "start", &["wait"], "waiting 0/2 sent 0"), (1, "advance 2", &["write a", "drop", "wait"], "complete 2/2 sent 2")],
-    );
-}
-
-#[test]
 fn large_writes_are_cut_between_frames() {
     let big = format!("s2c text {}", "x".repeat(limits::MAX_WRITE_BYTES * 2 / 5));
     let huge = format!("s2c text {}", "x".repeat(limits::MAX_WRITE_BYTES * 2));
@@ -574,85 +363,4 @@ fn large_writes_are_cut_between_frames() {
         steps.push((range.len() > limits::MAX_WRITE_BYTES, player.current_frame()));
     }
     assert_eq!(steps, [(false, 2), (false, 3), (true, 4), (false, 5)]);
-}
-
-proptest! {
-    /// Pure playback: all bytes, in order, none before its time, whatever the times at which it is asked.
-    #[test]
-    fn pure_playback_is_whole_in_order_and_never_early(
-        gaps in proptest::collection::vec(0u64..5_000, 1..40), polls in proptest::collection::vec(0u64..3_000, 0..200), scale in 0u64..30,
-        pause in 0usize..100,
-    ) {
-        let mut at_us = 0;
-        let texts: Vec<(u64, String)> = gaps.iter().enumerate().map(|(k, gap)| {
-            at_us += gap;
-            (at_us, format!("s2c {} {k}", if k % 5 == 4 { "ping" } else { "text" }))
-        }).collect();
-        let lines: Vec<(u64, &str)> = texts.iter().map(|(at_us, line)| (*at_us, line.as_str())).collect();
-        let script = Arc::new(websocket(&lines, None));
-        let scale = scale as f64 / 10.0;
-        let mut player = player(&script, &format!(r#"{{"timingScale":{scale}}}"#));
-        player.start(0);
-        let (mut out, mut now_us, mut paused_us) = (Vec::new(), 0, 0);
-        for (index, poll) in polls.iter().chain(std::iter::once(&1_000_000_000)).enumerate() {
-            now_us += poll;
-            if index == pause && player.pause(now_us).is_ok() {
-                prop_assert_eq!(player.next(now_us + 500), Turn::Wait);
-                now_us += 1_000;
-                paused_us = 1_000;
-                player.resume(now_us).unwrap();
-            }
-            while let Turn::Write { range, .. } = player.next(now_us) {
-                prop_assert_eq!(range.start, out.len());
-                out.extend_from_slice(&script.bytes[range]);
-                player.written(now_us);
-            }
-            for entry in &script.entries {
-                if let super::script::Entry::Server { due_us, wire, .. } = entry {
-                    let due_us = (*due_us as f64 * scale).round() as u64;
-                    // What was due before the pause went out before it; the rest moves with it.
-                    if now_us >= due_us + paused_us {
-                        prop_assert!(wire.end <= out.len(), "late");
-                    }
-                    if now_us < due_us {
-                        prop_assert!(wire.start >= out.len(), "early");
-                    }
-                }
-            }
-        }
-        prop_assert_eq!(out, script.bytes.clone());
-        prop_assert_eq!(player.status(), ReplayStatus::Complete);
-    }
-
-    /// No sequence of inputs makes it panic, spin, or lose its count.
-    #[test]
-    fn any_inputs_keep_the_player_whole(mode in 0..3usize, inputs in proptest::collection::vec((0u8..9, 0u64..400), 0..60)) {
-        let script = chat();
-        let mode = ["pure", "synchronized", "triggered"][mode];
-        let mut player = player(&script, &format!(r#"{{"mode":"{mode}"}}"#));
-        let mut now_us = 0;
-        for (input, wait_us) in inputs {
-            now_us += wait_us;
-            match input {
-                0 | 1 => player.start(now_us),
-                2 => drop(player.pause(now_us)),
-                3 => drop(player.resume(now_us)),
-                4 => drop(player.advance(&Advance::Count(wait_us % 3 + 1))),
-                5 => drop(player.advance(&Advance::Until("ok".to_owned()))),
-                6 if wait_us > 390 => player.abort(now_us),
-                _ => player.client(FrameType::Text, b"x", now_us),
-            }
-            for _ in 0..20 {
-                if matches!(player.next(now_us), Turn::Sleep { .. } | Turn::Wait) {
-                    break;
-                }
-                player.written(now_us);
-            }
-            let idle = matches!(player.next(now_us), Turn::Sleep { .. } | Turn::Wait);
-            prop_assert!(idle);
-            prop_assert!(player.current_frame() <= player.total_frames());
-            prop_assert!(player.frames_sent() <= player.current_frame());
-            prop_assert_eq!(player.status() == ReplayStatus::Complete, player.current_frame() == player.total_frames());
-        }
-    }
 }
