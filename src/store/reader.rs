@@ -169,7 +169,7 @@ impl RecordingFile {
         out.write_all(rest.as_bytes()).map_err(failed)
     }
 
-    /// The frames of a text whose lines have been changed by hand.
+    /// The frames of a text whose lines have been changed by hand; `None` where it is no recording either, which the bad line's error says.
     fn parse_whole(&self) -> Option<Vec<Frame>> {
         let text = lines::read_part(&self.file, 0, self.size).ok()?;
         recording_text::parse(&text).ok().map(|recording| recording.frames)
