@@ -58,9 +58,9 @@ fn the_documents_example_plays_as_written() {
 }
 
 #[test]
-fn pings_ride_with_the_step_that_follows_them() {
+fn pings_ride_along_and_live_pings_are_answered_live() {
     let (_server, _replay, mut client) = replayed(&login(), json!({}));
-    client.run("expect text Welcome message\nsend text a\nexpect text Login success\nsend ping x\nexpect pong x\nsend text b\nexpect ping beat\nexpect text Data response");
+    client.run("expect text Welcome message\nsend ping x\nexpect pong x\nsend text a\nexpect text Login success\nsend text b\nexpect ping beat\nexpect text Data response");
 }
 
 #[test]
