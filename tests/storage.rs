@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{Value, json};
 
 use crate::support::recordings::{Made, sse, ws};
-use crate::support::server::text;
+use crate::support::server::{Place, text};
 use crate::support::ws::Raw;
 use crate::support::{Server, Upstream};
 
@@ -141,14 +141,17 @@ fn at_the_limit_running_recordings_end_incomplete_and_start_is_507() {
 
 #[test]
 fn from_warn_percent_on_a_warning_is_shown() {
-    let server = Server::builder().config("recording:\n  maxBytes: 20000\n  warnPercent: 50\n").start();
+    let place = Place::new();
+    place.file("mockd.yaml", "recording:\n  maxBytes: 20000\n  warnPercent: 50\n");
+    let server = Server::builder().place(&place).start();
     assert_eq!(server.get("/stream-recordings/stats")["warning"], Value::Null);
     ws("/half").s2c(0, &"x".repeat(11_000)).save(&server.place.data_dir());
     let stats = server.get("/stream-recordings/stats");
     assert_eq!(stats["maxBytes"], 20000);
     assert!(stats["usedPercent"].as_f64().is_some_and(|percent| percent > 50.0 && percent < 70.0), "{stats}");
     assert!(!text(&stats["warning"]).is_empty());
-    assert!(server.run(&["sr", "stats"]).ok().contains(&text(&stats["warning"])));
+    let warning = text(&stats["warning"]);
+    assert!(place.run(&["sr", "stats"]).ok().contains(&format!("Warning: {warning}\n")), "{warning}");
 }
 
 #[test]
