@@ -43,8 +43,9 @@ fn sources() -> Vec<(String, String)> {
             names.map(|name| format!("{folder}/{name}")).collect::<Vec<_>>()
         })
         .collect();
-    let is_test =
+    let declared =
         |path: &str| tests.iter().any(|test| path.strip_prefix(test.as_str()).is_some_and(|rest| rest == ".rs" || rest.starts_with('/')));
+    let is_test = |path: &str| path.ends_with("_tests.rs") || path.ends_with("/tests.rs") || declared(path);
     all.into_iter().filter(|(path, _)| !is_test(path)).collect()
 }
 
