@@ -367,3 +367,18 @@ fn what_a_replay_serves_is_recorded_as_such() {
     let recording = server.finished(&id);
     assert_eq!((&recording["metadata"]["source"], &recording["stats"]["frameCount"]), (&json!("replay"), &json!(1)));
 }
+
+#[test]
+fn frames_without_follow_are_those_so_far() {
+    let upstream = Upstream::echo();
+    let server = Server::before(&upstream);
+    let id = server.record("websocket", "/ws");
+    let mut client = Raw::open(server.mock, "/ws");
+    client.run("send text one\nexpect text one");
+    let text = eventually("both frames", || {
+        let answer = server.call("GET", &format!("/stream-recordings/{id}/frames"), &Value::Null).expect(200);
+        Some(answer.text()).filter(|text| text.matches("\"data\":\"one\"").count() == 2)
+    });
+    assert!(text.contains("data: {"), "{text}");
+    assert_eq!(server.get("/stream-recordings/sessions")["sessions"][0]["frames"], 2);
+}

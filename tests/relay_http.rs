@@ -285,3 +285,22 @@ fn the_most_specific_upstream_wins_then_the_order() {
 fn ok(text: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len())
 }
+
+#[test]
+fn an_upstream_that_does_not_answer_the_handshake_is_504() {
+    let (_go, gate) = gate();
+    let upstream = Upstream::http(move |_, _conn| {
+        gate.wait();
+    });
+    let server = Server::builder().upstream(upstream.url()).config("server:\n  connectTimeout: 300\n").start();
+    Raw::try_open(server.mock, "/ws", &[]).expect_err("a refusal").expect_error(504, "gateway_timeout", &["127.0.0.1"]);
+}
+
+#[test]
+fn an_idle_connection_is_closed_after_its_time() {
+    let upstream = mirror();
+    let server = Server::builder().upstream(upstream.url()).config("server:\n  idleTimeout: 200\n").start();
+    let mut conn = Conn::open(server.mock);
+    assert_eq!(conn.ask("GET", "/1", &[], b"").status(), 200);
+    assert!(conn.read_to_end().is_empty());
+}
