@@ -51,7 +51,7 @@ fn head_has_the_length_and_no_body() {
     let server = Server::before(&upstream);
     let mut conn = Conn::open(server.mock);
     let answer = conn.ask("HEAD", "/x", &[], b"");
-    assert_eq!(answer.head.field("content-length"), Some("9"));
+    assert_eq!(answer.head.field("content-length"), Some("10"));
     assert_eq!(conn.ask("GET", "/x", &[], b"").text(), "GET /x []");
 }
 
