@@ -4,6 +4,7 @@
 //! Nothing here knows what a recording, a frame or a request is.
 
 pub mod error;
+pub mod files;
 pub mod id;
 pub mod limits;
 pub mod log;

@@ -91,7 +91,8 @@ pub fn wait_either(source: BorrowedFd<'_>, peer: BorrowedFd<'_>, limit: Duration
     if !poll(&mut fds, limit)? {
         return Ok(Woken::TimedOut);
     }
-    let seen = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
+    // `None` are bits that nix has no name for, POLLRDHUP among them.
+    let seen = |fd: &PollFd<'_>| fd.revents().is_none_or(|events| !events.is_empty());
     Ok(if seen(&fds[1]) { Woken::Gone } else { Woken::Readable })
 }
 

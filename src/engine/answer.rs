@@ -33,6 +33,7 @@ pub fn refuse(client: &mut Inlet, request: &RequestHead, error: &Error, cors_ori
 pub fn refuse_unread(client: &mut Inlet, malformed: &Malformed) {
     let code = match malformed.status {
         408 => "timeout",
+        413 => "too_large",
         431 => "head_too_large",
         501 => "not_implemented",
         505 => "version_not_supported",

@@ -38,6 +38,8 @@ pub struct Exchange<'a> {
     pub max_request_body_bytes: u64,
     /// Bytes of a response head.
     pub max_head_bytes: u64,
+    /// The client has been told to go on with its body; `false` at first.
+    pub continued: bool,
 }
 
 /// What a recording keeps of the request's body.
@@ -105,7 +107,15 @@ impl Exchange<'_> {
         let limit = if self.record.is_some() { usize::try_from(self.max_request_body_bytes).unwrap_or(usize::MAX) } else { 0 };
         let capture = Mutex::new(Capture { limit, ..Capture::default() });
         let stream = Arc::clone(&client.stream);
-        let expects = head.headers.get("Expect").is_some();
+        let expects = head.headers.has_token("Expect", "100-continue");
+        if expects && head.minor_version == 1 && framing != Framing::None && client.data().is_empty() {
+            // Not every upstream answers an expectation, and a client that waits for an answer would wait in vain.
+            // Told to go on by us, it does; the upstream's own word is left out then.
+            if client.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n", None).is_err() {
+                return Ok(After::Close);
+            }
+            self.continued = true;
+        }
         let done = Mutex::new(false);
         match framing {
             Framing::None => self.relay_response(&stream, head, &upstream, &capture),
@@ -154,6 +164,7 @@ impl Exchange<'_> {
             };
             match response.status {
                 101 => return Err(Error::BadGateway("the upstream switched protocols although nobody asked for it".to_owned())),
+                100 if self.continued => {}
                 100..200 if head.minor_version == 1 => {
                     let mut bytes = Vec::new();
                     let mut headers = end_to_end(&response.headers, &[]);

@@ -23,7 +23,7 @@ use crate::wire::body::{BodyReader, Framing};
 use crate::wire::handshake;
 use crate::wire::head::{Headers, RequestHead, ResponseHead};
 use crate::wire::stream::Stream;
-use crate::wire::ws::{Message, MessageReader, Side, opcode};
+use crate::wire::ws::{self, Message, MessageReader, Side, opcode};
 
 /// A client that has been given a session.
 pub struct Met<'a> {
@@ -285,7 +285,7 @@ impl WsReader {
             inputs.push(Input::Violation(violation.code, violation.reason));
         }
         for input in inputs {
-            let last = matches!(input, Input::ClientClose(_) | Input::Violation(..));
+            let last = matches!(input, Input::ClientClose(..) | Input::Violation(..));
             if let Input::Message(FrameType::Close, _) = input {
                 continue;
             }
@@ -312,7 +312,10 @@ fn input_of(message: Message) -> Input {
         opcode::TEXT => Input::Message(FrameType::Text, message.payload),
         opcode::BINARY => Input::Message(FrameType::Binary, message.payload),
         opcode::PING => Input::Ping(message.payload),
-        opcode::CLOSE => Input::ClientClose(crate::wire::ws::parse_close(&message.payload).0),
+        opcode::CLOSE => {
+            let (code, reason) = ws::parse_close(&message.payload);
+            Input::ClientClose(code, reason)
+        }
         // An unasked pong needs no answer (RFC 6455 §5.5.3); it is skipped above.
         _ => Input::Message(FrameType::Close, Vec::new()),
     }

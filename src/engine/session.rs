@@ -29,8 +29,8 @@ pub enum Input {
     Message(FrameType, Vec<u8>),
     /// The client asks for a pong.
     Ping(Vec<u8>),
-    /// The client's close frame.
-    ClientClose(Option<u16>),
+    /// The client's close frame: its code and reason.
+    ClientClose(Option<u16>, String),
     /// The client broke the protocol: this code and reason are due.
     Violation(u16, &'static str),
     /// The client's connection has ended.
@@ -166,7 +166,7 @@ enum Over {
     /// The client is gone.
     Gone,
     /// The client closed; its close frame has been or will be answered.
-    ClientClosed(Option<u16>),
+    ClientClosed(Option<u16>, String),
     /// We end it: `None` is a connection dropped without a word.
     Ours(Option<(Option<u16>, String)>),
 }
@@ -258,7 +258,7 @@ impl Session {
                 self.messages_in += 1;
             }
             Input::Ping(payload) => ws::push_frame(&mut self.between, opcode::PONG, &payload, None),
-            Input::ClientClose(code) => self.over = Some(Over::ClientClosed(code)),
+            Input::ClientClose(code, reason) => self.over = Some(Over::ClientClosed(code, reason)),
             Input::Violation(code, reason) => {
                 player.abort(now);
                 self.publish(Some("protocol_error"));
@@ -419,11 +419,11 @@ impl Session {
     fn leave(&mut self) {
         let over = self.over.take().unwrap_or(Over::Gone);
         let side = match over {
-            Over::Gone | Over::ClientClosed(_) => Direction::ClientToServer,
+            Over::Gone | Over::ClientClosed(..) => Direction::ClientToServer,
             Over::Ours(_) => Direction::ServerToClient,
         };
         match (&over, self.protocol) {
-            (Over::ClientClosed(code), _) => self.send_close(*code, ""),
+            (Over::ClientClosed(code, reason), _) => self.send_close(*code, reason),
             (Over::Ours(Some((code, reason))), Protocol::WebSocket) => self.send_close(*code, reason),
             (Over::Ours(Some(_)), Protocol::Sse) => self.end_event_stream(),
             (Over::Gone | Over::Ours(None), _) => {}

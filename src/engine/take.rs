@@ -40,6 +40,8 @@ pub struct Take {
     redactor: Arc<Redactor>,
     parser: Parser,
     journal: Option<Journal>,
+    /// The counts of what has been read, and of what is in the journal.
+    seen: Stats,
     stats: Stats,
     frames: Vec<Frame>,
     lines: Vec<u8>,
@@ -69,6 +71,7 @@ impl Take {
             redactor,
             parser,
             journal: None,
+            seen: Stats::default(),
             stats: Stats::default(),
             frames: Vec::new(),
             lines: Vec::new(),
@@ -182,8 +185,8 @@ impl Take {
                 self.end_now(End::Recorder, stamp_us);
                 return;
             }
-            self.stats.count(frame);
-            if self.bounds.max_frames.is_some_and(|max| self.stats.frame_count >= max) {
+            self.seen.count(frame);
+            if self.bounds.max_frames.is_some_and(|max| self.seen.frame_count >= max) {
                 self.frames.truncate(at + 1);
                 self.end_now(End::Recorder, stamp_us);
                 return;
@@ -204,24 +207,36 @@ impl Take {
         self.end = Some((end, stamp_us));
     }
 
+    /// Writes the frames that have been read, redacted, with one call; where that does not fit, those that do.
     fn write_frames(&mut self) -> Result<()> {
         let Some(journal) = &mut self.journal else { return Ok(()) };
         if self.frames.is_empty() {
             return Ok(());
         }
         self.lines.clear();
-        for mut frame in self.frames.drain(..) {
-            self.redactor.frame(&mut frame);
-            recording_text::push_frame_line(&mut self.lines, &frame, self.first)?;
+        for frame in &mut self.frames {
+            self.redactor.frame(frame);
+            recording_text::push_frame_line(&mut self.lines, frame, self.first)?;
             self.first = false;
         }
-        journal.append(&self.lines)?;
+        let written = journal.append(&self.lines);
+        if written.is_ok() {
+            self.stats = self.seen;
+        } else {
+            for (line, frame) in self.lines.split_inclusive(|byte| *byte == b'\n').zip(&self.frames) {
+                if journal.append(line).is_err() {
+                    break;
+                }
+                self.stats.count(frame);
+            }
+        }
+        self.frames.clear();
         self.tape.publish(self.stats.frame_count, journal.len());
         // One huge frame must not keep its memory for the rest of a long recording.
         if self.lines.capacity() > 4 * limits::MIB as usize {
             self.lines = Vec::new();
         }
-        Ok(())
+        written
     }
 
     fn cut_short(&mut self, error: &Error) {

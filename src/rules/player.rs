@@ -16,7 +16,7 @@ use super::matching::{self, Matcher};
 use super::pace::{Mark, Pace};
 use super::script::{Entry, ItemKind, Script};
 use crate::base::error::{Error, Result};
-use crate::base::limits;
+use crate::base::{limits, text};
 use crate::model::recording::{FrameType, Protocol};
 use crate::model::replay::{Advance, Mode, OnEnd, ReplayError, ReplayOptions, ReplayStatus};
 
@@ -285,11 +285,11 @@ impl Player {
         let upto = match advance {
             _ if self.is_complete() => from,
             Advance::Count(count) => from.saturating_add(*count).min(self.total_frames()),
-            Advance::Until(text) => self.find(text).ok_or_else(|| {
-                Error::conflict(
-                    "until_not_found",
-                    "no unsent step has data equal to `until`; nothing was sent. The recording's frames show what there is",
-                )
+            Advance::Until(wanted) => self.find(wanted).ok_or_else(|| {
+                let shown = text::shorten(wanted, 128);
+                let message =
+                    format!("no unsent step has data equal to {shown:?}; nothing was sent. The recording's frames show what there is");
+                Error::conflict("until_not_found", message)
             })?,
         };
         self.promised = upto;

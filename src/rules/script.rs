@@ -210,7 +210,11 @@ impl ScriptBuilder {
             (ClientToServer, FrameType::Text | FrameType::Binary) => {
                 let payload = frame.payload().ok_or_else(|| self.wrong("its data is no base64"))?;
                 self.script.client_steps += 1;
-                self.script.entries.push(Entry::Client { due_us, frame: frame.kind, payload });
+                // What rides goes with the step that follows it, and a client's step passes when its message has come.
+                let riding =
+                    self.script.entries.iter().rev().take_while(|entry| matches!(entry, Entry::Server { kind: ItemKind::Ride, .. }));
+                let at = self.script.entries.len() - riding.count();
+                self.script.entries.insert(at, Entry::Client { due_us, frame: frame.kind, payload });
                 return Ok(());
             }
             // Pongs and a client's pings and close are answered, or not, by what the live client does.

@@ -69,6 +69,7 @@ impl Gate {
             origin: Origin::now(),
             max_request_body_bytes: 0,
             max_head_bytes: self.head_limits.max_head_bytes,
+            continued: false,
         };
         exchange.run(client, head, &outgoing, Stream::Unix(inner))
     }

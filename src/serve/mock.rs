@@ -236,6 +236,7 @@ impl<'a> Request<'a> {
             origin: self.origin,
             max_request_body_bytes: settings.max_request_body_bytes,
             max_head_bytes: settings.max_head_bytes,
+            continued: false,
         }
     }
 

@@ -10,7 +10,7 @@ pub mod mock;
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use self::door::Port;
 use self::gate::Gate;
 use self::mock::MockPort;
 use crate::base::error::{Error, Result};
-use crate::base::{limits, platform, sync};
+use crate::base::{files, limits, platform, sync};
 use crate::engine::app::App;
 use crate::engine::demo;
 use crate::model::settings::Settings;
@@ -74,10 +74,8 @@ pub fn run(settings: Settings, announce: &Announce) -> Result<()> {
     log::info!("ending: recordings are finished, streams are closed");
     app.end();
     drop(inner);
-    if let Some(path) = &announce.ready_file
-        && let Err(error) = std::fs::remove_file(path)
-    {
-        log::debug!("{} stays: {error}", path.display());
+    if let Some(path) = &announce.ready_file {
+        files::remove(path);
     }
     // Close frames get a moment to leave before the process takes their sockets with it.
     app.await_end(Duration::from_millis(limits::CLOSE_GRACE_MS));
@@ -88,7 +86,7 @@ impl Announce {
     fn say(&self, mock: SocketAddr, admin: SocketAddr) -> Result<()> {
         let line = format!("{{\"mock\":\"http://{mock}\",\"admin\":\"http://{admin}\",\"pid\":{}}}\n", std::process::id());
         if let Some(path) = &self.ready_file {
-            write_atomically(path, line.as_bytes())
+            files::write_atomically(path, line.as_bytes())
                 .map_err(|error| Error::Failed(format!("cannot write {}: {error}; give another file to --ready-file", path.display())))?;
         }
         if self.json {
@@ -137,14 +135,6 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 fn socket_parents() -> Vec<PathBuf> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     runtime.into_iter().chain([std::env::temp_dir(), PathBuf::from("/dev/shm"), PathBuf::from(".")]).collect()
-}
-
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(name);
-    std::fs::write(&temporary, bytes)?;
-    std::fs::rename(&temporary, path)
 }
 
 fn wait_for_end() {

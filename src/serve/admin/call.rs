@@ -156,7 +156,7 @@ impl Parameters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::admin::spawn_call;
+    use crate::base::sync;
 
     fn parameters(pairs: &[(&str, &str)], known: &[&str]) -> Result<Parameters> {
         Parameters::check(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(), known)
@@ -194,7 +194,7 @@ mod tests {
         for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
             for depth in [100, 127, 128, 200_000] {
                 let body = format!("{}1{}", open.repeat(depth), close.repeat(depth));
-                let thread = spawn_call(move || assert_eq!(parse_json(body.as_bytes()).is_ok(), depth < 128)).unwrap();
+                let thread = sync::spawn("call", move || assert_eq!(parse_json(body.as_bytes()).is_ok(), depth < 128)).unwrap();
                 thread.join().unwrap();
             }
         }

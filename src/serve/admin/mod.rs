@@ -25,7 +25,7 @@ use self::answer::Answer;
 use self::call::{Call, Parameters};
 use self::routes::Found;
 use crate::base::error::{Error, Result};
-use crate::base::{limits, time};
+use crate::base::{limits, sync, time};
 use crate::engine::app::App;
 
 pub use self::socket::{AdminSocket, bind};
@@ -57,7 +57,7 @@ pub fn serve_requests(app: &Arc<App>, server: &Server) -> Result<()> {
         }
         let app = Arc::clone(app);
         // Where there is no thread the request is dropped with the closure, which tiny_http answers with 500.
-        let started = spawn_call(move || {
+        let started = sync::spawn("admin call", move || {
             let _place = place;
             serve(&app, request);
         });
@@ -65,21 +65,6 @@ pub fn serve_requests(app: &Arc<App>, server: &Server) -> Result<()> {
             log::warn!("an admin call gets no answer: {error}");
         }
     }
-}
-
-/// Bytes of stack of a call's thread. JSON that is nested as deep as serde_json allows needs half of it in a debug
-/// build, and would overflow the small stack of a connection, which ends the whole process.
-const CALL_STACK_BYTES: usize = limits::MIB as usize;
-
-/// Starts a call's thread. A panic in it is caught and logged.
-fn spawn_call(body: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>> {
-    let caught = move || {
-        if catch_unwind(AssertUnwindSafe(body)).is_err() {
-            log::error!("an admin call panicked while it was answered; the rest goes on");
-        }
-    };
-    let thread = std::thread::Builder::new().name("admin call".to_owned()).stack_size(CALL_STACK_BYTES).spawn(caught);
-    thread.map_err(|error| Error::TooMany(format!("the system gives no further thread for an admin call: {error}")))
 }
 
 /// One of the calls under way, as long as it lives.

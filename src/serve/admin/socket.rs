@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tiny_http::Server;
 
 use crate::base::error::{Error, Result};
-use crate::base::id;
+use crate::base::{files, id};
 
 /// `tiny_http` on its socket. The socket and its directory go away with it.
 pub struct AdminSocket {
@@ -25,7 +25,7 @@ struct Directory(PathBuf);
 impl Drop for Directory {
     fn drop(&mut self) {
         // tiny_http removes its socket itself, unless somebody still holds the server.
-        drop(std::fs::remove_file(self.0.join(SOCKET_NAME)));
+        files::remove(&self.0.join(SOCKET_NAME));
         if let Err(error) = std::fs::remove_dir(&self.0) {
             log::debug!("{}: {error}", self.0.display());
         }

@@ -1,0 +1,23 @@
+//! Small files that are no recordings: one that says that a server is ready, a socket. Recordings are the store's.
+
+use std::path::Path;
+
+/// Writes a file so that nobody sees half of it: beside it first, then renamed.
+///
+/// # Errors
+/// What the system says.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let beside = path.with_file_name(name);
+    std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path)).inspect_err(|_| remove(&beside))
+}
+
+/// Removes a file that may be gone already.
+pub fn remove(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        log::debug!("{} stays: {error}", path.display());
+    }
+}
