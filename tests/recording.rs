@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::server::text;
 use crate::support::sse::Stream;
-use crate::support::upstream::gate;
+use crate::support::upstream::{EVENT_STREAM, gate};
 use crate::support::wait::eventually;
 use crate::support::ws::{Client, Raw};
 use crate::support::{Server, Upstream};
@@ -381,4 +381,29 @@ fn frames_without_follow_are_those_so_far() {
     });
     assert!(text.contains("data: {"), "{text}");
     assert_eq!(server.get("/stream-recordings/sessions")["sessions"][0]["frames"], 2);
+}
+
+/// A client that has seen the end may stop at once: how it ended is in the file all the same.
+#[test]
+fn an_end_that_the_client_has_seen_is_in_the_recording() {
+    let upstream = Upstream::http(|head, mut conn| {
+        if head.field("upgrade").is_some() {
+            Raw::accept(conn, head, None).run("send text x\nsend close 4000 over\nexpect close 4000 over");
+        } else {
+            conn.send(format!("{EVENT_STREAM}9\r\ndata: x\n\n\r\n0\r\n\r\n"));
+        }
+    });
+    let server = Server::before(&upstream);
+    for round in 0..40 {
+        let id = server.record("sse", "/events");
+        assert_eq!(Stream::open(server.mock, "/events", &[]).rest_text(), "data: x\n\n");
+        server.stop(&id);
+        assert_eq!(server.recording(&id)["sse"]["endedBy"], "server", "in round {round}");
+
+        let id = server.record("websocket", "/ws");
+        Raw::open(server.mock, "/ws").run("expect text x\nexpect close 4000 over\nsend close 4000 over\nend");
+        server.stop(&id);
+        let part = &server.recording(&id)["websocket"];
+        assert_eq!((&part["closedBy"], &part["closeCode"]), (&json!("server"), &json!(4000)), "in round {round}");
+    }
 }

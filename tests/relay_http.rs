@@ -287,16 +287,6 @@ fn ok(text: &str) -> String {
 }
 
 #[test]
-fn an_upstream_that_does_not_answer_the_handshake_is_504() {
-    let (_go, gate) = gate();
-    let upstream = Upstream::http(move |_, _conn| {
-        gate.wait();
-    });
-    let server = Server::builder().upstream(upstream.url()).config("server:\n  connectTimeout: 300\n").start();
-    Raw::try_open(server.mock, "/ws", &[]).expect_err("a refusal").expect_error(504, "gateway_timeout", &["127.0.0.1"]);
-}
-
-#[test]
 fn an_idle_connection_is_closed_after_its_time() {
     let upstream = mirror();
     let server = Server::builder().upstream(upstream.url()).config("server:\n  idleTimeout: 200\n").start();

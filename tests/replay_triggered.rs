@@ -71,7 +71,7 @@ fn advance_until_sends_up_to_and_including_the_content() {
     assert_eq!((&answer["framesSent"], &answer["currentFrame"]), (&json!(3), &json!(3)));
     assert_eq!(client.words(4).last().unwrap(), "text {\"type\":\"complete\"}");
     let missing = server.post(&format!("/replay/{replay}/advance"), &json!({"until": "two"}));
-    missing.expect_error(409, "until_not_found", &["until"]);
+    missing.expect_error(409, "until_not_found", &["two"]);
     assert_eq!(server.view(&replay)["currentFrame"], 3, "nothing was sent");
     assert_eq!(advance(&server, &replay, json!({"until": "AAH/"}))["framesSent"], 1);
     client.run("expect binary 0001ff");
