@@ -390,7 +390,9 @@ fn an_end_that_the_client_has_seen_is_in_the_recording() {
         if head.field("upgrade").is_some() {
             Raw::accept(conn, head, None).run("send text x\nsend close 4000 over\nexpect close 4000 over");
         } else {
-            conn.send(format!("{EVENT_STREAM}9\r\ndata: x\n\n\r\n0\r\n\r\n"));
+            conn.send(EVENT_STREAM);
+            conn.send_chunk("data: x\n\n");
+            conn.send("0\r\n\r\n");
         }
     });
     let server = Server::before(&upstream);
