@@ -248,7 +248,8 @@ fn an_upstream_that_breaks_off_leaves_what_came() {
     });
     let server = Server::before(&upstream);
     let id = server.record("sse", "/events");
-    Stream::open(server.mock, "/events", &[]).expect("data: one\n\ndata: tw");
+    let mut stream = Stream::open(server.mock, "/events", &[]);
+    stream.expect("data: one\n\ndata: tw");
     let recording = server.finished(&id);
     assert_eq!((&recording["sse"]["endedBy"], &recording["sse"]["tail"]), (&json!("server"), &json!("data: tw")));
     assert_eq!(recording["stats"]["eventCount"], 1);

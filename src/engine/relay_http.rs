@@ -8,6 +8,7 @@ use super::live::{Live, Running};
 use super::recordings::{Established, Recordings};
 use super::tape::{End, Tape};
 use crate::base::error::{Error, Result};
+use crate::base::platform::Woken;
 use crate::base::time::{self, Origin};
 use crate::base::{limits, sync};
 use crate::model::pairs::Pairs;
@@ -158,10 +159,7 @@ impl Exchange<'_> {
     ) -> Result<After> {
         let mut inlet = Inlet::new(Arc::clone(upstream));
         let response = loop {
-            let read = inlet.read_response(client, self.max_head_bytes);
-            let Some(response) = read.map_err(|why| Error::BadGateway(format!("the upstream failed: {why}")))? else {
-                return Ok(After::Close);
-            };
+            let Some(response) = inlet.read_response(client, self.max_head_bytes, None)? else { return Ok(After::Close) };
             match response.status {
                 101 => return Err(Error::BadGateway("the upstream switched protocols although nobody asked for it".to_owned())),
                 100 if self.continued => {}
@@ -329,7 +327,7 @@ fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, pass: Pas
     let (mut out, mut data) = (Vec::new(), Vec::new());
     loop {
         if upstream.data().is_empty() && !reader.is_done() {
-            if !upstream.wait_beside(client) {
+            if upstream.wait_beside(client, None) == Woken::Gone {
                 return BodyEnd::ClientGone;
             }
             match upstream.fill() {
