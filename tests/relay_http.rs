@@ -294,3 +294,13 @@ fn an_idle_connection_is_closed_after_its_time() {
     assert_eq!(conn.ask("GET", "/1", &[], b"").status(), 200);
     assert!(conn.read_to_end().is_empty());
 }
+
+#[test]
+fn an_upstream_that_never_answers_the_websocket_handshake_is_504() {
+    let (_go, gate) = gate();
+    let upstream = Upstream::http(move |_, _conn| {
+        gate.wait();
+    });
+    let server = Server::builder().upstream(upstream.url()).config("server:\n  connectTimeout: 300\n").start();
+    Raw::try_open(server.mock, "/ws", &[]).expect_err("a refusal").expect_error(504, "gateway_timeout", &["127.0.0.1"]);
+}
