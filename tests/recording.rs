@@ -289,7 +289,8 @@ fn a_running_recording_can_be_read_and_listed() {
     client.run("expect text one");
     let seen = |count: usize| {
         eventually("the frames so far", || {
-            Some(server.recording(&id))
+            server
+                .recording_so_far(&id)
                 .filter(|recording| recording["websocket"]["frames"].as_array().is_some_and(|frames| frames.len() == count))
         })
     };
@@ -317,6 +318,7 @@ fn the_frames_are_followed_live_until_the_end() {
     let id = server.record("websocket", "/ws");
     let mut client = Raw::open(server.mock, "/ws");
     client.run("expect text one");
+    server.begun(&id);
     let mut frames = Stream::open(server.admin, &format!("/stream-recordings/{id}/frames?follow=true"), &[]);
     assert_eq!(frames.head.field("content-type"), Some("text/event-stream"));
     assert!(frames.block().contains("\"data\":\"one\""));
@@ -376,7 +378,7 @@ fn frames_without_follow_are_those_so_far() {
     let mut client = Raw::open(server.mock, "/ws");
     client.run("send text one\nexpect text one");
     let text = eventually("both frames", || {
-        let answer = server.call("GET", &format!("/stream-recordings/{id}/frames"), &Value::Null).expect(200);
+        let answer = server.call("GET", &format!("/stream-recordings/{id}/frames"), &Value::Null);
         Some(answer.text()).filter(|text| text.matches("\"data\":\"one\"").count() == 2)
     });
     assert!(text.contains("data: {"), "{text}");

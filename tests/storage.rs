@@ -50,6 +50,7 @@ fn a_running_recording_cannot_be_deleted_or_edited() {
     let server = Server::before(&upstream);
     let id = server.record("websocket", "/ws");
     let client = Raw::open(server.mock, "/ws");
+    server.begun(&id);
     let path = format!("/stream-recordings/{id}");
     server.call("DELETE", &path, &Value::Null).expect(409);
     server.call("DELETE", &format!("{path}?permanent=true"), &Value::Null).expect(409);
