@@ -331,6 +331,26 @@ fn the_frames_are_followed_live_until_the_end() {
     assert_eq!(again["status"], "complete");
 }
 
+/// Who starts a recording looks at it, and follows it, before the first client comes.
+#[test]
+fn a_session_that_waits_for_its_first_connection_is_there() {
+    let upstream = Upstream::echo();
+    let server = Server::before(&upstream);
+    let id = server.record("websocket", "/ws");
+    let path = format!("/stream-recordings/{id}");
+    let waiting = server.get(&path);
+    assert_eq!((&waiting["id"], &waiting["status"], &waiting["endTime"]), (&json!(id), &json!("recording"), &Value::Null));
+    assert_eq!(waiting["websocket"]["frames"], json!([]));
+    server.call("DELETE", &path, &Value::Null).expect_error(409, "still_recording", &["stop"]);
+    server.post(&format!("{path}/replay"), &json!({})).expect_error(409, "still_recording", &["stop"]);
+    let mut frames = Stream::open(server.admin, &format!("{path}/frames?follow=true"), &[]);
+    Raw::open(server.mock, "/ws").run("send text x\nexpect text x\nsend close 1000\nexpect close 1000");
+    assert!(frames.block().contains("\"direction\":\"c2s\""));
+    server.stop(&id);
+    assert!(frames.rest_text().contains("\"closeCode\":1000"));
+    assert_eq!(server.get(&path)["status"], "complete");
+}
+
 #[test]
 fn a_pattern_records_every_path_that_it_takes() {
     let upstream = Upstream::echo();

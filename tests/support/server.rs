@@ -344,10 +344,12 @@ impl Server {
         (answer.status() == 200).then(|| answer.json())
     }
 
-    /// Waits until a recording is there.
+    /// Waits until a recording has its connection.
     #[track_caller]
     pub fn begun(&self, id: &str) -> Value {
-        eventually(&format!("recording {id}"), || self.recording_so_far(id))
+        eventually(&format!("recording {id}"), || {
+            self.recording_so_far(id).filter(|recording| !recording["metadata"]["clientIp"].is_null())
+        })
     }
 
     /// Waits until a recording has ended, and gives it.
