@@ -12,7 +12,7 @@ use crate::engine::app::App;
 use crate::engine::inlet::{HeadLimits, Inlet};
 use crate::engine::live::Running;
 use crate::engine::recordings::Established;
-use crate::engine::relay_http::{After, Exchange, end_to_end, pairs, upstream_head};
+use crate::engine::relay_http::{After, Exchange, pairs, upstream_head};
 use crate::engine::relay_ws::Relay;
 use crate::engine::replay_door::Met;
 use crate::engine::replays::{Asked, Claim};
@@ -270,7 +270,7 @@ impl<'a> Request<'a> {
             return Err((client, Error::BadGateway(why)));
         }
         let subprotocol = response.headers.get("Sec-WebSocket-Protocol").map(str::to_owned);
-        let mut headers = end_to_end(&response.headers, &["Connection", "Upgrade"]);
+        let mut headers = response.headers.end_to_end(&["Connection", "Upgrade"]);
         headers.remove("Sec-WebSocket-Extensions");
         let mut bytes = Vec::with_capacity(512);
         ResponseHead { headers, ..response }.write(&mut bytes);
