@@ -99,11 +99,15 @@ impl Relay {
         let mut filled = buffer.len();
         buffer.resize(limits::READ_BYTES.max(filled + 64), 0);
         let mut skip_read = filled > 0;
+        // The other side takes nothing any more.
+        let mut gone = false;
         loop {
             if !skip_read {
                 match source.read(&mut buffer[filled..]) {
+                    // Read all the same: unread bytes would turn the close into a reset, which overtakes what goes the other way.
+                    Ok(1..) if gone => continue,
                     Ok(read @ 1..) => filled += read,
-                    Ok(_) | Err(_) => break self.end_side(direction),
+                    Ok(_) | Err(_) => break self.end_side(if gone { opposite(direction) } else { direction }),
                 }
             }
             skip_read = false;
@@ -114,7 +118,10 @@ impl Relay {
                 break self.fail(source, violation);
             }
             if !sent {
-                break self.end_side(opposite(direction));
+                // What the other side said last may still be on its way through the other thread, which will see its end.
+                gone = true;
+                filled = 0;
+                continue;
             }
             buffer.copy_within(scan.good..filled, 0);
             filled -= scan.good;
@@ -242,5 +249,39 @@ pub fn discard(source: &Stream, limit: Duration) {
         {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// Trap: the last frames are on their way to a slow client when a message of its own finds the server gone.
+    #[test]
+    fn a_message_to_a_server_that_has_left_does_not_cut_off_its_last_frames() {
+        let (mut client, near) = UnixStream::pair().unwrap();
+        let (mut server, far) = UnixStream::pair().unwrap();
+        let ends = [near, far].map(|end| Arc::new(Stream::Unix(end)));
+        let relay = Arc::new(Relay::new(Arc::clone(&ends[0]), Arc::clone(&ends[1]), None, limits::MAX_MESSAGE_BYTES));
+        let [near, far] = ends.map(Inlet::new);
+        let running = std::thread::spawn(move || relay.run(near, far));
+        // More than one pair of sockets holds, less than both do.
+        let mut sent = Vec::new();
+        (0..30).for_each(|_| ws::push_frame(&mut sent, opcode::BINARY, &[7; 10_000], None));
+        ws::push_frame(&mut sent, opcode::CLOSE, &ws::close_payload(Some(1000), "bye"), None);
+        server.write_all(&sent).unwrap();
+        drop(server);
+        let mut message = Vec::new();
+        ws::push_frame(&mut message, opcode::TEXT, b"late", Some([1, 2, 3, 4]));
+        client.write_all(&message).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).unwrap();
+        assert_eq!((got.len(), got == sent), (sent.len(), true));
+        drop(client);
+        running.join().unwrap().unwrap();
     }
 }
