@@ -83,9 +83,7 @@ impl Relay {
                 continue;
             }
             outlet.due = Some(frame);
-            if !outlet.mid_frame {
-                self.send_due(direction, &mut outlet);
-            }
+            self.send_due(direction, &mut outlet);
         }
     }
 
@@ -150,25 +148,34 @@ impl Relay {
         let mut outlet = sync::lock(self.outlet(direction));
         outlet.mid_frame = !at_boundary;
         outlet.closed |= closed;
-        if at_boundary {
-            self.send_due(direction, &mut outlet);
-        }
+        self.send_due(direction, &mut outlet);
         sent
     }
 
-    /// Sends the close frame that waits, if there is one and the peer's own has not passed.
+    /// Sends the close frame that waits, if there is one, this is a frame boundary, and the peer's own has not passed. Nothing
+    /// waits for a side that takes no byte now: its frame stays for the next boundary, or the next try of [`Relay::fail`].
     fn send_due(&self, direction: Direction, outlet: &mut Outlet) {
-        if let Some(frame) = outlet.due.take()
-            && !outlet.closed
-        {
-            outlet.shut = true;
-            let target = self.target(direction);
-            // A side that takes no byte now is dropped when its second is over; nothing waits for it here.
-            if let Err(error) = target.write_now(&frame) {
-                log::debug!("a close frame could not be sent: {error}");
-            }
-            self.change.notify_all();
+        if outlet.mid_frame {
+            return;
         }
+        let Some(frame) = outlet.due.take().filter(|_| !outlet.closed) else { return };
+        match self.target(direction).write_now(&frame) {
+            Ok(0) => outlet.due = Some(frame),
+            sent => {
+                if let Err(error) = sent {
+                    log::debug!("a close frame could not be sent: {error}");
+                }
+                outlet.shut = true;
+                self.change.notify_all();
+            }
+        }
+    }
+
+    /// Whether a direction has had its close frame; sends the one that waits where that is possible now.
+    fn is_told(&self, direction: Direction) -> bool {
+        let mut outlet = sync::lock(self.outlet(direction));
+        self.send_due(direction, &mut outlet);
+        outlet.shut || outlet.closed
     }
 
     /// A side has vanished or has ended its connection: the other is told by the same.
@@ -187,7 +194,7 @@ impl Relay {
         }
         self.close_both(violation.code, violation.reason);
         let both = [Direction::ClientToServer, Direction::ServerToClient];
-        self.wait(|| both.iter().all(|direction| sync::lock(self.outlet(*direction)).shut));
+        self.wait(|| both.iter().filter(|direction| self.is_told(**direction)).count() == both.len());
         both.iter().for_each(|direction| self.target(*direction).shutdown_write());
         // Bytes that nobody reads would turn the close into a reset, which overtakes the close frame.
         discard(source, Duration::from_millis(limits::CLOSE_GRACE_MS));
