@@ -61,6 +61,7 @@ impl Relay {
     /// # Errors
     /// The system gives no thread for the second direction.
     pub fn run(self: &Arc<Self>, mut client: Inlet, mut upstream: Inlet) -> crate::base::error::Result<()> {
+        let _ending = Ending(self.tape.as_deref());
         let relay = Arc::clone(self);
         let early = upstream.take_data();
         let other = sync::spawn("relay s2c", move || relay.pump(Direction::ServerToClient, early))?;
@@ -239,6 +240,17 @@ impl Relay {
     }
 }
 
+/// Ends a recording whose relay did not come to its end: no thread for it, or a panic. Otherwise it has been ended before.
+struct Ending<'a>(Option<&'a Tape>);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if let Some(tape) = self.0 {
+            tape.end(End::CutShort("relay_failed"));
+        }
+    }
+}
+
 fn opposite(direction: Direction) -> Direction {
     match direction {
         Direction::ClientToServer => Direction::ServerToClient,
@@ -265,6 +277,13 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
+
+    #[test]
+    fn a_relay_that_did_not_come_to_its_end_ends_its_recording() {
+        let tape = Tape::new("id".into());
+        drop(Ending(Some(&tape)));
+        assert!(!tape.is_open());
+    }
 
     /// Trap: the last frames are on their way to a slow client when a message of its own finds the server gone.
     #[test]
