@@ -173,6 +173,18 @@ fn a_plain_response_is_not_recorded() {
     assert_eq!(server.get("/stream-recordings")["total"], 1);
 }
 
+/// A body whose length is taken from it would be read as the next request.
+#[test]
+fn connection_cannot_take_the_length_from_a_body() {
+    let upstream = mirror();
+    let server = Server::before(&upstream);
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n";
+    let fields = [("Connection", "content-length, x-gone"), ("X-Gone", "1")];
+    let answer = ask(server.mock, "POST", "/seen", &fields, hidden.as_bytes());
+    assert_eq!(answer.text(), format!("POST /seen [{hidden}]"));
+    assert_eq!(upstream.head().field("x-gone"), None);
+}
+
 #[test]
 fn nothing_there_is_404_and_says_how_to_add_something() {
     let server = Server::start();

@@ -70,18 +70,9 @@ enum Pass {
     Chunks,
 }
 
-/// The fields that end at this hop (RFC 9110 §7.6.1), those that `Connection` names included, taken out; `kept` ones stay.
-pub fn end_to_end(headers: &Headers, kept: &[&str]) -> Headers {
-    const HOP_BY_HOP: [&str; 8] =
-        ["connection", "keep-alive", "proxy-connection", "proxy-authenticate", "te", "trailer", "transfer-encoding", "upgrade"];
-    let is = |name: &str, list: &[&str]| list.iter().any(|other| name.eq_ignore_ascii_case(other));
-    let stays = |name: &str| is(name, kept) || !(is(name, &HOP_BY_HOP) || headers.has_token("Connection", name));
-    Headers(headers.0.iter().filter(|(name, _)| stays(name)).cloned().collect())
-}
-
 /// The head as it goes to the upstream: the same fields in the same order and case, less what ends here.
 pub fn upstream_head(head: &RequestHead, target: String, authority: Option<&str>, origin: Option<&str>, kept: &[&str]) -> RequestHead {
-    let mut headers = end_to_end(&head.headers, kept);
+    let mut headers = head.headers.end_to_end(kept);
     for name in ["Accept-Encoding", "Sec-WebSocket-Extensions", "X-Mockd-Replay"] {
         headers.remove(name);
     }
@@ -165,7 +156,7 @@ impl Exchange<'_> {
                 100 if self.continued => {}
                 100..200 if head.minor_version == 1 => {
                     let mut bytes = Vec::new();
-                    let mut headers = end_to_end(&response.headers, &[]);
+                    let mut headers = response.headers.end_to_end(&[]);
                     // An interim response has no body and must not say how long it is (RFC 9110 §8.6).
                     headers.remove("Content-Length");
                     ResponseHead { headers, ..response }.write(&mut bytes);
@@ -206,8 +197,12 @@ impl Exchange<'_> {
         };
         let keeps =
             head.keep_alive() && head.minor_version == 1 && pass != Pass::Data && (pass, framing) != (Pass::Raw, Framing::UntilClose);
-        let kept: &[&str] = if pass == Pass::Raw { &["Transfer-Encoding", "Trailer"] } else { &[] };
-        let mut headers = end_to_end(&response.headers, kept);
+        let kept: &[&str] = if pass == Pass::Raw { &["Transfer-Encoding"] } else { &[] };
+        let mut headers = response.headers.end_to_end(kept);
+        if pass != Pass::Raw {
+            // Trailers go with the upstream's own chunks.
+            headers.remove("Trailer");
+        }
         if pass == Pass::Chunks {
             headers.set("Transfer-Encoding", "chunked");
         }

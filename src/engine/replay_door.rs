@@ -9,7 +9,7 @@ use super::app::App;
 use super::board::Board;
 use super::inlet::Inlet;
 use super::recordings::Established;
-use super::relay_http::{After, end_to_end, pairs};
+use super::relay_http::{After, pairs};
 use super::session::{self, Gate, Input, Parts};
 use super::tape::Tape;
 use super::{answer, cors};
@@ -153,7 +153,7 @@ impl Met<'_> {
                 }
             }
         }
-        headers = end_to_end(&headers, &[]);
+        headers = headers.end_to_end(&[]);
         if headers.get("Content-Type").is_none() {
             headers.push("Content-Type", "text/event-stream");
         }

@@ -154,14 +154,7 @@ impl Take {
         match &mut self.parser {
             Parser::WebSocket { client, server } => {
                 let reader = if direction == Direction::ClientToServer { client } else { server };
-                let close = &mut self.close;
-                let read = reader.feed(bytes, &mut |message| {
-                    if message.opcode == opcode::CLOSE && close.is_none() {
-                        let (code, reason) = ws::parse_close(&message.payload);
-                        *close = Some((code, reason, direction));
-                    }
-                    frames.push(Frame::WebSocket(ws_frame(origin, direction, stamp_us, message)));
-                });
+                let read = reader.feed(bytes, &mut |message| frames.push(Frame::WebSocket(ws_frame(origin, direction, stamp_us, message))));
                 // The relay forwards only what its guard has passed, so the reader finds nothing that is wrong.
                 read.map_err(|_| "recorder_error")?;
             }
@@ -186,6 +179,11 @@ impl Take {
                 return;
             }
             self.seen.count(frame);
+            if let Frame::WebSocket(WsFrame { kind: FrameType::Close, direction, close_code, close_reason, .. }) = frame
+                && self.close.is_none()
+            {
+                self.close = Some((*close_code, close_reason.clone().unwrap_or_default(), *direction));
+            }
             if self.bounds.max_frames.is_some_and(|max| self.seen.frame_count >= max) {
                 self.frames.truncate(at + 1);
                 self.end_now(End::Recorder, stamp_us);

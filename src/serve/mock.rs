@@ -12,7 +12,7 @@ use crate::engine::app::App;
 use crate::engine::inlet::{HeadLimits, Inlet};
 use crate::engine::live::Running;
 use crate::engine::recordings::Established;
-use crate::engine::relay_http::{After, Exchange, end_to_end, pairs, upstream_head};
+use crate::engine::relay_http::{After, Exchange, pairs, upstream_head};
 use crate::engine::relay_ws::Relay;
 use crate::engine::replay_door::Met;
 use crate::engine::replays::{Asked, Claim};
@@ -116,7 +116,7 @@ impl<'a> Request<'a> {
 
     fn serve(&self, mut client: Inlet) -> Outcome {
         if cors::is_preflight(self.head) && self.app.replays.is_on(self.path) {
-            let after = answer::send(&mut client, self.head, cors::preflight(self.head, self.cors_origin()), None, None);
+            let after = answer::send(&mut client, self.head, cors::preflight(self.head), None, self.cors_origin());
             return Ok(Some((client, after)));
         }
         match self.claim() {
@@ -271,7 +271,7 @@ impl<'a> Request<'a> {
             return Err((client, Error::BadGateway(why)));
         }
         let subprotocol = response.headers.get("Sec-WebSocket-Protocol").map(str::to_owned);
-        let mut headers = end_to_end(&response.headers, &["Connection", "Upgrade"]);
+        let mut headers = response.headers.end_to_end(&["Connection", "Upgrade"]);
         headers.remove("Sec-WebSocket-Extensions");
         let mut bytes = Vec::with_capacity(512);
         ResponseHead { headers, ..response }.write(&mut bytes);
