@@ -261,6 +261,8 @@ fn a_preflight_for_a_replay_is_answered() {
     let answer = http::ask(server.mock, "OPTIONS", "/chat", &fields, b"");
     assert!(matches!(answer.status(), 200 | 204), "{:?}", answer.head);
     assert_eq!(answer.head.field("access-control-allow-origin"), Some("http://app.example"));
+    let said = |name: &str| answer.head.fields.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).count();
+    assert_eq!((said("access-control-allow-origin"), said("access-control-allow-credentials"), said("vary")), (1, 1, 1), "{:?}", answer.head);
     assert!(answer.head.field("access-control-allow-methods").is_some_and(|methods| methods.contains("POST")), "{:?}", answer.head);
     assert!(
         answer.head.field("access-control-allow-headers").is_some_and(|names| names.to_lowercase().contains("content-type")),
