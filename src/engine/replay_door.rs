@@ -74,8 +74,10 @@ impl Met<'_> {
     /// # Errors
     /// What is wrong with the request's body; the system gives no thread.
     pub fn run_event_stream(mut self, client: &mut Inlet) -> Result<After> {
-        let settings = &self.app.settings;
-        let Some(body) = read_body(client, self.head, settings.max_request_body_bytes)? else {
+        let max_bytes = usize::try_from(self.app.settings.max_request_body_bytes).unwrap_or(usize::MAX);
+        // One more than a recording keeps, so that a longer body is seen to be longer.
+        let kept_bytes = max_bytes.max(self.recorded_body_bytes()).saturating_add(1);
+        let Some(mut body) = read_body(client, self.head, kept_bytes)? else {
             self.board.detach();
             return Ok(After::Close);
         };
@@ -96,13 +98,15 @@ impl Met<'_> {
         headers.push("Connection", "close");
         let mut bytes = Vec::with_capacity(512);
         ResponseHead { headers: headers.clone(), ..ResponseHead::new(status) }.write(&mut bytes);
+        let truncated = body.len() > max_bytes;
+        body.truncate(max_bytes);
         let (text, encoding) = encode(&body);
         let stream_head = StreamHead::Sse {
             request: SseRequest {
                 method: self.head.method.clone(),
                 body: Some(text).filter(|text| !text.is_empty()),
                 encoding,
-                truncated: false,
+                truncated,
             },
             response_status: status,
             response_headers: pairs(&headers),
@@ -118,6 +122,11 @@ impl Met<'_> {
             drop(inbox.send(Input::Gone));
         })?;
         Ok(After::Close)
+    }
+
+    /// At least the bytes of the recorded request's body.
+    fn recorded_body_bytes(&self) -> usize {
+        self.board.compiled().request().and_then(|request| request.body.as_deref()).map_or(0, str::len)
     }
 
     fn compare(&mut self, body: &[u8]) -> std::result::Result<(), ReplayError> {
@@ -170,11 +179,11 @@ fn without_body(head: &RequestHead) -> RequestHead {
     head
 }
 
-/// Reads a request's body whole; `None` when the client leaves in the middle of it.
+/// Reads a request's body to its end and gives its first `kept_bytes`; `None` when the client leaves in the middle of it.
 ///
 /// # Errors
-/// [`Error::TooLarge`], [`Error::Invalid`] for malformed framing.
-fn read_body(client: &mut Inlet, head: &RequestHead, max_bytes: u64) -> Result<Option<Vec<u8>>> {
+/// [`Error::Invalid`] for malformed framing.
+fn read_body(client: &mut Inlet, head: &RequestHead, kept_bytes: usize) -> Result<Option<Vec<u8>>> {
     let framing = head.framing().map_err(|malformed| Error::invalid("", malformed.message))?;
     let mut reader = BodyReader::new(framing);
     let mut body = Vec::new();
@@ -189,12 +198,9 @@ fn read_body(client: &mut Inlet, head: &RequestHead, max_bytes: u64) -> Result<O
             return Ok(None);
         }
         let piece = reader.next(client.data()).map_err(|malformed| Error::invalid("", malformed.message))?;
-        body.extend_from_slice(piece.data);
+        body.extend_from_slice(&piece.data[..piece.data.len().min(kept_bytes - body.len())]);
         let consumed = piece.consumed;
         client.consume(consumed);
-        if body.len() as u64 > max_bytes {
-            return Err(Error::TooLarge { what: "request body", limit: max_bytes });
-        }
     }
     Ok(Some(body))
 }
