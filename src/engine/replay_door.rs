@@ -6,11 +6,11 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use super::app::App;
-use super::board::Board;
+use super::board::Seat;
 use super::inlet::Inlet;
 use super::recordings::Established;
 use super::relay_http::{After, end_to_end, pairs};
-use super::session::{self, Gate, Input, Parts};
+use super::session::{self, Gate, Input, Line, Parts};
 use super::tape::Tape;
 use super::{answer, cors};
 use crate::base::error::{Error, Result};
@@ -29,8 +29,8 @@ use crate::wire::ws::{self, Message, MessageReader, Side, opcode};
 pub struct Met<'a> {
     /// The server.
     pub app: &'a Arc<App>,
-    /// The session.
-    pub board: Arc<Board>,
+    /// The session, which ends with this.
+    pub seat: Seat,
     /// Its rules.
     pub player: Box<Player>,
     /// The client's request.
@@ -47,7 +47,7 @@ impl Met<'_> {
     /// # Errors
     /// The system gives no thread.
     pub fn run_websocket(self, mut client: Inlet, accept: &str) -> Result<()> {
-        let recorded = match &self.board.compiled().head.stream {
+        let recorded = match &self.seat.board.compiled().head.stream {
             StreamHead::WebSocket { subprotocol } => subprotocol.clone(),
             StreamHead::Sse { .. } => None,
         };
@@ -57,7 +57,6 @@ impl Met<'_> {
         handshake::switching_protocols(accept, subprotocol.as_deref()).write(&mut bytes);
         let stall = Duration::from_millis(self.app.settings.stall_timeout_ms);
         if client.stream.write_all(&bytes, Some(stall)).is_err() {
-            self.board.detach();
             return Ok(());
         }
         let origin = Origin::now();
@@ -66,7 +65,8 @@ impl Met<'_> {
         let early = client.take_data();
         let stream = Arc::clone(&client.stream);
         let reader = WsReader::new(self.app, Arc::clone(&stream), tape.clone());
-        start(self.app, self.board, self.player, &stream, origin, tape, None, false, |inbox, gate| reader.read(early, &inbox, &gate))
+        let line = Line { stream, stall, tape, head: None, chunked: false };
+        start(self.seat, self.player, line, origin, |inbox, gate| reader.read(early, inbox, gate))
     }
 
     /// Replays to the client of an event stream. A request that does not match is answered 409.
@@ -75,16 +75,14 @@ impl Met<'_> {
     /// What is wrong with the request's body; the system gives no thread.
     pub fn run_event_stream(mut self, client: &mut Inlet) -> Result<After> {
         let settings = &self.app.settings;
-        let Some(body) = read_body(client, self.head, settings.max_request_body_bytes)? else {
-            self.board.detach();
+        let Some((body, truncated)) = read_body(client, self.head, settings.max_request_body_bytes)? else {
             return Ok(After::Close);
         };
         if let Some(last) = self.head.headers.get("Last-Event-ID") {
             self.player.resume_after(last);
         }
         if let Err(mismatch) = self.compare(&body) {
-            self.board.publish(&self.player, None);
-            self.board.detach();
+            self.seat.board.publish(&self.player, None);
             return Ok(self.refuse(client, &mismatch));
         }
         let (status, headers) = self.response();
@@ -98,20 +96,16 @@ impl Met<'_> {
         ResponseHead { headers: headers.clone(), ..ResponseHead::new(status) }.write(&mut bytes);
         let (text, encoding) = encode(&body);
         let stream_head = StreamHead::Sse {
-            request: SseRequest {
-                method: self.head.method.clone(),
-                body: Some(text).filter(|text| !text.is_empty()),
-                encoding,
-                truncated: false,
-            },
+            request: SseRequest { method: self.head.method.clone(), body: Some(text).filter(|text| !text.is_empty()), encoding, truncated },
             response_status: status,
             response_headers: pairs(&headers),
-            head_relative_us: self.board.compiled().script.head_us,
+            head_relative_us: self.seat.board.compiled().script.head_us,
         };
         let tape = self.app.recordings.begin(Established { origin: self.origin, metadata: self.metadata, stream: stream_head });
-        let stream = Arc::clone(&client.stream);
-        let from = Arc::clone(&stream);
-        start(self.app, self.board, self.player, &stream, self.origin, tape, Some(bytes), chunked, move |inbox, _| {
+        let from = Arc::clone(&client.stream);
+        let stall = Duration::from_millis(settings.stall_timeout_ms);
+        let line = Line { stream: Arc::clone(&client.stream), stall, tape, head: Some(bytes), chunked };
+        start(self.seat, self.player, line, self.origin, |inbox, _| {
             // Whatever the client still sends is not for this response; its end is what matters.
             let mut buffer = [0; 1024];
             while matches!(from.read(&mut buffer), Ok(1..)) {}
@@ -121,7 +115,7 @@ impl Met<'_> {
     }
 
     fn compare(&mut self, body: &[u8]) -> std::result::Result<(), ReplayError> {
-        let compiled = self.board.compiled();
+        let compiled = self.seat.board.compiled();
         let request = compiled.request();
         let recorded = request.and_then(|request| request.body.as_deref().and_then(|body| decode(body, request.encoding)));
         let truncated = request.is_some_and(|request| request.truncated);
@@ -141,8 +135,8 @@ impl Met<'_> {
     fn response(&self) -> (u16, Headers) {
         let mut headers = Headers::default();
         let mut status = 200;
-        let redacted = &self.board.compiled().head.metadata.redaction;
-        if let StreamHead::Sse { response_status, response_headers, .. } = &self.board.compiled().head.stream {
+        let redacted = &self.seat.board.compiled().head.metadata.redaction;
+        if let StreamHead::Sse { response_status, response_headers, .. } = &self.seat.board.compiled().head.stream {
             status = *response_status;
             for (name, value) in response_headers.iter() {
                 let is_redacted =
@@ -170,14 +164,16 @@ fn without_body(head: &RequestHead) -> RequestHead {
     head
 }
 
-/// Reads a request's body whole; `None` when the client leaves in the middle of it.
+/// Reads a request's body to its end and keeps the first `max_bytes` of it, as a recording does; also whether there was more.
+/// `None` when the client leaves in the middle of it.
 ///
 /// # Errors
-/// [`Error::TooLarge`], [`Error::Invalid`] for malformed framing.
-fn read_body(client: &mut Inlet, head: &RequestHead, max_bytes: u64) -> Result<Option<Vec<u8>>> {
+/// [`Error::Invalid`] for malformed framing.
+fn read_body(client: &mut Inlet, head: &RequestHead, max_bytes: u64) -> Result<Option<(Vec<u8>, bool)>> {
+    let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
     let framing = head.framing().map_err(|malformed| Error::invalid("", malformed.message))?;
     let mut reader = BodyReader::new(framing);
-    let mut body = Vec::new();
+    let (mut body, mut truncated) = (Vec::new(), false);
     if framing != Framing::None && head.headers.has_token("Expect", "100-continue") && client.data().is_empty() {
         let go_on = client.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n", Some(Duration::from_millis(limits::STALL_TIMEOUT_MS)));
         if go_on.is_err() {
@@ -189,49 +185,26 @@ fn read_body(client: &mut Inlet, head: &RequestHead, max_bytes: u64) -> Result<O
             return Ok(None);
         }
         let piece = reader.next(client.data()).map_err(|malformed| Error::invalid("", malformed.message))?;
-        body.extend_from_slice(piece.data);
+        let kept = piece.data.len().min(max_bytes - body.len());
+        body.extend_from_slice(&piece.data[..kept]);
+        truncated |= kept < piece.data.len();
         let consumed = piece.consumed;
         client.consume(consumed);
-        if body.len() as u64 > max_bytes {
-            return Err(Error::TooLarge { what: "request body", limit: max_bytes });
-        }
     }
-    Ok(Some(body))
+    Ok(Some((body, truncated)))
 }
 
 /// Starts the session's thread and runs the reader on this one until the connection ends.
-#[allow(clippy::too_many_arguments)]
-fn start(
-    app: &Arc<App>,
-    board: Arc<Board>,
-    mut player: Box<Player>,
-    stream: &Arc<Stream>,
-    origin: Origin,
-    tape: Option<Arc<Tape>>,
-    head: Option<Vec<u8>>,
-    chunked: bool,
-    read: impl FnOnce(Sender<Input>, Arc<Gate>),
-) -> Result<()> {
+fn start(seat: Seat, mut player: Box<Player>, line: Line, origin: Origin, read: impl FnOnce(&Sender<Input>, &Gate)) -> Result<()> {
     let (inbox, heard) = channel();
     player.start(origin.mono_us);
-    board.attach(inbox.clone(), Arc::clone(stream), origin, &player);
+    seat.board.attach(inbox.clone(), origin, &player);
     let gate = Arc::new(Gate::default());
-    let parts = Parts {
-        board: Arc::clone(&board),
-        player,
-        stream: Arc::clone(stream),
-        inbox: heard,
-        gate: Arc::clone(&gate),
-        tape,
-        stall: Duration::from_millis(app.settings.stall_timeout_ms),
-        head,
-        chunked,
-    };
-    let thread = sync::spawn("replay", move || session::run(parts, origin.mono_us)).inspect_err(|_| board.detach())?;
-    read(inbox, gate);
-    // The thread catches its own panics; a session that panicked is told so by its board.
+    let parts = Parts { board: Arc::clone(&seat.board), player, line, inbox: heard, gate: Arc::clone(&gate) };
+    let thread = sync::spawn("replay", move || session::run(parts, origin.mono_us))?;
+    read(&inbox, &gate);
+    // The thread catches its own panics; the seat tells the board of one.
     drop(thread.join());
-    board.detach();
     Ok(())
 }
 
