@@ -1,8 +1,8 @@
 //! Recording sessions: opened and stopped by the admin API, matched by every connection that is established.
 //! They know paths and names; frames go past them on tapes.
 
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use super::recorder::Recorder;
 use super::take::{Bounds, Take};
@@ -11,7 +11,7 @@ use crate::base::error::{Error, Result};
 use crate::base::time::{self, Origin};
 use crate::base::{id, limits, sync};
 use crate::model::api::{SessionView, StartRequest, Started, Stopped, Summary};
-use crate::model::recording::{FORMAT_VERSION, Head, Metadata, Protocol, SseRequest, Status, StreamHead, StreamTail, Tail};
+use crate::model::recording::{FORMAT_VERSION, Head, Metadata, Protocol, Recording, SseRequest, Status, StreamHead, StreamTail, Tail};
 use crate::rules::pattern;
 use crate::rules::redact::Redactor;
 use crate::store::Store;
@@ -46,6 +46,8 @@ pub struct Recordings {
     /// The pattern of `--record`.
     always: Option<String>,
     open: Mutex<Open>,
+    /// A session has its first connection, or has been stopped.
+    change: Condvar,
 }
 
 #[derive(Default)]
@@ -66,7 +68,7 @@ impl std::fmt::Debug for Recordings {
 impl Recordings {
     /// No session yet; `always` is the pattern of `--record`.
     pub fn new(store: Arc<Store>, recorder: Recorder, redactor: Arc<Redactor>, max_event_bytes: u64, always: Option<String>) -> Self {
-        Self { store, recorder, redactor, max_event_bytes, always, open: Mutex::default() }
+        Self { store, recorder, redactor, max_event_bytes, always, open: Mutex::default(), change: Condvar::new() }
     }
 
     /// Opens a session. `serves` says whether anything would serve a path; where nothing would, the answer carries a warning.
@@ -122,6 +124,7 @@ impl Recordings {
             match id::resolve("recording session", prefix, open.sessions.iter().map(|session| session.id.as_str())) {
                 Ok(id) => {
                     let at = open.sessions.iter().position(|session| session.id == id);
+                    self.change.notify_all();
                     at.map(|at| open.sessions.remove(at)).ok_or(Error::NotFound { kind: "recording session", id })?
                 }
                 Err(Error::NotFound { .. }) => return Err(self.not_a_session(&open, prefix)),
@@ -154,6 +157,33 @@ impl Recordings {
             open.tapes().find(|tape| tape.id() == id).cloned()
         };
         tape.map_or((seen, false), |tape| tape.wait_growth(seen, limit))
+    }
+
+    /// The recording of an open session (id or prefix) that has no file yet, as it stands: of no frames.
+    pub fn waiting(&self, prefix: &str) -> Option<Recording> {
+        let open = sync::lock(&self.open);
+        let id = id::resolve("recording", prefix, open.sessions.iter().map(|session| session.id.as_str())).ok()?;
+        let session = open.sessions.iter().find(|session| session.id == id)?;
+        Some(self.empty_recording(session, Status::Recording))
+    }
+
+    /// Waits until the file of an open session's first connection is there, at most `limit`; `false` when the session is open no more.
+    pub fn wait_begun(&self, id: &str, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let mut open = sync::lock(&self.open);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Some(session) = open.sessions.iter().find(|session| session.id == id) else { return false };
+            if let Some(tape) = session.tapes.first().cloned() {
+                drop(open);
+                tape.wait_growth(0, left);
+                return true;
+            }
+            if left.is_zero() {
+                return true;
+            }
+            open = sync::wait(&self.change, open, left);
+        }
     }
 
     /// Whether a stream of this protocol on this path would be recorded if it were established now.
@@ -194,6 +224,7 @@ impl Recordings {
             None => return None,
         };
         drop(open);
+        self.change.notify_all();
         head.start_time = time::rfc3339(origin.wall_us);
         head.metadata = metadata;
         head.stream = stream;
@@ -209,11 +240,11 @@ impl Recordings {
             open.closed = true;
             (std::mem::take(&mut open.sessions), std::mem::take(&mut open.loose))
         };
-        let deadline = std::time::Instant::now() + limit;
+        let deadline = Instant::now() + limit;
         let all = sessions.iter().flat_map(|session| &session.tapes).chain(&loose);
         all.clone().for_each(|tape| tape.end(End::Recorder));
         for tape in all {
-            if tape.wait_outcome(deadline.saturating_duration_since(std::time::Instant::now())).is_none() {
+            if tape.wait_outcome(deadline.saturating_duration_since(Instant::now())).is_none() {
                 log::warn!("the recording {} is not on disk yet; the next start recovers it", tape.id());
             }
         }
@@ -270,6 +301,12 @@ impl Recordings {
 
     /// A session that saw no connection: one complete recording of no frames.
     fn save_empty(&self, session: &Session) -> Result<Summary> {
+        let recording = self.empty_recording(session, Status::Complete);
+        self.store.create(&recording.head)?.finish(&recording.tail)
+    }
+
+    /// What a session without a connection has recorded.
+    fn empty_recording(&self, session: &Session, status: Status) -> Recording {
         let protocol = session.request.protocol;
         let mut head = empty_head(&session.id, session.name.clone());
         head.description = session.request.description.clone();
@@ -290,15 +327,16 @@ impl Recordings {
             };
         }
         let now = time::now_us();
+        let ended = status != Status::Recording;
         let tail = Tail {
-            status: Status::Complete,
+            status,
             status_reason: None,
-            end_time: Some(time::rfc3339(session.opened.wall_at(now))),
-            duration: Some(session.opened.relative_us(now) / 1000),
-            stream: ended_by_recorder(protocol, session.opened.relative_us(now)),
+            end_time: ended.then(|| time::rfc3339(session.opened.wall_at(now))),
+            duration: ended.then(|| session.opened.relative_us(now) / 1000),
+            stream: if ended { ended_by_recorder(protocol, session.opened.relative_us(now)) } else { StreamTail::open(protocol) },
             stats: Default::default(),
         };
-        self.store.create(&head)?.finish(&tail)
+        Recording { head, frames: Vec::new(), tail }
     }
 }
 

@@ -8,6 +8,7 @@ use super::live::{Live, Running};
 use super::recordings::{Established, Recordings};
 use super::tape::{End, Tape};
 use crate::base::error::{Error, Result};
+use crate::base::platform::Woken;
 use crate::base::time::{self, Origin};
 use crate::base::{limits, sync};
 use crate::model::pairs::Pairs;
@@ -158,10 +159,7 @@ impl Exchange<'_> {
     ) -> Result<After> {
         let mut inlet = Inlet::new(Arc::clone(upstream));
         let response = loop {
-            let read = inlet.read_response(client, self.max_head_bytes);
-            let Some(response) = read.map_err(|why| Error::BadGateway(format!("the upstream failed: {why}")))? else {
-                return Ok(After::Close);
-            };
+            let Some(response) = inlet.read_response(client, self.max_head_bytes, None)? else { return Ok(After::Close) };
             match response.status {
                 101 => return Err(Error::BadGateway("the upstream switched protocols although nobody asked for it".to_owned())),
                 100 if self.continued => {}
@@ -221,7 +219,7 @@ impl Exchange<'_> {
         let tape = if is_stream { self.begin_recording(head, &response, head_us, capture) } else { None };
         let _entry = self.live.enter(Running::Response(Arc::clone(&inlet.stream)));
         if client.write_all(&bytes, None).is_err() {
-            end_tape(&tape, Direction::ClientToServer);
+            end_tape(tape.as_deref(), Direction::ClientToServer);
             return Ok(After::Close);
         }
         let ended = relay_body(client, &mut inlet, framing, pass, tape.as_deref());
@@ -236,7 +234,7 @@ impl Exchange<'_> {
             BodyEnd::Broken | BodyEnd::ClientGone => {}
         }
         let side = if ended == BodyEnd::ClientGone { Direction::ClientToServer } else { Direction::ServerToClient };
-        end_tape(&tape, side);
+        end_tape(tape.as_deref(), side);
         Ok(if ended == BodyEnd::Complete && keeps { After::KeepAlive } else { After::Close })
     }
 
@@ -266,7 +264,7 @@ impl Exchange<'_> {
     }
 }
 
-fn end_tape(tape: &Option<Arc<Tape>>, side: Direction) {
+fn end_tape(tape: Option<&Tape>, side: Direction) {
     if let Some(tape) = tape {
         tape.end(End::Side(side));
     }
@@ -329,13 +327,16 @@ fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, pass: Pas
     let (mut out, mut data) = (Vec::new(), Vec::new());
     loop {
         if upstream.data().is_empty() && !reader.is_done() {
-            if !upstream.wait_beside(client) {
+            if upstream.wait_beside(client, None) == Woken::Gone {
                 return BodyEnd::ClientGone;
             }
             match upstream.fill() {
                 Ok(1..) => {}
                 // An end that the framing does not know is the end of a body up to the close, and else a break.
-                Ok(_) if framing == Framing::UntilClose => break,
+                Ok(_) if framing == Framing::UntilClose => {
+                    end_tape(tape, DIRECTION);
+                    break;
+                }
                 Ok(_) | Err(_) => return BodyEnd::Broken,
             }
         }
@@ -366,6 +367,11 @@ fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, pass: Pas
                 &out
             }
         };
+        if reader.is_done() {
+            // Before the client sees the end, so that a stop that follows it finds a recording that the server ended.
+            // What is stamped already still belongs to it.
+            end_tape(tape, DIRECTION);
+        }
         let sent = send_recorded(client, bytes, || {
             if let (Some(tape), Some(stamp)) = (tape, stamp) {
                 tape.push(DIRECTION, stamp, &data);

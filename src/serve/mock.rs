@@ -245,12 +245,13 @@ impl<'a> Request<'a> {
             return Err((client, Error::BadGateway(format!("the connection to the upstream broke: {error}"))));
         }
         let mut inlet = Inlet::new(Arc::clone(&upstream));
+        let limit = Duration::from_millis(self.app.settings.connect_timeout_ms);
         let response = loop {
-            match inlet.read_response(&client.stream, self.app.settings.max_head_bytes) {
+            match inlet.read_response(&client.stream, self.app.settings.max_head_bytes, Some(limit)) {
                 Ok(Some(response)) if (100..200).contains(&response.status) && response.status != 101 => {}
                 Ok(Some(response)) => break response,
                 Ok(None) => return Ok(Some((client, After::Close))),
-                Err(why) => return Err((client, Error::BadGateway(format!("the upstream failed: {why}")))),
+                Err(error) => return Err((client, error)),
             }
         };
         if response.status != 101 {
