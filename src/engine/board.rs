@@ -1,4 +1,5 @@
-//! A replay session as others see it: its figures, its messages, and the way to its inbox. The session's thread writes it, everybody reads it.
+//! A replay session as others see it: its figures, its messages, its client, and the way to its inbox. The session's thread writes it,
+//! everybody reads it.
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -13,16 +14,19 @@ use crate::base::{limits, sync};
 use crate::model::recording::{FrameType, Protocol};
 use crate::model::replay::{ReplayMessage, ReplayOptions, ReplayStatus, ReplayView};
 use crate::rules::player::Player;
+use crate::wire::stream::Stream;
 
 /// What changes.
 #[derive(Debug)]
 struct State {
     /// Until a client takes it.
     player: Option<Box<Player>>,
-    /// While a client is there.
+    /// From the claim until the client is gone; shut where the session does not end by itself.
+    client: Option<Arc<Stream>>,
+    /// From the attachment until the client is gone.
     inbox: Option<Sender<Input>>,
-    /// Ends the thread's socket where it does not end by itself.
-    cut: Option<Arc<crate::wire::stream::Stream>>,
+    /// The session was told to end between the claim and the attachment.
+    stop_asked: Option<&'static str>,
     view: ReplayView,
     started: Option<Origin>,
     ended_us: Option<u64>,
@@ -67,8 +71,9 @@ impl Board {
         };
         let state = State {
             player: Some(Box::new(player)),
+            client: None,
             inbox: None,
-            cut: None,
+            stop_asked: None,
             view,
             started: None,
             ended_us: None,
@@ -107,7 +112,7 @@ impl Board {
 
     /// Whether a client is there.
     pub fn is_connected(&self) -> bool {
-        sync::lock(&self.state).inbox.is_some()
+        sync::lock(&self.state).client.is_some()
     }
 
     /// Whether a client that asks like this is its client.
@@ -141,16 +146,22 @@ impl Board {
         Error::conflict(code, format!("{what}; this session's mode is {mode}, its status {}", state.view.status.word()))
     }
 
-    /// Takes the player of a pending session; the caller is its client's thread from now on.
-    pub fn claim(&self) -> Option<Box<Player>> {
-        sync::lock(&self.state).player.take()
+    /// Gives a pending session to a client; the caller is that client's thread.
+    pub fn claim(self: &Arc<Self>, client: &Arc<Stream>) -> Option<(Seat, Box<Player>)> {
+        let mut state = sync::lock(&self.state);
+        let player = state.player.take()?;
+        state.client = Some(Arc::clone(client));
+        Some((Seat { board: Arc::clone(self) }, player))
     }
 
-    /// The client has come: calls reach the session by `inbox` from now on.
-    pub fn attach(&self, inbox: Sender<Input>, cut: Arc<crate::wire::stream::Stream>, started: Origin, player: &Player) {
+    /// The client's stream begins: calls reach the session by `inbox` from now on.
+    pub fn attach(&self, inbox: Sender<Input>, started: Origin, player: &Player) {
         let mut state = sync::lock(&self.state);
+        if let Some(reason) = state.stop_asked.take() {
+            // The other end of this channel is still with the caller.
+            drop(inbox.send(Input::Stop { reason }));
+        }
         state.inbox = Some(inbox);
-        state.cut = Some(cut);
         state.started = Some(started);
         state.view.started_at = Some(time::rfc3339(started.wall_us));
         update(&mut state, player, None);
@@ -202,12 +213,6 @@ impl Board {
         sync::lock(&self.state).inbox.as_ref().is_some_and(|inbox| inbox.send(input).is_ok())
     }
 
-    /// Ends the session, and its client where there is one.
-    pub fn stop(&self, reason: &'static str) {
-        self.tell_stop(reason);
-        self.wait_gone(Duration::from_millis(limits::CLOSE_GRACE_MS));
-    }
-
     /// Asks the session to end; a pending one has ended when this returns.
     pub fn tell_stop(&self, reason: &'static str) {
         let mut state = sync::lock(&self.state);
@@ -216,23 +221,29 @@ impl Board {
             update(&mut state, &player, Some(reason));
             self.wake(&state);
         }
-        if let Some(inbox) = &state.inbox {
+        match &state.inbox {
             // A thread that has ended already needs no telling.
-            drop(inbox.send(Input::Stop { reason }));
+            Some(inbox) => drop(inbox.send(Input::Stop { reason })),
+            None if state.client.is_some() => state.stop_asked = Some(reason),
+            None => {}
         }
     }
 
-    /// Waits until the session's thread has ended; after `limit` its socket is shut, so that it does.
-    pub fn wait_gone(&self, limit: Duration) {
-        let deadline = Instant::now() + limit;
+    /// Shuts the socket of a client that is still there, which ends its session.
+    pub fn cut(&self) {
+        let client = sync::lock(&self.state).client.clone();
+        if let Some(client) = client {
+            client.shutdown();
+        }
+    }
+
+    /// Waits until the client is gone; whether it is.
+    pub fn wait_gone(&self, deadline: Instant) -> bool {
         let mut state = sync::lock(&self.state);
-        while state.inbox.is_some() {
+        loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                if let Some(stream) = &state.cut {
-                    stream.shutdown();
-                }
-                return;
+            if state.client.is_none() || left.is_zero() {
+                return state.client.is_none();
             }
             state = self.sleep(state, left);
         }
@@ -251,15 +262,16 @@ impl Board {
         state
     }
 
-    /// The session's thread has ended.
+    /// The client is gone, and the session has ended with it.
     pub fn detach(&self) {
         let mut state = sync::lock(&self.state);
         state.inbox = None;
-        state.cut = None;
+        state.client = None;
         if !state.view.status.is_ended() {
-            // Its thread panicked, or the client left between the claim and the attachment.
+            // Its thread panicked, or it ended between the claim and the attachment.
+            let reason = state.stop_asked.unwrap_or("client_left");
             state.view.status = ReplayStatus::Aborted;
-            state.view.status_reason.get_or_insert_with(|| "client_left".to_owned());
+            state.view.status_reason.get_or_insert_with(|| reason.to_owned());
         }
         if state.ended_us.is_none() {
             state.ended_us = Some(time::now_us());
@@ -278,6 +290,19 @@ impl Board {
             }
             state = self.sleep(state, left);
         }
+    }
+}
+
+/// A session that a client has claimed. Dropping it ends the session, whatever became of the client.
+#[derive(Debug)]
+pub struct Seat {
+    /// The session.
+    pub board: Arc<Board>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.board.detach();
     }
 }
 

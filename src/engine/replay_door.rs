@@ -6,11 +6,11 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use super::app::App;
-use super::board::Board;
+use super::board::Seat;
 use super::inlet::Inlet;
 use super::recordings::Established;
 use super::relay_http::{After, pairs};
-use super::session::{self, Gate, Input, Parts};
+use super::session::{self, Gate, Input, Line, Parts};
 use super::tape::Tape;
 use super::{answer, cors};
 use crate::base::error::{Error, Result};
@@ -29,8 +29,8 @@ use crate::wire::ws::{self, Message, MessageReader, Side, opcode};
 pub struct Met<'a> {
     /// The server.
     pub app: &'a Arc<App>,
-    /// The session.
-    pub board: Arc<Board>,
+    /// The session, which ends with this.
+    pub seat: Seat,
     /// Its rules.
     pub player: Box<Player>,
     /// The client's request.
@@ -47,7 +47,7 @@ impl Met<'_> {
     /// # Errors
     /// The system gives no thread.
     pub fn run_websocket(self, mut client: Inlet, accept: &str) -> Result<()> {
-        let recorded = match &self.board.compiled().head.stream {
+        let recorded = match &self.seat.board.compiled().head.stream {
             StreamHead::WebSocket { subprotocol } => subprotocol.clone(),
             StreamHead::Sse { .. } => None,
         };
@@ -57,7 +57,6 @@ impl Met<'_> {
         handshake::switching_protocols(accept, subprotocol.as_deref()).write(&mut bytes);
         let stall = Duration::from_millis(self.app.settings.stall_timeout_ms);
         if client.stream.write_all(&bytes, Some(stall)).is_err() {
-            self.board.detach();
             return Ok(());
         }
         let origin = Origin::now();
@@ -66,7 +65,8 @@ impl Met<'_> {
         let early = client.take_data();
         let stream = Arc::clone(&client.stream);
         let reader = WsReader::new(self.app, Arc::clone(&stream), tape.clone());
-        start(self.app, self.board, self.player, &stream, origin, tape, None, false, |inbox, gate| reader.read(early, &inbox, &gate))
+        let line = Line { stream, stall, tape, head: None, chunked: false };
+        start(self.seat, self.player, line, origin, |inbox, gate| reader.read(early, inbox, gate))
     }
 
     /// Replays to the client of an event stream. A request that does not match is answered 409.
@@ -74,19 +74,18 @@ impl Met<'_> {
     /// # Errors
     /// What is wrong with the request's body; the system gives no thread.
     pub fn run_event_stream(mut self, client: &mut Inlet) -> Result<After> {
-        let max_bytes = usize::try_from(self.app.settings.max_request_body_bytes).unwrap_or(usize::MAX);
+        let settings = &self.app.settings;
+        let max_bytes = usize::try_from(settings.max_request_body_bytes).unwrap_or(usize::MAX);
         // One more than a recording keeps, so that a longer body is seen to be longer.
         let kept_bytes = max_bytes.max(self.recorded_body_bytes()).saturating_add(1);
         let Some(mut body) = read_body(client, self.head, kept_bytes)? else {
-            self.board.detach();
             return Ok(After::Close);
         };
         if let Some(last) = self.head.headers.get("Last-Event-ID") {
             self.player.resume_after(last);
         }
         if let Err(mismatch) = self.compare(&body) {
-            self.board.publish(&self.player, None);
-            self.board.detach();
+            self.seat.board.publish(&self.player, None);
             return Ok(self.refuse(client, &mismatch));
         }
         let (status, headers) = self.response();
@@ -102,20 +101,16 @@ impl Met<'_> {
         body.truncate(max_bytes);
         let (text, encoding) = encode(&body);
         let stream_head = StreamHead::Sse {
-            request: SseRequest {
-                method: self.head.method.clone(),
-                body: Some(text).filter(|text| !text.is_empty()),
-                encoding,
-                truncated,
-            },
+            request: SseRequest { method: self.head.method.clone(), body: Some(text).filter(|text| !text.is_empty()), encoding, truncated },
             response_status: status,
             response_headers: pairs(&headers),
-            head_relative_us: self.board.compiled().script.head_us,
+            head_relative_us: self.seat.board.compiled().script.head_us,
         };
         let tape = self.app.recordings.begin(Established { origin: self.origin, metadata: self.metadata, stream: stream_head });
-        let stream = Arc::clone(&client.stream);
-        let from = Arc::clone(&stream);
-        start(self.app, self.board, self.player, &stream, self.origin, tape, Some(bytes), chunked, move |inbox, _| {
+        let from = Arc::clone(&client.stream);
+        let stall = Duration::from_millis(settings.stall_timeout_ms);
+        let line = Line { stream: Arc::clone(&client.stream), stall, tape, head: Some(bytes), chunked };
+        start(self.seat, self.player, line, self.origin, |inbox, _| {
             // Whatever the client still sends is not for this response; its end is what matters.
             let mut buffer = [0; 1024];
             while matches!(from.read(&mut buffer), Ok(1..)) {}
@@ -126,11 +121,11 @@ impl Met<'_> {
 
     /// At least the bytes of the recorded request's body.
     fn recorded_body_bytes(&self) -> usize {
-        self.board.compiled().request().and_then(|request| request.body.as_deref()).map_or(0, str::len)
+        self.seat.board.compiled().request().and_then(|request| request.body.as_deref()).map_or(0, str::len)
     }
 
     fn compare(&mut self, body: &[u8]) -> std::result::Result<(), ReplayError> {
-        let compiled = self.board.compiled();
+        let compiled = self.seat.board.compiled();
         let request = compiled.request();
         let recorded = request.and_then(|request| request.body.as_deref().and_then(|body| decode(body, request.encoding)));
         let truncated = request.is_some_and(|request| request.truncated);
@@ -150,8 +145,8 @@ impl Met<'_> {
     fn response(&self) -> (u16, Headers) {
         let mut headers = Headers::default();
         let mut status = 200;
-        let redacted = &self.board.compiled().head.metadata.redaction;
-        if let StreamHead::Sse { response_status, response_headers, .. } = &self.board.compiled().head.stream {
+        let redacted = &self.seat.board.compiled().head.metadata.redaction;
+        if let StreamHead::Sse { response_status, response_headers, .. } = &self.seat.board.compiled().head.stream {
             status = *response_status;
             for (name, value) in response_headers.iter() {
                 let is_redacted =
@@ -206,38 +201,16 @@ fn read_body(client: &mut Inlet, head: &RequestHead, kept_bytes: usize) -> Resul
 }
 
 /// Starts the session's thread and runs the reader on this one until the connection ends.
-#[allow(clippy::too_many_arguments)]
-fn start(
-    app: &Arc<App>,
-    board: Arc<Board>,
-    mut player: Box<Player>,
-    stream: &Arc<Stream>,
-    origin: Origin,
-    tape: Option<Arc<Tape>>,
-    head: Option<Vec<u8>>,
-    chunked: bool,
-    read: impl FnOnce(Sender<Input>, Arc<Gate>),
-) -> Result<()> {
+fn start(seat: Seat, mut player: Box<Player>, line: Line, origin: Origin, read: impl FnOnce(&Sender<Input>, &Gate)) -> Result<()> {
     let (inbox, heard) = channel();
     player.start(origin.mono_us);
-    board.attach(inbox.clone(), Arc::clone(stream), origin, &player);
+    seat.board.attach(inbox.clone(), origin, &player);
     let gate = Arc::new(Gate::default());
-    let parts = Parts {
-        board: Arc::clone(&board),
-        player,
-        stream: Arc::clone(stream),
-        inbox: heard,
-        gate: Arc::clone(&gate),
-        tape,
-        stall: Duration::from_millis(app.settings.stall_timeout_ms),
-        head,
-        chunked,
-    };
-    let thread = sync::spawn("replay", move || session::run(parts, origin.mono_us)).inspect_err(|_| board.detach())?;
-    read(inbox, gate);
-    // The thread catches its own panics; a session that panicked is told so by its board.
+    let parts = Parts { board: Arc::clone(&seat.board), player, line, inbox: heard, gate: Arc::clone(&gate) };
+    let thread = sync::spawn("replay", move || session::run(parts, origin.mono_us))?;
+    read(&inbox, &gate);
+    // The thread catches its own panics; the seat tells the board of one.
     drop(thread.join());
-    board.detach();
     Ok(())
 }
 

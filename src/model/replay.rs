@@ -361,12 +361,23 @@ impl CloseRequest {
 /// What `GET /replay/{id}?wait=` waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitFor {
-    /// Status `waiting` (or ended).
+    /// Status `waiting`.
     Waiting,
-    /// Status `complete` (or ended).
+    /// Status `complete`.
     Complete,
     /// Any end.
     Ended,
+}
+
+impl WaitFor {
+    /// Whether a session of this status is as asked.
+    pub fn holds(self, status: ReplayStatus) -> bool {
+        match self {
+            Self::Waiting => status == ReplayStatus::Waiting,
+            Self::Complete => status == ReplayStatus::Complete,
+            Self::Ended => status.is_ended(),
+        }
+    }
 }
 
 /// The answer of `POST /stream-recordings/{id}/replay`.
