@@ -140,20 +140,6 @@ pub fn tail_line(tail: &Tail, bytes_before: u64) -> Result<String> {
     }
 }
 
-/// The text of a whole recording that is in memory.
-///
-/// # Errors
-/// What serde says; none for a recording that this crate made.
-pub fn whole(recording: &Recording) -> Result<Vec<u8>> {
-    let mut text = head_line(&recording.head)?.into_bytes();
-    for (index, frame) in recording.frames.iter().enumerate() {
-        push_frame_line(&mut text, frame, index == 0)?;
-    }
-    let tail = tail_line(&recording.tail, text.len() as u64)?;
-    text.extend_from_slice(tail.as_bytes());
-    Ok(text)
-}
-
 fn tail_line_of_size(tail: &Tail, file_size_bytes: u64) -> Result<String> {
     let part = match &tail.stream {
         StreamTail::WebSocket { close_code, close_reason, closed_by, end_relative_us } => json(&WsTailOut {
