@@ -132,7 +132,7 @@ mod tests {
         tail.stats.binary_frames = 2;
         tail.stats.ping_pongs = 2;
         tail.stats.file_size_bytes = 8432;
-        let page = page(&Summary::of(&recording.head, &tail, 0, false), Some((&recording.head, &tail)));
+        let page = page(&Summary::of(&recording.head, &tail, 8432, false), Some((&recording.head, &tail)));
         assert_eq!(
             page.join("\n"),
             "ID: 01HXYZ123456789ABCDEF\nName: chat-session-1\nProtocol: websocket\nPath: /ws/chat\nStatus: complete\n\
