@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::recorder::Recorder;
-use super::take::{Bounds, Take};
+use super::take::{Bounds, Take, redact_head};
 use super::tape::{End, Tape};
 use crate::base::error::{Error, Result};
 use crate::base::time::{self, Origin};
@@ -107,7 +107,8 @@ impl Recordings {
             status: Status::Recording,
             warning: [hint, room].into_iter().flatten().reduce(|all, next| format!("{all}; {next}")),
         };
-        log::info!("session {} records {} {}", session.id, session.request.protocol.word(), session.request.path);
+        let path = self.redactor.url(&session.request.path);
+        log::info!("session {} records {} {path}", session.id, session.request.protocol.word());
         open.sessions.push(session);
         Ok(started)
     }
@@ -275,12 +276,7 @@ impl Recordings {
         head.description = session.request.description.clone();
         head.tags = session.request.tags.clone();
         head.start_time = time::rfc3339(session.opened.wall_us);
-        head.metadata = Metadata {
-            path: session.request.path.clone(),
-            session_id: Some(session.id.clone()),
-            redaction: Some(self.redactor.rules().clone()),
-            ..Metadata::default()
-        };
+        head.metadata = Metadata { path: session.request.path.clone(), session_id: Some(session.id.clone()), ..Metadata::default() };
         if protocol == Protocol::Sse {
             head.stream = StreamHead::Sse {
                 request: SseRequest { method: "GET".to_owned(), ..SseRequest::default() },
@@ -289,6 +285,7 @@ impl Recordings {
                 head_relative_us: None,
             };
         }
+        redact_head(&mut head, &self.redactor);
         let now = time::now_us();
         let tail = Tail {
             status: Status::Complete,

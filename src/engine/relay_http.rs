@@ -261,20 +261,22 @@ impl Exchange<'_> {
         capture: &Mutex<Capture>,
     ) -> Option<Arc<Tape>> {
         let (recordings, metadata) = self.record.take()?;
-        let (bytes, truncated) = {
+        let (mut bytes, truncated) = {
             let mut capture = sync::lock(capture);
             // What comes after the response's head is not kept.
             capture.limit = 0;
             (std::mem::take(&mut capture.bytes), capture.truncated || !capture.whole)
         };
+        if truncated
+            && let Err(cut) = std::str::from_utf8(&bytes)
+            && cut.error_len().is_none()
+        {
+            // A character that the limit cut in two must not make a text unreadable for redaction.
+            bytes.truncate(cut.valid_up_to());
+        }
         let (body, encoding) = encode(&bytes);
         let stream = StreamHead::Sse {
-            request: SseRequest {
-                method: head.method.clone(),
-                body: Some(body).filter(|body| !body.is_empty()),
-                encoding,
-                truncated,
-            },
+            request: SseRequest { method: head.method.clone(), body: Some(body).filter(|body| !body.is_empty()), encoding, truncated },
             response_status: response.status,
             response_headers: pairs(&response.headers),
             head_relative_us: Some(self.origin.relative_us(head_us)),
