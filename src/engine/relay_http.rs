@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use super::inlet::Inlet;
 use super::live::{Live, Running};
-use super::recordings::{Established, Recordings};
+use super::recordings::Recordings;
 use super::tape::{End, Tape};
 use crate::base::error::{Error, Result};
 use crate::base::time::{self, Origin};
 use crate::base::{limits, sync};
 use crate::model::pairs::Pairs;
-use crate::model::recording::{Direction, Metadata, SseRequest, StreamHead, encode};
+use crate::model::recording::{Direction, Metadata, Protocol, SseRequest, StreamHead, encode};
 use crate::wire::body::{self, BodyReader, Framing};
 use crate::wire::head::{Headers, RequestHead, ResponseHead};
 use crate::wire::stream::Stream;
@@ -261,6 +261,7 @@ impl Exchange<'_> {
         capture: &Mutex<Capture>,
     ) -> Option<Arc<Tape>> {
         let (recordings, metadata) = self.record.take()?;
+        let seat = recordings.claim(Protocol::Sse, metadata)?;
         let (mut bytes, truncated) = {
             let mut capture = sync::lock(capture);
             // What comes after the response's head is not kept.
@@ -281,7 +282,7 @@ impl Exchange<'_> {
             response_headers: pairs(&response.headers),
             head_relative_us: Some(self.origin.relative_us(head_us)),
         };
-        recordings.begin(Established { origin: self.origin, metadata, stream })
+        Some(recordings.begin(seat, self.origin, stream))
     }
 }
 

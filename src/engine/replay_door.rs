@@ -8,15 +8,14 @@ use std::time::Duration;
 use super::app::App;
 use super::board::Board;
 use super::inlet::Inlet;
-use super::recordings::Established;
 use super::relay_http::{After, pairs};
 use super::session::{self, Gate, Input, Parts};
-use super::tape::Tape;
+use super::tape::{End, Tape};
 use super::{answer, cors};
 use crate::base::error::{Error, Result};
 use crate::base::time::Origin;
 use crate::base::{limits, sync};
-use crate::model::recording::{Direction, FrameType, Metadata, SseRequest, StreamHead, decode, encode};
+use crate::model::recording::{Direction, FrameType, Metadata, Protocol, SseRequest, StreamHead, decode, encode};
 use crate::model::replay::ReplayError;
 use crate::rules::player::Player;
 use crate::wire::body::{BodyReader, Framing};
@@ -56,13 +55,16 @@ impl Met<'_> {
         let mut bytes = Vec::with_capacity(256);
         handshake::switching_protocols(accept, subprotocol.as_deref()).write(&mut bytes);
         let stall = Duration::from_millis(self.app.settings.stall_timeout_ms);
-        if client.stream.write_all(&bytes, Some(stall)).is_err() {
+        let recordings = &self.app.recordings;
+        let seat = recordings.claim(Protocol::WebSocket, self.metadata);
+        let sent = client.stream.write_all(&bytes, Some(stall));
+        let origin = Origin::now();
+        let tape = seat.map(|seat| recordings.begin(seat, origin, StreamHead::WebSocket { subprotocol }));
+        if sent.is_err() {
+            tape.iter().for_each(|tape| tape.end(End::Side(Direction::ClientToServer)));
             self.board.detach();
             return Ok(());
         }
-        let origin = Origin::now();
-        let established = Established { origin, metadata: self.metadata, stream: StreamHead::WebSocket { subprotocol } };
-        let tape = self.app.recordings.begin(established);
         let early = client.take_data();
         let stream = Arc::clone(&client.stream);
         let reader = WsReader::new(self.app, Arc::clone(&stream), tape.clone());
@@ -108,7 +110,9 @@ impl Met<'_> {
             response_headers: pairs(&headers),
             head_relative_us: self.board.compiled().script.head_us,
         };
-        let tape = self.app.recordings.begin(Established { origin: self.origin, metadata: self.metadata, stream: stream_head });
+        let recordings = &self.app.recordings;
+        let seat = recordings.claim(Protocol::Sse, self.metadata);
+        let tape = seat.map(|seat| recordings.begin(seat, self.origin, stream_head));
         let stream = Arc::clone(&client.stream);
         let from = Arc::clone(&stream);
         start(self.app, self.board, self.player, &stream, self.origin, tape, Some(bytes), chunked, move |inbox, _| {
