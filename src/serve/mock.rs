@@ -306,7 +306,7 @@ impl<'a> Request<'a> {
             query,
             source: Some(source),
             upstream: route.map(|route| route.url.join(&self.target, self.websocket)),
-            client_ip: Some(self.peer.ip().to_string()),
+            client_ip: Some(self.peer.ip().to_canonical().to_string()),
             ..Metadata::default()
         }
     }
