@@ -162,6 +162,11 @@ impl Recordings {
         Some((session.request.path.clone(), session.upstream.clone()?))
     }
 
+    /// Whether an open session brings an upstream for this path, or for one that this pattern takes.
+    pub fn bring_upstream(&self, path: &str) -> bool {
+        sync::lock(&self.open).sessions.iter().any(|session| session.upstream.is_some() && pattern::overlap(&session.request.path, path))
+    }
+
     /// The recording that a connection with this metadata (not yet redacted) gets, if it is to be recorded. It is taken before the client
     /// hears that the connection is established, so that a `stop` right after that does not miss it.
     pub fn claim(&self, protocol: Protocol, mut metadata: Metadata) -> Option<Seat> {
