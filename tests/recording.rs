@@ -169,6 +169,13 @@ fn a_path_that_nothing_serves_gets_a_warning() {
 }
 
 #[test]
+fn a_pattern_that_takes_a_path_of_an_upstream_gets_no_warning() {
+    let server = Server::builder().config("upstreams:\n  - path: /ws/chat\n    url: ws://localhost:1\n").start();
+    assert_eq!(start(&server, json!({"protocol": "websocket", "path": "/ws/*"})).get("warning"), None);
+    assert!(start(&server, json!({"protocol": "websocket", "path": "/other/*"})).get("warning").is_some());
+}
+
+#[test]
 fn a_session_without_a_connection_yields_one_recording_of_no_frames() {
     let server = Server::start();
     let id = server.record("sse", "/events");

@@ -87,9 +87,9 @@ impl App {
         })
     }
 
-    /// Whether anything would serve this path on the mock port.
+    /// Whether anything would serve this path, or one that this pattern takes, on the mock port.
     pub fn serves(&self, path: &str) -> bool {
-        self.replays.serves(path) || self.upstreams.route(path, &self.recordings).is_some()
+        self.replays.serves(path) || self.recordings.bring_upstream(path) || self.upstreams.serve(path)
     }
 
     /// Counters for `/metrics`: name, help, type, value.

@@ -8,15 +8,14 @@ use std::time::Duration;
 use super::app::App;
 use super::board::Seat;
 use super::inlet::Inlet;
-use super::recordings::Established;
 use super::relay_http::{After, pairs};
 use super::session::{self, Gate, Input, Line, Parts};
-use super::tape::Tape;
+use super::tape::{End, Tape};
 use super::{answer, cors};
 use crate::base::error::{Error, Result};
 use crate::base::time::Origin;
 use crate::base::{limits, sync};
-use crate::model::recording::{Direction, FrameType, Metadata, SseRequest, StreamHead, decode, encode};
+use crate::model::recording::{Direction, FrameType, Metadata, Protocol, SseRequest, StreamHead, decode, encode};
 use crate::model::replay::ReplayError;
 use crate::rules::player::Player;
 use crate::wire::body::{BodyReader, Framing};
@@ -56,12 +55,15 @@ impl Met<'_> {
         let mut bytes = Vec::with_capacity(256);
         handshake::switching_protocols(accept, subprotocol.as_deref()).write(&mut bytes);
         let stall = Duration::from_millis(self.app.settings.stall_timeout_ms);
-        if client.stream.write_all(&bytes, Some(stall)).is_err() {
+        let recordings = &self.app.recordings;
+        let reserved = recordings.claim(Protocol::WebSocket, self.metadata);
+        let sent = client.stream.write_all(&bytes, Some(stall));
+        let origin = Origin::now();
+        let tape = reserved.map(|reserved| recordings.begin(reserved, origin, StreamHead::WebSocket { subprotocol }));
+        if sent.is_err() {
+            tape.iter().for_each(|tape| tape.end(End::Side(Direction::ClientToServer)));
             return Ok(());
         }
-        let origin = Origin::now();
-        let established = Established { origin, metadata: self.metadata, stream: StreamHead::WebSocket { subprotocol } };
-        let tape = self.app.recordings.begin(established);
         let early = client.take_data();
         let stream = Arc::clone(&client.stream);
         let reader = WsReader::new(self.app, Arc::clone(&stream), tape.clone());
@@ -106,7 +108,9 @@ impl Met<'_> {
             response_headers: pairs(&headers),
             head_relative_us: self.seat.board.compiled().script.head_us,
         };
-        let tape = self.app.recordings.begin(Established { origin: self.origin, metadata: self.metadata, stream: stream_head });
+        let recordings = &self.app.recordings;
+        let reserved = recordings.claim(Protocol::Sse, self.metadata);
+        let tape = reserved.map(|reserved| recordings.begin(reserved, self.origin, stream_head));
         let from = Arc::clone(&client.stream);
         let stall = Duration::from_millis(settings.stall_timeout_ms);
         let line = Line { stream: Arc::clone(&client.stream), stall, tape, head: Some(bytes), chunked };
