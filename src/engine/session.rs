@@ -365,8 +365,7 @@ impl Session {
         let bytes = std::mem::take(&mut self.between);
         let written = self.write(&Bytes::Own(bytes), false);
         for reply in self.injected.drain(..) {
-            let outcome = if written == Written::All { Ok(()) } else { Err(Error::conflict("replay_ended", "the client is gone")) };
-            answer(&reply, outcome);
+            answer(&reply, if written == Written::All { Ok(()) } else { Err(ended(&self.parts.board)) });
         }
         written == Written::All
     }
@@ -525,7 +524,7 @@ impl Session {
                     answer(&reply, player.advance(&advance).map(|_| advanced));
                 }
                 Ok(Input::Pause { reply } | Input::Resume { reply } | Input::Inject { reply, .. } | Input::Close { reply, .. }) => {
-                    answer(&reply, Err(Error::conflict("replay_ended", "the replay has ended")));
+                    answer(&reply, Err(ended(&self.parts.board)));
                 }
                 Ok(_) => {}
             }
@@ -625,6 +624,11 @@ impl Session {
         self.messages_done = done;
         self.parts.board.publish(&self.parts.player, reason);
     }
+}
+
+/// The error of a call that came too late.
+fn ended(board: &Board) -> Error {
+    board.forbidden("replay_ended", "its client is gone")
 }
 
 /// The reason of a 1008 close: at most 123 bytes, cut by the frame's maker.
