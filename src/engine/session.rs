@@ -14,6 +14,7 @@ use crate::base::{limits, platform, sync};
 use crate::model::recording::{Direction, FrameType, Protocol};
 use crate::model::replay::{Advance, Advanced, CloseRequest, Injection, ReplayError, ReplayStatus};
 use crate::rules::player::{Finale, Player, Ticket, Turn};
+use crate::rules::script::Script;
 use crate::wire::body;
 use crate::wire::sse::Block;
 use crate::wire::stream::Stream;
@@ -124,6 +125,8 @@ enum Written {
 pub struct Parts {
     /// Its public side.
     pub board: Arc<Board>,
+    /// What its player plays.
+    pub script: Arc<Script>,
     /// Its rules.
     pub player: Box<Player>,
     /// Its client.
@@ -182,7 +185,7 @@ enum Over {
 
 /// Runs a session whose client has come, until its connection ends. The player has been started.
 pub fn run(parts: Parts, started_us: u64) {
-    let protocol = parts.board.compiled().head.protocol();
+    let protocol = parts.board.protocol();
     let _end = OnEnd { board: Arc::clone(&parts.board), stream: Arc::clone(&parts.line.stream) };
     let mut session = Session {
         parts,
@@ -533,7 +536,7 @@ impl Session {
 
     /// Writes bytes of the stream, framed as the protocol wants it.
     fn write(&mut self, bytes: &Bytes, steps: bool) -> Written {
-        let script = Arc::clone(&self.parts.board.compiled().script);
+        let script = Arc::clone(&self.parts.script);
         let bytes = match bytes {
             Bytes::Script(range) => script.bytes.get(range.clone()).unwrap_or_default(),
             Bytes::Own(own) => own,

@@ -116,7 +116,7 @@ impl<'a> Request<'a> {
 
     fn serve(&self, mut client: Inlet) -> Outcome {
         if cors::is_preflight(self.head) && self.app.replays.is_on(self.path) {
-            let after = answer::send(&mut client, self.head, cors::preflight(self.head, self.cors_origin()), None, None);
+            let after = answer::send(&mut client, self.head, cors::preflight(self.head), None, self.cors_origin());
             return Ok(Some((client, after)));
         }
         let named = self.named_session();
