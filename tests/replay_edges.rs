@@ -163,3 +163,21 @@ fn concurrent_advances_queue() {
     assert_eq!(complete.len(), 1, "{answers:?}");
     assert_eq!((&complete[0]["currentFrame"], &complete[0]["status"]), (&json!(8), &json!("complete")));
 }
+
+#[test]
+fn the_last_thousand_ended_sessions_are_kept() {
+    let server = Server::start();
+    let id = ws("/ws").s2c(0, "x").save(&server.place.data_dir());
+    let mut calls = Conn::open(server.admin);
+    let replays: Vec<String> = (0..1003)
+        .map(|_| {
+            let created = calls.ask("POST", &format!("/stream-recordings/{id}/replay"), &[], b"{}").expect(201).json();
+            let replay = crate::support::server::text(&created["id"]);
+            calls.ask("DELETE", &format!("/replay/{replay}"), &[], b"").expect(204);
+            replay
+        })
+        .collect();
+    let kept = server.get("/replay?all=true");
+    assert_eq!((&kept["total"], &kept["replays"][0]["id"]), (&json!(1000), &json!(replays[3])));
+    server.call("GET", &format!("/replay/{}", replays[2]), &Value::Null).expect(404);
+}

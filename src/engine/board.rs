@@ -19,8 +19,8 @@ use crate::wire::stream::Stream;
 /// What changes.
 #[derive(Debug)]
 struct State {
-    /// Until a client takes it.
-    player: Option<Box<Player>>,
+    /// Until a client takes it. The board itself lives on with the ended ones, without the recording.
+    pending: Option<(Box<Player>, Arc<Compiled>)>,
     /// From the claim until the client is gone; shut where the session does not end by itself.
     client: Option<Arc<Stream>>,
     /// From the attachment until the client is gone.
@@ -33,6 +33,8 @@ struct State {
     lateness: Histogram,
     messages: Vec<ReplayMessage>,
     message_bytes: usize,
+    /// Messages are told apart by their number, so that none is kept after one that was not.
+    messages_full: bool,
     /// How many threads wait for a change: waking nobody would cost a system call for each frame.
     waiters: usize,
 }
@@ -43,7 +45,9 @@ pub struct Board {
     id: String,
     path: String,
     options: ReplayOptions,
-    compiled: Arc<Compiled>,
+    protocol: Protocol,
+    /// The method that the client must come with; a WebSocket has none.
+    method: Option<String>,
     state: Mutex<State>,
     change: Condvar,
 }
@@ -51,6 +55,7 @@ pub struct Board {
 impl Board {
     /// The board of a pending session.
     pub fn new(id: String, path: String, options: ReplayOptions, compiled: Arc<Compiled>, player: Player) -> Self {
+        let (protocol, method) = (compiled.head.protocol(), compiled.request().map(|request| request.method.clone()));
         let view = ReplayView {
             id: id.clone(),
             recording_id: compiled.head.id.clone(),
@@ -58,7 +63,7 @@ impl Board {
             status_reason: None,
             error: None,
             mode: options.mode,
-            protocol: compiled.head.protocol(),
+            protocol,
             path: path.clone(),
             current_frame: 0,
             total_frames: player.total_frames(),
@@ -70,7 +75,7 @@ impl Board {
             config: options.to_json(),
         };
         let state = State {
-            player: Some(Box::new(player)),
+            pending: Some((Box::new(player), compiled)),
             client: None,
             inbox: None,
             stop_asked: None,
@@ -80,9 +85,10 @@ impl Board {
             lateness: Histogram::default(),
             messages: Vec::new(),
             message_bytes: 0,
+            messages_full: false,
             waiters: 0,
         };
-        Self { id, path, options, compiled, state: Mutex::new(state), change: Condvar::new() }
+        Self { id, path, options, protocol, method, state: Mutex::new(state), change: Condvar::new() }
     }
 
     /// The session's id.
@@ -100,9 +106,14 @@ impl Board {
         &self.options
     }
 
-    /// What it replays.
-    pub fn compiled(&self) -> &Compiled {
-        &self.compiled
+    /// The protocol that its client speaks.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The method that its client comes with.
+    pub fn method(&self) -> &str {
+        self.method.as_deref().unwrap_or("GET")
     }
 
     /// How it stands.
@@ -117,9 +128,7 @@ impl Board {
 
     /// Whether a client that asks like this is its client.
     pub fn is_for(&self, protocol: Protocol, path: &str, method: &str) -> bool {
-        self.path == path
-            && self.compiled.head.protocol() == protocol
-            && self.compiled.request().is_none_or(|request| request.method.eq_ignore_ascii_case(method))
+        self.path == path && self.protocol == protocol && self.method.as_ref().is_none_or(|known| known.eq_ignore_ascii_case(method))
     }
 
     /// The answer of `GET /replay/{id}`.
@@ -149,9 +158,9 @@ impl Board {
     /// Gives a pending session to a client; the caller is that client's thread.
     pub fn claim(self: &Arc<Self>, client: &Arc<Stream>) -> Option<(Seat, Box<Player>)> {
         let mut state = sync::lock(&self.state);
-        let player = state.player.take()?;
+        let (player, compiled) = state.pending.take()?;
         state.client = Some(Arc::clone(client));
-        Some((Seat { board: Arc::clone(self) }, player))
+        Some((Seat { board: Arc::clone(self), compiled }, player))
     }
 
     /// The client's stream begins: calls reach the session by `inbox` from now on.
@@ -186,7 +195,9 @@ impl Board {
     /// Keeps a message of the client, within bounds.
     pub fn add_message(&self, kind: FrameType, payload: &[u8], relative_us: u64) {
         let mut state = sync::lock(&self.state);
-        if state.messages.len() >= limits::MAX_KEPT_MESSAGES || state.message_bytes + payload.len() > limits::MAX_KEPT_MESSAGE_BYTES {
+        state.messages_full |=
+            state.messages.len() >= limits::MAX_KEPT_MESSAGES || state.message_bytes + payload.len() > limits::MAX_KEPT_MESSAGE_BYTES;
+        if state.messages_full {
             return;
         }
         state.message_bytes += payload.len();
@@ -216,7 +227,7 @@ impl Board {
     /// Asks the session to end; a pending one has ended when this returns.
     pub fn tell_stop(&self, reason: &'static str) {
         let mut state = sync::lock(&self.state);
-        if let Some(mut player) = state.player.take() {
+        if let Some((mut player, _)) = state.pending.take() {
             player.abort(time::now_us());
             update(&mut state, &player, Some(reason));
             self.wake(&state);
@@ -298,6 +309,8 @@ impl Board {
 pub struct Seat {
     /// The session.
     pub board: Arc<Board>,
+    /// What it replays.
+    pub compiled: Arc<Compiled>,
 }
 
 impl Drop for Seat {
@@ -317,5 +330,29 @@ fn update(state: &mut State, player: &Player, reason: Option<&'static str>) {
     }
     if let Some(reason) = reason {
         view.status_reason.get_or_insert_with(|| reason.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::recording::StreamTail;
+    use crate::rules::matching::Matcher;
+    use crate::rules::script::{ScriptBuilder, samples};
+
+    #[test]
+    fn an_ended_session_holds_no_recording() {
+        let head = samples::head(Protocol::WebSocket, None);
+        let end = StreamTail::WebSocket { close_code: None, close_reason: None, closed_by: None, end_relative_us: None };
+        let script = Arc::new(ScriptBuilder::new(&head).finish(&samples::tail(end)));
+        let compiled = Arc::new(Compiled { head, script: Arc::clone(&script), redactor: None });
+        let options = ReplayOptions::default();
+        let matcher = Matcher::new(options.matching, &[], Vec::new()).unwrap();
+        let player = Player::new(Arc::clone(&script), options.clone(), matcher).unwrap();
+        let board = Board::new("01".to_owned(), "/ws".to_owned(), options, Arc::clone(&compiled), player);
+        assert_eq!((Arc::strong_count(&compiled), Arc::strong_count(&script)), (2, 3));
+        board.tell_stop("stopped");
+        assert_eq!(board.status(), ReplayStatus::Aborted);
+        assert_eq!((Arc::strong_count(&compiled), Arc::strong_count(&script)), (1, 2));
     }
 }

@@ -46,7 +46,7 @@ impl Met<'_> {
     /// # Errors
     /// The system gives no thread.
     pub fn run_websocket(self, mut client: Inlet, accept: &str) -> Result<()> {
-        let recorded = match &self.seat.board.compiled().head.stream {
+        let recorded = match &self.seat.compiled.head.stream {
             StreamHead::WebSocket { subprotocol } => subprotocol.clone(),
             StreamHead::Sse { .. } => None,
         };
@@ -106,7 +106,7 @@ impl Met<'_> {
             request: SseRequest { method: self.head.method.clone(), body: Some(text).filter(|text| !text.is_empty()), encoding, truncated },
             response_status: status,
             response_headers: pairs(&headers),
-            head_relative_us: self.seat.board.compiled().script.head_us,
+            head_relative_us: self.seat.compiled.script.head_us,
         };
         let recordings = &self.app.recordings;
         let reserved = recordings.claim(Protocol::Sse, self.metadata);
@@ -129,7 +129,7 @@ impl Met<'_> {
     }
 
     fn compare(&mut self, body: &[u8]) -> std::result::Result<(), ReplayError> {
-        let compiled = self.seat.board.compiled();
+        let compiled = &self.seat.compiled;
         let request = compiled.request();
         let recorded = request.and_then(|request| request.body.as_deref().and_then(|body| decode(body, request.encoding)));
         let truncated = request.is_some_and(|request| request.truncated);
@@ -149,8 +149,8 @@ impl Met<'_> {
     fn response(&self) -> (u16, Headers) {
         let mut headers = Headers::default();
         let mut status = 200;
-        let redacted = &self.seat.board.compiled().head.metadata.redaction;
-        if let StreamHead::Sse { response_status, response_headers, .. } = &self.seat.board.compiled().head.stream {
+        let redacted = &self.seat.compiled.head.metadata.redaction;
+        if let StreamHead::Sse { response_status, response_headers, .. } = &self.seat.compiled.head.stream {
             status = *response_status;
             for (name, value) in response_headers.iter() {
                 let is_redacted =
@@ -210,7 +210,14 @@ fn start(seat: Seat, mut player: Box<Player>, line: Line, origin: Origin, read: 
     player.start(origin.mono_us);
     seat.board.attach(inbox.clone(), origin, &player);
     let gate = Arc::new(Gate::default());
-    let parts = Parts { board: Arc::clone(&seat.board), player, line, inbox: heard, gate: Arc::clone(&gate) };
+    let parts = Parts {
+        board: Arc::clone(&seat.board),
+        script: Arc::clone(&seat.compiled.script),
+        player,
+        line,
+        inbox: heard,
+        gate: Arc::clone(&gate),
+    };
     let thread = sync::spawn("replay", move || session::run(parts, origin.mono_us))?;
     read(&inbox, &gate);
     // The thread catches its own panics; the seat tells the board of one.

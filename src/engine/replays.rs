@@ -96,26 +96,27 @@ impl Replays {
         let player = self.player(&compiled, &options)?;
         let total_frames = player.total_frames();
         let path = options.path.clone().unwrap_or_else(|| compiled.head.metadata.path.clone());
+        let recording_id = compiled.head.id.clone();
         let board = Arc::new(Board::new(id::new(), path.clone(), options, compiled, player));
         {
             let mut boards = sync::lock(&self.boards);
+            forget_old(&mut boards);
             if boards.values().filter(|board| board.status() == ReplayStatus::Pending).count() >= self.max_pending {
                 return Err(Error::TooMany(format!(
                     "{} replay sessions wait for their clients already; connect to them, delete some, or raise --max-pending-replays",
                     self.max_pending
                 )));
             }
-            forget_old(&mut boards);
             boards.insert(board.id().to_owned(), Arc::clone(&board));
         }
-        let protocol = board.compiled().head.protocol();
+        let protocol = board.protocol();
         let scheme = if protocol == Protocol::WebSocket { "ws" } else { "http" };
         let url = format!("{scheme}://{}{path}", self.mock_address);
         Ok(ReplayCreated {
             id: board.id().to_owned(),
             replay_id: board.id().to_owned(),
             session_id: board.id().to_owned(),
-            recording_id: board.compiled().head.id.clone(),
+            recording_id,
             protocol,
             mode: board.options().mode,
             status: ReplayStatus::Pending,
@@ -129,7 +130,7 @@ impl Replays {
 
     /// Active sessions, or all; oldest first.
     pub fn list(&self, all: bool) -> Vec<ReplayView> {
-        let boards: Vec<Arc<Board>> = sync::lock(&self.boards).values().cloned().collect();
+        let boards = self.kept();
         boards.iter().map(|board| board.view()).filter(|view| all || !view.status.is_ended()).collect()
     }
 
@@ -146,7 +147,7 @@ impl Replays {
     /// # Errors
     /// Not found, ambiguous.
     pub fn protocol(&self, prefix: &str) -> Result<Protocol> {
-        Ok(self.find(prefix)?.compiled().head.protocol())
+        Ok(self.find(prefix)?.protocol())
     }
 
     /// Waits until the session is as asked: `Ok(Ok(view))`; or `Ok(Err(view))` when the time is up, or when the session has
@@ -285,9 +286,7 @@ impl Replays {
             return Err(Error::conflict("wrong_path", message));
         }
         if !board.is_for(asked.protocol, asked.path, asked.method) {
-            let protocol = board.compiled().head.protocol();
-            let method = board.compiled().request().map_or("GET", |request| request.method.as_str());
-            let message = format!("the replay session {} is for {} by {method}", board.id(), protocol.word());
+            let message = format!("the replay session {} is for {} by {}", board.id(), board.protocol().word(), board.method());
             return Err(Error::conflict("wrong_protocol", message));
         }
         match board.claim(asked.client) {
@@ -316,6 +315,13 @@ impl Replays {
     /// How many sessions wait for a client.
     pub fn pending(&self) -> u64 {
         sync::lock(&self.boards).values().filter(|board| board.status() == ReplayStatus::Pending).count() as u64
+    }
+
+    /// All that are there; of the ended ones the last only.
+    fn kept(&self) -> Vec<Arc<Board>> {
+        let mut boards = sync::lock(&self.boards);
+        forget_old(&mut boards);
+        boards.values().cloned().collect()
     }
 
     fn find(&self, prefix: &str) -> Result<Arc<Board>> {

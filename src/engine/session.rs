@@ -14,6 +14,7 @@ use crate::base::{limits, platform, sync};
 use crate::model::recording::{Direction, FrameType, Protocol};
 use crate::model::replay::{Advance, Advanced, CloseRequest, Injection, ReplayError, ReplayStatus};
 use crate::rules::player::{Finale, Player, Ticket, Turn};
+use crate::rules::script::Script;
 use crate::wire::body;
 use crate::wire::sse::Block;
 use crate::wire::stream::Stream;
@@ -124,6 +125,8 @@ enum Written {
 pub struct Parts {
     /// Its public side.
     pub board: Arc<Board>,
+    /// What its player plays.
+    pub script: Arc<Script>,
     /// Its rules.
     pub player: Box<Player>,
     /// Its client.
@@ -182,7 +185,7 @@ enum Over {
 
 /// Runs a session whose client has come, until its connection ends. The player has been started.
 pub fn run(parts: Parts, started_us: u64) {
-    let protocol = parts.board.compiled().head.protocol();
+    let protocol = parts.board.protocol();
     let _end = OnEnd { board: Arc::clone(&parts.board), stream: Arc::clone(&parts.line.stream) };
     let mut session = Session {
         parts,
@@ -365,8 +368,7 @@ impl Session {
         let bytes = std::mem::take(&mut self.between);
         let written = self.write(&Bytes::Own(bytes), false);
         for reply in self.injected.drain(..) {
-            let outcome = if written == Written::All { Ok(()) } else { Err(Error::conflict("replay_ended", "the client is gone")) };
-            answer(&reply, outcome);
+            answer(&reply, if written == Written::All { Ok(()) } else { Err(ended(&self.parts.board)) });
         }
         written == Written::All
     }
@@ -525,7 +527,7 @@ impl Session {
                     answer(&reply, player.advance(&advance).map(|_| advanced));
                 }
                 Ok(Input::Pause { reply } | Input::Resume { reply } | Input::Inject { reply, .. } | Input::Close { reply, .. }) => {
-                    answer(&reply, Err(Error::conflict("replay_ended", "the replay has ended")));
+                    answer(&reply, Err(ended(&self.parts.board)));
                 }
                 Ok(_) => {}
             }
@@ -534,7 +536,7 @@ impl Session {
 
     /// Writes bytes of the stream, framed as the protocol wants it.
     fn write(&mut self, bytes: &Bytes, steps: bool) -> Written {
-        let script = Arc::clone(&self.parts.board.compiled().script);
+        let script = Arc::clone(&self.parts.script);
         let bytes = match bytes {
             Bytes::Script(range) => script.bytes.get(range.clone()).unwrap_or_default(),
             Bytes::Own(own) => own,
@@ -625,6 +627,11 @@ impl Session {
         self.messages_done = done;
         self.parts.board.publish(&self.parts.player, reason);
     }
+}
+
+/// The error of a call that came too late.
+fn ended(board: &Board) -> Error {
+    board.forbidden("replay_ended", "its client is gone")
 }
 
 /// The reason of a 1008 close: at most 123 bytes, cut by the frame's maker.

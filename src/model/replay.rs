@@ -156,10 +156,8 @@ pub struct ReplayView {
     /// How it stands.
     pub status: ReplayStatus,
     /// Why it ended as it did.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
     /// The mismatch or timeout.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ReplayError>,
     /// How it is driven.
     pub mode: Mode,
