@@ -125,7 +125,7 @@ impl Met<'_> {
 
     /// At least the bytes of the recorded request's body.
     fn recorded_body_bytes(&self) -> usize {
-        self.seat.board.compiled().request().and_then(|request| request.body.as_deref()).map_or(0, str::len)
+        self.seat.compiled.request().and_then(|request| request.body.as_deref()).map_or(0, str::len)
     }
 
     fn compare(&mut self, body: &[u8]) -> std::result::Result<(), ReplayError> {
