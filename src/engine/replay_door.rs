@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::app::App;
 use super::board::Seat;
+use super::inbox::{Gate, Input};
 use super::inlet::Inlet;
 use super::relay_http::{After, pairs};
-use super::session::{self, Gate, Input, Line, Parts};
+use super::session::{self, Line, Parts};
 use super::tape::{End, Tape};
 use super::{answer, cors};
 use crate::base::error::{Error, Result};
