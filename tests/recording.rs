@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use crate::support::server::text;
 use crate::support::sse::Stream;
-use crate::support::upstream::gate;
+use crate::support::upstream::{EVENT_STREAM, gate};
 use crate::support::wait::eventually;
-use crate::support::ws::{Client, Raw};
+use crate::support::ws::{Client, Raw, close_payload, frame};
 use crate::support::{Server, Upstream};
 
 const CHAT: &str = "send text {\"type\":\"welcome\"}\nexpect text {\"type\":\"join\"}\nsend binary 0001ff\nexpect binary ff\nsend ping p\nexpect pong p\nexpect close 4001 bye\nsend close 4001 bye";
@@ -169,6 +169,13 @@ fn a_path_that_nothing_serves_gets_a_warning() {
 }
 
 #[test]
+fn a_pattern_that_takes_a_path_of_an_upstream_gets_no_warning() {
+    let server = Server::builder().config("upstreams:\n  - path: /ws/chat\n    url: ws://localhost:1\n").start();
+    assert_eq!(start(&server, json!({"protocol": "websocket", "path": "/ws/*"})).get("warning"), None);
+    assert!(start(&server, json!({"protocol": "websocket", "path": "/other/*"})).get("warning").is_some());
+}
+
+#[test]
 fn a_session_without_a_connection_yields_one_recording_of_no_frames() {
     let server = Server::start();
     let id = server.record("sse", "/events");
@@ -262,6 +269,27 @@ fn max_frames_ends_a_recording_as_complete_while_traffic_goes_on() {
     assert_eq!(server.get("/stream-recordings/sessions")["sessions"].as_array().unwrap().len(), 1, "the session stays open");
 }
 
+/// A close frame that came in the same read as the last frame that counts was never recorded.
+#[test]
+fn a_recording_that_max_frames_ended_was_not_closed_by_a_side() {
+    let (go, gate) = gate();
+    let upstream = Upstream::websocket(None, move |mut raw| {
+        gate.wait();
+        let frames = [frame(0x81, None, b"one"), frame(0x81, None, b"two"), frame(0x88, None, &close_payload(1000, "bye"))];
+        raw.conn.send(frames.concat());
+        raw.run("expect close 1000");
+    });
+    let server = Server::before(&upstream);
+    let id = text(&start(&server, json!({"protocol": "websocket", "path": "/ws", "maxFrames": 1}))["id"]);
+    let mut client = Raw::open(server.mock, "/ws");
+    go.send(()).unwrap();
+    client.run("expect text one\nexpect text two\nexpect close 1000 bye\nsend close 1000");
+    let recording = server.finished(&id);
+    let websocket = &recording["websocket"];
+    assert_eq!(websocket["frames"].as_array().unwrap().len(), 1);
+    assert_eq!((&websocket["closedBy"], &websocket["closeCode"]), (&json!("recorder"), &json!(null)));
+}
+
 #[test]
 fn max_duration_ends_a_recording_as_complete() {
     let upstream = Upstream::echo();
@@ -289,7 +317,8 @@ fn a_running_recording_can_be_read_and_listed() {
     client.run("expect text one");
     let seen = |count: usize| {
         eventually("the frames so far", || {
-            Some(server.recording(&id))
+            server
+                .recording_so_far(&id)
                 .filter(|recording| recording["websocket"]["frames"].as_array().is_some_and(|frames| frames.len() == count))
         })
     };
@@ -317,6 +346,7 @@ fn the_frames_are_followed_live_until_the_end() {
     let id = server.record("websocket", "/ws");
     let mut client = Raw::open(server.mock, "/ws");
     client.run("expect text one");
+    server.begun(&id);
     let mut frames = Stream::open(server.admin, &format!("/stream-recordings/{id}/frames?follow=true"), &[]);
     assert_eq!(frames.head.field("content-type"), Some("text/event-stream"));
     assert!(frames.block().contains("\"data\":\"one\""));
@@ -327,6 +357,26 @@ fn the_frames_are_followed_live_until_the_end() {
     assert!(rest.contains("\"closeReason\":\"done\""), "{rest}");
     let again = server.get(&format!("/stream-recordings/{id}"));
     assert_eq!(again["status"], "complete");
+}
+
+/// Who starts a recording looks at it, and follows it, before the first client comes.
+#[test]
+fn a_session_that_waits_for_its_first_connection_is_there() {
+    let upstream = Upstream::echo();
+    let server = Server::before(&upstream);
+    let id = server.record("websocket", "/ws");
+    let path = format!("/stream-recordings/{id}");
+    let waiting = server.get(&path);
+    assert_eq!((&waiting["id"], &waiting["status"], &waiting["endTime"]), (&json!(id), &json!("recording"), &Value::Null));
+    assert_eq!(waiting["websocket"]["frames"], json!([]));
+    server.call("DELETE", &path, &Value::Null).expect_error(409, "still_recording", &["stop"]);
+    server.post(&format!("{path}/replay"), &json!({})).expect_error(409, "still_recording", &["stop"]);
+    let mut frames = Stream::open(server.admin, &format!("{path}/frames?follow=true"), &[]);
+    Raw::open(server.mock, "/ws").run("send text x\nexpect text x\nsend close 1000\nexpect close 1000");
+    assert!(frames.block().contains("\"direction\":\"c2s\""));
+    server.stop(&id);
+    assert!(frames.rest_text().contains("\"closeCode\":1000"));
+    assert_eq!(server.get(&path)["status"], "complete");
 }
 
 #[test]
@@ -366,4 +416,46 @@ fn what_a_replay_serves_is_recorded_as_such() {
     Client::open(server.mock, "/ws").rest();
     let recording = server.finished(&id);
     assert_eq!((&recording["metadata"]["source"], &recording["stats"]["frameCount"]), (&json!("replay"), &json!(1)));
+}
+
+#[test]
+fn frames_without_follow_are_those_so_far() {
+    let upstream = Upstream::echo();
+    let server = Server::before(&upstream);
+    let id = server.record("websocket", "/ws");
+    let mut client = Raw::open(server.mock, "/ws");
+    client.run("send text one\nexpect text one");
+    let text = eventually("both frames", || {
+        let answer = server.call("GET", &format!("/stream-recordings/{id}/frames"), &Value::Null);
+        Some(answer.text()).filter(|text| text.matches("\"data\":\"one\"").count() == 2)
+    });
+    assert!(text.contains("data: {"), "{text}");
+    assert_eq!(server.get("/stream-recordings/sessions")["sessions"][0]["frames"], 2);
+}
+
+/// A client that has seen the end may stop at once: how it ended is in the file all the same.
+#[test]
+fn an_end_that_the_client_has_seen_is_in_the_recording() {
+    let upstream = Upstream::http(|head, mut conn| {
+        if head.field("upgrade").is_some() {
+            Raw::accept(conn, head, None).run("send text x\nsend close 4000 over\nexpect close 4000 over");
+        } else {
+            conn.send(EVENT_STREAM);
+            conn.send_chunk("data: x\n\n");
+            conn.send("0\r\n\r\n");
+        }
+    });
+    let server = Server::before(&upstream);
+    for round in 0..40 {
+        let id = server.record("sse", "/events");
+        assert_eq!(Stream::open(server.mock, "/events", &[]).rest_text(), "data: x\n\n");
+        server.stop(&id);
+        assert_eq!(server.recording(&id)["sse"]["endedBy"], "server", "in round {round}");
+
+        let id = server.record("websocket", "/ws");
+        Raw::open(server.mock, "/ws").run("expect text x\nexpect close 4000 over\nsend close 4000 over\nend");
+        server.stop(&id);
+        let part = &server.recording(&id)["websocket"];
+        assert_eq!((&part["closedBy"], &part["closeCode"]), (&json!("server"), &json!(4000)), "in round {round}");
+    }
 }

@@ -47,7 +47,9 @@ fn nothing_secret_reaches_the_disk_and_everything_the_other_side() {
     for text in texts {
         client.run(&format!("send text {text}\nexpect text {text}"));
     }
-    eventually("the frames in the journal", || (server.recording(&id)["websocket"]["frames"].as_array()?.len() == 10).then_some(()));
+    eventually("the frames in the journal", || {
+        (server.recording_so_far(&id)?["websocket"]["frames"].as_array()?.len() == 10).then_some(())
+    });
     assert_clean(&server);
     server.stop(&id);
     assert_clean(&server);
@@ -112,6 +114,25 @@ fn event_streams_and_their_requests_are_redacted() {
     assert_eq!((&event["data"], event.get("raw")), (&json!("{\"password\":\"<gone>\"}"), None));
     assert_eq!((&sse["events"][1]["comment"], sse["events"][1].get("raw")), (&json!("<gone>"), None));
     assert_eq!(sse["events"][2]["data"], "plain");
+}
+
+/// What is cut off parses as no JSON; the secret in it is one all the same.
+#[test]
+fn what_is_cut_off_is_redacted_too() {
+    let upstream = Upstream::http(|head, mut conn| {
+        conn.body(&head);
+        let stream = "data: whole\n\ndata: {\"password\":\"hunter2\"";
+        conn.send(format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n{stream}"));
+    });
+    let config = format!("{CONFIG}  maxRequestBodyBytes: 41\n");
+    let server = Server::builder().upstream(upstream.url()).config(&config).start();
+    let id = server.record("sse", "/sk-abcdef");
+    let body = r#"{"password":"hunter2","prompt":"éééééééééé"}"#;
+    Stream::ask(server.mock, "POST", "/sk-abcdef", &[], body.as_bytes()).rest();
+    let recording = server.finished(&id);
+    assert_clean(&server);
+    assert_eq!(recording["sse"]["request"]["truncated"], true);
+    assert_eq!((&recording["sse"]["request"]["body"], &recording["sse"]["tail"]), (&json!("<gone>"), &json!("data: <gone>")));
 }
 
 #[test]

@@ -98,13 +98,69 @@ fn a_body_that_ends_with_the_connection_reaches_the_client_whole() {
 
 #[test]
 fn expect_100_continue_is_served() {
-    let upstream = mirror();
+    let upstream = Upstream::http(|head, mut conn| {
+        assert_eq!(head.field("expect"), Some("100-continue"));
+        conn.send("HTTP/1.1 100 Continue\r\n\r\n");
+        let body = conn.body(&head);
+        conn.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()));
+        conn.send(body);
+    });
     let server = Server::before(&upstream);
     let mut conn = Conn::open(server.mock);
     conn.send(request_head("POST", "/big", &[("Expect", "100-continue"), ("Content-Length", "4")], 0));
     assert_eq!(conn.head().status(), 100);
     conn.send("body");
+    assert_eq!(conn.answer("POST").text(), "body");
+}
+
+#[test]
+fn an_upstream_may_refuse_before_the_body() {
+    let upstream = Upstream::http(|_, mut conn| conn.send("HTTP/1.1 413 No\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig"));
+    let server = Server::before(&upstream);
+    let mut conn = Conn::open(server.mock);
+    conn.send(request_head("POST", "/big", &[("Expect", "100-continue"), ("Content-Length", "4")], 0));
+    let answer = conn.answer("POST");
+    assert_eq!((answer.status(), answer.text().as_str()), (413, "big"));
+}
+
+#[test]
+fn a_client_that_expects_and_does_not_wait_is_served_by_an_upstream_that_says_no_100() {
+    let upstream = mirror();
+    let server = Server::before(&upstream);
+    let mut conn = Conn::open(server.mock);
+    conn.send(request_head("POST", "/big", &[("Expect", "100-continue"), ("Content-Length", "4")], 0) + "body");
     assert_eq!(conn.answer("POST").text(), "POST /big [body]");
+}
+
+/// Trap: an upstream that refuses an upload after its head, and a client that reads only when it has sent all.
+#[test]
+fn an_early_response_reaches_a_client_that_is_still_sending() {
+    for length in [60_000, 8_000_000] {
+        let upstream = Upstream::http(|_, mut conn| {
+            conn.send("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
+        });
+        let server = Server::before(&upstream);
+        let answer = ask(server.mock, "POST", "/up", &[], &vec![b'x'; length]);
+        assert_eq!((answer.status(), answer.text().as_str()), (413, "no"), "{length}");
+    }
+}
+
+#[test]
+fn an_upstream_that_leaves_during_an_upload_is_502() {
+    for length in [60_000, 8_000_000] {
+        let upstream = Upstream::http(|_, _| {});
+        let server = Server::before(&upstream);
+        ask(server.mock, "POST", "/up", &[], &vec![b'x'; length]).expect_error(502, "bad_gateway", &["upstream"]);
+    }
+}
+
+#[test]
+fn a_body_whose_chunks_are_wrong_is_400() {
+    let upstream = mirror();
+    let server = Server::before(&upstream);
+    let mut conn = Conn::open(server.mock);
+    conn.send("POST /up HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcX");
+    conn.answer("POST").expect_error(400, "bad_request", &["chunk"]);
 }
 
 #[test]
@@ -146,6 +202,18 @@ fn a_plain_response_is_not_recorded() {
     assert_eq!(ask(server.mock, "GET", "/x", &[], b"").status(), 200);
     assert_eq!(server.stop(&id)["recording"]["frameCount"], 0);
     assert_eq!(server.get("/stream-recordings")["total"], 1);
+}
+
+/// A body whose length is taken from it would be read as the next request.
+#[test]
+fn connection_cannot_take_the_length_from_a_body() {
+    let upstream = mirror();
+    let server = Server::before(&upstream);
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n";
+    let fields = [("Connection", "content-length, x-gone"), ("X-Gone", "1")];
+    let answer = ask(server.mock, "POST", "/seen", &fields, hidden.as_bytes());
+    assert_eq!(answer.text(), format!("POST /seen [{hidden}]"));
+    assert_eq!(upstream.head().field("x-gone"), None);
 }
 
 #[test]
@@ -259,4 +327,23 @@ fn the_most_specific_upstream_wins_then_the_order() {
 
 fn ok(text: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len())
+}
+
+#[test]
+fn an_idle_connection_is_closed_after_its_time() {
+    let upstream = mirror();
+    let server = Server::builder().upstream(upstream.url()).config("server:\n  idleTimeout: 200\n").start();
+    let mut conn = Conn::open(server.mock);
+    assert_eq!(conn.ask("GET", "/1", &[], b"").status(), 200);
+    assert!(conn.read_to_end().is_empty());
+}
+
+#[test]
+fn an_upstream_that_never_answers_the_websocket_handshake_is_504() {
+    let (_go, gate) = gate();
+    let upstream = Upstream::http(move |_, _conn| {
+        gate.wait();
+    });
+    let server = Server::builder().upstream(upstream.url()).config("server:\n  connectTimeout: 300\n").start();
+    Raw::try_open(server.mock, "/ws", &[]).expect_err("a refusal").expect_error(504, "gateway_timeout", &["upstream", "300 ms"]);
 }

@@ -17,10 +17,9 @@ pub fn is_preflight(request: &RequestHead) -> bool {
     request.method == "OPTIONS" && request.headers.get("Origin").is_some() && request.headers.get("Access-Control-Request-Method").is_some()
 }
 
-/// The answer to a preflight.
-pub fn preflight(request: &RequestHead, only: Option<&str>) -> ResponseHead {
+/// The answer to a preflight; the origin itself is added like to every answer, by [`allow`].
+pub fn preflight(request: &RequestHead) -> ResponseHead {
     let mut response = ResponseHead::new(204);
-    allow(&mut response.headers, request, only);
     for (asked, allowed) in [
         ("Access-Control-Request-Method", "Access-Control-Allow-Methods"),
         ("Access-Control-Request-Headers", "Access-Control-Allow-Headers"),
