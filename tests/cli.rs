@@ -180,6 +180,7 @@ fn tail_prints_frames_as_they_come_until_the_end() {
     let id = server.record("websocket", "/ws");
     let mut client = Raw::open(server.mock, "/ws");
     client.run("send text first\nexpect text first");
+    server.begun(&id);
     let url = format!("http://{}", server.admin);
     let mut child = server.place.command(&["sr", "tail", &id, "--admin-url", &url]).spawn().unwrap();
     let (sender, lines) = channel();

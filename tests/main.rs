@@ -29,6 +29,8 @@ mod replay_pure;
 mod replay_sync;
 // Triggered replay: advance, and what it holds up (nothing).
 mod replay_triggered;
+// The moments between two states of a replay session.
+mod replay_edges;
 // Event streams replayed, and clients that reconnect.
 mod replay_sse;
 // Who gets which session, and the calls that steer one.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::server::text;
 use crate::support::sse::Stream;
-use crate::support::upstream::gate;
+use crate::support::upstream::{EVENT_STREAM, gate};
 use crate::support::wait::eventually;
 use crate::support::ws::{Client, Raw, close_payload, frame};
 use crate::support::{Server, Upstream};
@@ -317,7 +317,8 @@ fn a_running_recording_can_be_read_and_listed() {
     client.run("expect text one");
     let seen = |count: usize| {
         eventually("the frames so far", || {
-            Some(server.recording(&id))
+            server
+                .recording_so_far(&id)
                 .filter(|recording| recording["websocket"]["frames"].as_array().is_some_and(|frames| frames.len() == count))
         })
     };
@@ -345,6 +346,7 @@ fn the_frames_are_followed_live_until_the_end() {
     let id = server.record("websocket", "/ws");
     let mut client = Raw::open(server.mock, "/ws");
     client.run("expect text one");
+    server.begun(&id);
     let mut frames = Stream::open(server.admin, &format!("/stream-recordings/{id}/frames?follow=true"), &[]);
     assert_eq!(frames.head.field("content-type"), Some("text/event-stream"));
     assert!(frames.block().contains("\"data\":\"one\""));
@@ -355,6 +357,26 @@ fn the_frames_are_followed_live_until_the_end() {
     assert!(rest.contains("\"closeReason\":\"done\""), "{rest}");
     let again = server.get(&format!("/stream-recordings/{id}"));
     assert_eq!(again["status"], "complete");
+}
+
+/// Who starts a recording looks at it, and follows it, before the first client comes.
+#[test]
+fn a_session_that_waits_for_its_first_connection_is_there() {
+    let upstream = Upstream::echo();
+    let server = Server::before(&upstream);
+    let id = server.record("websocket", "/ws");
+    let path = format!("/stream-recordings/{id}");
+    let waiting = server.get(&path);
+    assert_eq!((&waiting["id"], &waiting["status"], &waiting["endTime"]), (&json!(id), &json!("recording"), &Value::Null));
+    assert_eq!(waiting["websocket"]["frames"], json!([]));
+    server.call("DELETE", &path, &Value::Null).expect_error(409, "still_recording", &["stop"]);
+    server.post(&format!("{path}/replay"), &json!({})).expect_error(409, "still_recording", &["stop"]);
+    let mut frames = Stream::open(server.admin, &format!("{path}/frames?follow=true"), &[]);
+    Raw::open(server.mock, "/ws").run("send text x\nexpect text x\nsend close 1000\nexpect close 1000");
+    assert!(frames.block().contains("\"direction\":\"c2s\""));
+    server.stop(&id);
+    assert!(frames.rest_text().contains("\"closeCode\":1000"));
+    assert_eq!(server.get(&path)["status"], "complete");
 }
 
 #[test]
@@ -394,4 +416,46 @@ fn what_a_replay_serves_is_recorded_as_such() {
     Client::open(server.mock, "/ws").rest();
     let recording = server.finished(&id);
     assert_eq!((&recording["metadata"]["source"], &recording["stats"]["frameCount"]), (&json!("replay"), &json!(1)));
+}
+
+#[test]
+fn frames_without_follow_are_those_so_far() {
+    let upstream = Upstream::echo();
+    let server = Server::before(&upstream);
+    let id = server.record("websocket", "/ws");
+    let mut client = Raw::open(server.mock, "/ws");
+    client.run("send text one\nexpect text one");
+    let text = eventually("both frames", || {
+        let answer = server.call("GET", &format!("/stream-recordings/{id}/frames"), &Value::Null);
+        Some(answer.text()).filter(|text| text.matches("\"data\":\"one\"").count() == 2)
+    });
+    assert!(text.contains("data: {"), "{text}");
+    assert_eq!(server.get("/stream-recordings/sessions")["sessions"][0]["frames"], 2);
+}
+
+/// A client that has seen the end may stop at once: how it ended is in the file all the same.
+#[test]
+fn an_end_that_the_client_has_seen_is_in_the_recording() {
+    let upstream = Upstream::http(|head, mut conn| {
+        if head.field("upgrade").is_some() {
+            Raw::accept(conn, head, None).run("send text x\nsend close 4000 over\nexpect close 4000 over");
+        } else {
+            conn.send(EVENT_STREAM);
+            conn.send_chunk("data: x\n\n");
+            conn.send("0\r\n\r\n");
+        }
+    });
+    let server = Server::before(&upstream);
+    for round in 0..40 {
+        let id = server.record("sse", "/events");
+        assert_eq!(Stream::open(server.mock, "/events", &[]).rest_text(), "data: x\n\n");
+        server.stop(&id);
+        assert_eq!(server.recording(&id)["sse"]["endedBy"], "server", "in round {round}");
+
+        let id = server.record("websocket", "/ws");
+        Raw::open(server.mock, "/ws").run("expect text x\nexpect close 4000 over\nsend close 4000 over\nend");
+        server.stop(&id);
+        let part = &server.recording(&id)["websocket"];
+        assert_eq!((&part["closedBy"], &part["closeCode"]), (&json!("server"), &json!(4000)), "in round {round}");
+    }
 }

@@ -47,7 +47,9 @@ fn nothing_secret_reaches_the_disk_and_everything_the_other_side() {
     for text in texts {
         client.run(&format!("send text {text}\nexpect text {text}"));
     }
-    eventually("the frames in the journal", || (server.recording(&id)["websocket"]["frames"].as_array()?.len() == 10).then_some(()));
+    eventually("the frames in the journal", || {
+        (server.recording_so_far(&id)?["websocket"]["frames"].as_array()?.len() == 10).then_some(())
+    });
     assert_clean(&server);
     server.stop(&id);
     assert_clean(&server);

@@ -98,12 +98,37 @@ fn a_body_that_ends_with_the_connection_reaches_the_client_whole() {
 
 #[test]
 fn expect_100_continue_is_served() {
-    let upstream = mirror();
+    let upstream = Upstream::http(|head, mut conn| {
+        assert_eq!(head.field("expect"), Some("100-continue"));
+        conn.send("HTTP/1.1 100 Continue\r\n\r\n");
+        let body = conn.body(&head);
+        conn.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()));
+        conn.send(body);
+    });
     let server = Server::before(&upstream);
     let mut conn = Conn::open(server.mock);
     conn.send(request_head("POST", "/big", &[("Expect", "100-continue"), ("Content-Length", "4")], 0));
     assert_eq!(conn.head().status(), 100);
     conn.send("body");
+    assert_eq!(conn.answer("POST").text(), "body");
+}
+
+#[test]
+fn an_upstream_may_refuse_before_the_body() {
+    let upstream = Upstream::http(|_, mut conn| conn.send("HTTP/1.1 413 No\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig"));
+    let server = Server::before(&upstream);
+    let mut conn = Conn::open(server.mock);
+    conn.send(request_head("POST", "/big", &[("Expect", "100-continue"), ("Content-Length", "4")], 0));
+    let answer = conn.answer("POST");
+    assert_eq!((answer.status(), answer.text().as_str()), (413, "big"));
+}
+
+#[test]
+fn a_client_that_expects_and_does_not_wait_is_served_by_an_upstream_that_says_no_100() {
+    let upstream = mirror();
+    let server = Server::before(&upstream);
+    let mut conn = Conn::open(server.mock);
+    conn.send(request_head("POST", "/big", &[("Expect", "100-continue"), ("Content-Length", "4")], 0) + "body");
     assert_eq!(conn.answer("POST").text(), "POST /big [body]");
 }
 
@@ -312,4 +337,23 @@ fn the_most_specific_upstream_wins_then_the_order() {
 
 fn ok(text: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len())
+}
+
+#[test]
+fn an_idle_connection_is_closed_after_its_time() {
+    let upstream = mirror();
+    let server = Server::builder().upstream(upstream.url()).config("server:\n  idleTimeout: 200\n").start();
+    let mut conn = Conn::open(server.mock);
+    assert_eq!(conn.ask("GET", "/1", &[], b"").status(), 200);
+    assert!(conn.read_to_end().is_empty());
+}
+
+#[test]
+fn an_upstream_that_never_answers_the_websocket_handshake_is_504() {
+    let (_go, gate) = gate();
+    let upstream = Upstream::http(move |_, _conn| {
+        gate.wait();
+    });
+    let server = Server::builder().upstream(upstream.url()).config("server:\n  connectTimeout: 300\n").start();
+    Raw::try_open(server.mock, "/ws", &[]).expect_err("a refusal").expect_error(504, "gateway_timeout", &["upstream", "300 ms"]);
 }

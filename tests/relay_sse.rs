@@ -244,3 +244,58 @@ fn an_event_that_arrived_before_the_wait_is_stamped_when_its_last_byte_came() {
         recording["sse"]["events"].as_array().unwrap().iter().map(|event| event["relativeUs"].as_u64().expect("a time")).collect();
     assert!(times.is_sorted(), "{times:?}");
 }
+
+#[test]
+fn a_request_body_past_its_limit_is_forwarded_and_marked_truncated() {
+    let (sender, seen) = channel();
+    let upstream = Upstream::http(move |head, mut conn| {
+        sender.send(conn.body(&head).len()).expect("the test runs");
+        conn.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n");
+    });
+    let server = Server::before(&upstream);
+    let id = server.record("sse", "/upload");
+    let limit = 8 * 1024 * 1024;
+    let body = vec![b'a'; limit + 1000];
+    assert_eq!(Stream::ask(server.mock, "POST", "/upload", &[], &body).rest_text(), "data: x\n\n");
+    assert_eq!(wait::next("the body", &seen), body.len());
+    let request = &server.finished(&id)["sse"]["request"];
+    assert_eq!((&request["truncated"], request["body"].as_str().map(str::len)), (&json!(true), Some(limit)));
+}
+
+#[test]
+fn an_upstream_that_breaks_off_leaves_what_came() {
+    let upstream = Upstream::http(|_, mut conn| {
+        conn.send(EVENT_STREAM);
+        conn.send_chunk("data: one\n\ndata: tw");
+    });
+    let server = Server::before(&upstream);
+    let id = server.record("sse", "/events");
+    let mut stream = Stream::open(server.mock, "/events", &[]);
+    stream.expect("data: one\n\ndata: tw");
+    let recording = server.finished(&id);
+    assert_eq!((&recording["sse"]["endedBy"], &recording["sse"]["tail"]), (&json!("server"), &json!("data: tw")));
+    assert_eq!(recording["stats"]["eventCount"], 1);
+}
+
+#[test]
+fn a_client_of_http_1_0_gets_the_stream_and_the_recording_is_the_same() {
+    let upstream = Upstream::events(&["data: one\n\n", "data: two\n\n"]);
+    let server = Server::before(&upstream);
+    let id = server.record("sse", "/events");
+    let mut conn = Conn::open(server.mock);
+    conn.send("GET /events HTTP/1.0\r\n\r\n");
+    assert_eq!(conn.head().field("transfer-encoding"), None);
+    assert_eq!(conn.read_to_end(), b"data: one\n\ndata: two\n\n");
+    assert_eq!(server.finished(&id)["stats"]["eventCount"], 2);
+}
+
+#[test]
+fn two_streams_of_a_session_get_a_recording_each() {
+    let upstream = Upstream::events(&["data: x\n\n"]);
+    let server = Server::before(&upstream);
+    let id = server.record("sse", "/events");
+    (0..2).for_each(|_| drop(Stream::open(server.mock, "/events", &[]).rest()));
+    let stopped = server.stop(&id);
+    let names: Vec<&str> = stopped["recordings"].as_array().unwrap().iter().map(|summary| summary["name"].as_str().unwrap()).collect();
+    assert!(names.len() == 2 && names[1] == format!("{} #2", names[0]), "{names:?}");
+}

@@ -105,3 +105,12 @@ fn both_directions_are_full_at_once_over_tls() {
     writing.join().unwrap();
     client.run("expect close 1000 full\nsend close 1000 full\nend");
 }
+
+#[test]
+fn an_upstream_that_never_answers_the_tls_handshake_is_504() {
+    let silent = Upstream::http(|_, _| unreachable!("a TLS hello is no request"));
+    let url = format!("https://localhost:{}", silent.address.port());
+    let server = Server::builder().upstream(url).config("server:\n  connectTimeout: 300\n").start();
+    ask(server.mock, "GET", "/x", &[], b"").expect_error(504, "gateway_timeout", &["localhost", "ms"]);
+    Raw::try_open(server.mock, "/ws", &[]).expect_err("a refusal").expect_error(504, "gateway_timeout", &[]);
+}

@@ -236,7 +236,7 @@ fn a_connection_that_the_client_ended_is_left_to_the_client() {
     let mut client = Raw::open(server.mock, "/ws");
     client.run("expect text hello");
     assert_eq!(server.wait(&replay, "complete")["totalFrames"], 1);
-    client.run("send ping still there\nexpect pong still there\nsend close 1000 bye\nexpect close 1000 bye\nend");
+    client.run("send ping still there\nexpect pong still there\nsend close 1000\nexpect close 1000\nend");
     assert_eq!(server.view(&replay)["status"], "complete");
 }
 

@@ -177,6 +177,32 @@ fn a_request_that_does_not_match_is_409_with_the_error() {
 }
 
 #[test]
+fn a_body_larger_than_a_recording_keeps_is_replayed_to() {
+    let server = Server::builder().option("--max-request-body-bytes", 8).start();
+    let made = |truncated: bool| {
+        let request = json!({"method": "POST", "body": "01234567", "truncated": truncated});
+        sse("/chat").set("/metadata/method", json!("POST")).set("/sse/request", request).data(0, "ok").end("server", 10)
+    };
+    let (cut, whole) = (made(true).save(&server.place.data_dir()), made(false).save(&server.place.data_dir()));
+    for (id, options, status) in [
+        (&whole, json!({}), 200),
+        (&whole, json!({"mode": "synchronized"}), 200),
+        (&whole, json!({"mode": "synchronized", "strictMatching": true}), 409),
+        (&cut, json!({"mode": "synchronized", "strictMatching": true}), 200),
+        (&cut, json!({"mode": "synchronized", "match": "json"}), 200),
+    ] {
+        server.replay(id, &options);
+        let replays = server.record("sse", "/chat");
+        http::ask(server.mock, "POST", "/chat", &[], b"0123456789").expect(status);
+        server.stop(&replays);
+        if status == 200 {
+            let request = &server.recording(&replays)["sse"]["request"];
+            assert_eq!((&request["body"], &request["truncated"]), (&json!("01234567"), &json!(true)), "{options}");
+        }
+    }
+}
+
+#[test]
 fn pause_and_inject_work_on_a_stream() {
     let server = Server::start();
     let id = sse("/events").data(0, "one").data(3_600_000_000, "two").end("server", 3_600_000_000).save(&server.place.data_dir());
@@ -261,6 +287,13 @@ fn a_preflight_for_a_replay_is_answered() {
     let answer = http::ask(server.mock, "OPTIONS", "/chat", &fields, b"");
     assert!(matches!(answer.status(), 200 | 204), "{:?}", answer.head);
     assert_eq!(answer.head.field("access-control-allow-origin"), Some("http://app.example"));
+    let said = |name: &str| answer.head.fields.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).count();
+    assert_eq!(
+        (said("access-control-allow-origin"), said("access-control-allow-credentials"), said("vary")),
+        (1, 1, 1),
+        "{:?}",
+        answer.head
+    );
     assert!(answer.head.field("access-control-allow-methods").is_some_and(|methods| methods.contains("POST")), "{:?}", answer.head);
     assert!(
         answer.head.field("access-control-allow-headers").is_some_and(|names| names.to_lowercase().contains("content-type")),

@@ -58,9 +58,9 @@ fn the_documents_example_plays_as_written() {
 }
 
 #[test]
-fn pings_ride_with_the_step_that_follows_them() {
+fn pings_ride_along_and_live_pings_are_answered_live() {
     let (_server, _replay, mut client) = replayed(&login(), json!({}));
-    client.run("expect text Welcome message\nsend text a\nexpect text Login success\nsend ping x\nexpect pong x\nsend text b\nexpect ping beat\nexpect text Data response");
+    client.run("expect text Welcome message\nsend ping x\nexpect pong x\nsend text a\nexpect text Login success\nsend text b\nexpect ping beat\nexpect text Data response");
 }
 
 #[test]
@@ -224,4 +224,24 @@ fn fragments_of_the_client_are_one_message() {
     client.conn.send(parts.concat());
     client.run("expect pong ?\nexpect text ok");
     assert_eq!(server.wait(&replay, "complete")["status"], "complete");
+}
+
+/// A message queue that is full stops the reading, and loses nothing.
+#[test]
+fn more_early_messages_than_the_queue_holds_are_all_judged() {
+    let server = Server::builder().config("server:\n  maxQueuedMessages: 5\n").start();
+    let mut made = ws("/ws");
+    for number in 0..100_u64 {
+        made = made.c2s(number * 10_000, &number.to_string()).s2c(number * 10_000 + 5_000, &number.to_string());
+    }
+    let id = made.save(&server.place.data_dir());
+    let replay = server.replay(&id, &json!({"mode": "synchronized", "strictMatching": true, "keepTiming": true}));
+    let mut client = Raw::open(server.mock, "/ws");
+    for number in 0..100 {
+        client.run(&format!("send text {number}"));
+    }
+    for number in 0..100 {
+        client.run(&format!("expect text {number}"));
+    }
+    assert_eq!(server.wait(&replay, "complete")["framesReceived"], 100);
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{Value, json};
 
 use crate::support::recordings::{Made, sse, ws};
-use crate::support::server::text;
+use crate::support::server::{Place, text};
 use crate::support::ws::Raw;
 use crate::support::{Server, Upstream};
 
@@ -50,6 +50,7 @@ fn a_running_recording_cannot_be_deleted_or_edited() {
     let server = Server::before(&upstream);
     let id = server.record("websocket", "/ws");
     let client = Raw::open(server.mock, "/ws");
+    server.begun(&id);
     let path = format!("/stream-recordings/{id}");
     server.call("DELETE", &path, &Value::Null).expect(409);
     server.call("DELETE", &format!("{path}?permanent=true"), &Value::Null).expect(409);
@@ -122,7 +123,7 @@ fn an_edit_changes_name_description_and_tags() {
 }
 
 #[test]
-fn at_the_limit_start_is_507_and_running_recordings_end_incomplete() {
+fn at_the_limit_running_recordings_end_incomplete_and_start_is_507() {
     let upstream = Upstream::echo();
     let server = Server::builder().upstream(upstream.url()).config("recording:\n  maxBytes: 20000\n  warnPercent: 50\n").start();
     let id = server.record("websocket", "/ws");
@@ -134,15 +135,24 @@ fn at_the_limit_start_is_507_and_running_recordings_end_incomplete() {
     let recording = server.finished(&id);
     assert_eq!((&recording["status"], &recording["statusReason"]), (&json!("incomplete"), &json!("storage_full")));
     client.run("send text traffic goes on\nexpect text traffic goes on");
+    ws("/fill").s2c(0, &long.repeat(21)).save(&server.place.data_dir());
+    let answer = server.post("/stream-recordings/start", &json!({"protocol": "websocket", "path": "/ws2"}));
+    answer.expect_error(507, "storage_full", &["vacuum", "maxBytes"]);
+}
+
+#[test]
+fn from_warn_percent_on_a_warning_is_shown() {
+    let place = Place::new();
+    place.file("mockd.yaml", "recording:\n  maxBytes: 20000\n  warnPercent: 50\n");
+    let server = Server::builder().place(&place).start();
+    assert_eq!(server.get("/stream-recordings/stats")["warning"], Value::Null);
+    ws("/half").s2c(0, &"x".repeat(11_000)).save(&server.place.data_dir());
     let stats = server.get("/stream-recordings/stats");
     assert_eq!(stats["maxBytes"], 20000);
+    assert!(stats["usedPercent"].as_f64().is_some_and(|percent| percent > 50.0 && percent < 70.0), "{stats}");
     assert!(!text(&stats["warning"]).is_empty());
-    // What is left is less than one more frame needs, or nothing; a recording of the rest fills it.
-    let dir = server.place.data_dir();
-    ws("/fill").s2c(0, &long.repeat(3)).save(&dir);
-    server.stop(&id);
-    let answer = server.post("/stream-recordings/start", &json!({"protocol": "websocket", "path": "/ws2"}));
-    answer.expect_error(507, "storage_full", &["vacuum"]);
+    let warning = text(&stats["warning"]);
+    assert!(place.run(&["sr", "stats"]).ok().contains(&format!("Warning: {warning}\n")), "{warning}");
 }
 
 #[test]

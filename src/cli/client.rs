@@ -269,7 +269,7 @@ fn refusal(status: u16, body: &[u8], shown: &str) -> Error {
         (Some(code), Some(message)) => Error::Server { status, code, message },
         _ if status == 408 => {
             let state = field("status").unwrap_or_else(|| "not ready".to_owned());
-            Error::TimedOut(format!("the time is up; the status is still {}", text::clean(&state)))
+            Error::TimedOut(format!("what was waited for did not come; the status is {}", text::clean(&state)))
         }
         _ => Error::Unreachable(format!(
             "what answers at {shown} with status {status} is no mockd admin port; name another with --admin-url"
@@ -344,7 +344,7 @@ mod tests {
         );
         assert_eq!(
             error("HTTP/1.1 408 Request Timeout\r\nContent-Length: 20\r\n\r\n{\"status\":\"waiting\"}"),
-            Error::TimedOut("the time is up; the status is still waiting".to_owned())
+            Error::TimedOut("what was waited for did not come; the status is waiting".to_owned())
         );
         for answer in ["HTTP/1.1 404 Not Found\r\n\r\nnothing here", "SSH-2.0-OpenSSH\r\n\r\n"] {
             assert!(error(answer).to_string().contains("is no mockd admin port"), "{answer}");

@@ -1,4 +1,5 @@
-//! A replay session as others see it: its figures, its messages, and the way to its inbox. The session's thread writes it, everybody reads it.
+//! A replay session as others see it: its figures, its messages, its client, and the way to its inbox. The session's thread writes it,
+//! everybody reads it.
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -13,22 +14,27 @@ use crate::base::{limits, sync};
 use crate::model::recording::{FrameType, Protocol};
 use crate::model::replay::{ReplayMessage, ReplayOptions, ReplayStatus, ReplayView};
 use crate::rules::player::Player;
+use crate::wire::stream::Stream;
 
 /// What changes.
 #[derive(Debug)]
 struct State {
-    /// Until a client takes it.
-    player: Option<Box<Player>>,
-    /// While a client is there.
+    /// Until a client takes it. The board itself lives on with the ended ones, without the recording.
+    pending: Option<(Box<Player>, Arc<Compiled>)>,
+    /// From the claim until the client is gone; shut where the session does not end by itself.
+    client: Option<Arc<Stream>>,
+    /// From the attachment until the client is gone.
     inbox: Option<Sender<Input>>,
-    /// Ends the thread's socket where it does not end by itself.
-    cut: Option<Arc<crate::wire::stream::Stream>>,
+    /// The session was told to end between the claim and the attachment.
+    stop_asked: Option<&'static str>,
     view: ReplayView,
     started: Option<Origin>,
     ended_us: Option<u64>,
     lateness: Histogram,
     messages: Vec<ReplayMessage>,
     message_bytes: usize,
+    /// Messages are told apart by their number, so that none is kept after one that was not.
+    messages_full: bool,
     /// How many threads wait for a change: waking nobody would cost a system call for each frame.
     waiters: usize,
 }
@@ -39,7 +45,9 @@ pub struct Board {
     id: String,
     path: String,
     options: ReplayOptions,
-    compiled: Arc<Compiled>,
+    protocol: Protocol,
+    /// The method that the client must come with; a WebSocket has none.
+    method: Option<String>,
     state: Mutex<State>,
     change: Condvar,
 }
@@ -47,6 +55,7 @@ pub struct Board {
 impl Board {
     /// The board of a pending session.
     pub fn new(id: String, path: String, options: ReplayOptions, compiled: Arc<Compiled>, player: Player) -> Self {
+        let (protocol, method) = (compiled.head.protocol(), compiled.request().map(|request| request.method.clone()));
         let view = ReplayView {
             id: id.clone(),
             recording_id: compiled.head.id.clone(),
@@ -54,7 +63,7 @@ impl Board {
             status_reason: None,
             error: None,
             mode: options.mode,
-            protocol: compiled.head.protocol(),
+            protocol,
             path: path.clone(),
             current_frame: 0,
             total_frames: player.total_frames(),
@@ -66,18 +75,20 @@ impl Board {
             config: options.to_json(),
         };
         let state = State {
-            player: Some(Box::new(player)),
+            pending: Some((Box::new(player), compiled)),
+            client: None,
             inbox: None,
-            cut: None,
+            stop_asked: None,
             view,
             started: None,
             ended_us: None,
             lateness: Histogram::default(),
             messages: Vec::new(),
             message_bytes: 0,
+            messages_full: false,
             waiters: 0,
         };
-        Self { id, path, options, compiled, state: Mutex::new(state), change: Condvar::new() }
+        Self { id, path, options, protocol, method, state: Mutex::new(state), change: Condvar::new() }
     }
 
     /// The session's id.
@@ -95,9 +106,14 @@ impl Board {
         &self.options
     }
 
-    /// What it replays.
-    pub fn compiled(&self) -> &Compiled {
-        &self.compiled
+    /// The protocol that its client speaks.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The method that its client comes with.
+    pub fn method(&self) -> &str {
+        self.method.as_deref().unwrap_or("GET")
     }
 
     /// How it stands.
@@ -107,14 +123,12 @@ impl Board {
 
     /// Whether a client is there.
     pub fn is_connected(&self) -> bool {
-        sync::lock(&self.state).inbox.is_some()
+        sync::lock(&self.state).client.is_some()
     }
 
     /// Whether a client that asks like this is its client.
     pub fn is_for(&self, protocol: Protocol, path: &str, method: &str) -> bool {
-        self.path == path
-            && self.compiled.head.protocol() == protocol
-            && self.compiled.request().is_none_or(|request| request.method.eq_ignore_ascii_case(method))
+        self.path == path && self.protocol == protocol && self.method.as_ref().is_none_or(|known| known.eq_ignore_ascii_case(method))
     }
 
     /// The answer of `GET /replay/{id}`.
@@ -141,16 +155,22 @@ impl Board {
         Error::conflict(code, format!("{what}; this session's mode is {mode}, its status {}", state.view.status.word()))
     }
 
-    /// Takes the player of a pending session; the caller is its client's thread from now on.
-    pub fn claim(&self) -> Option<Box<Player>> {
-        sync::lock(&self.state).player.take()
+    /// Gives a pending session to a client; the caller is that client's thread.
+    pub fn claim(self: &Arc<Self>, client: &Arc<Stream>) -> Option<(Seat, Box<Player>)> {
+        let mut state = sync::lock(&self.state);
+        let (player, compiled) = state.pending.take()?;
+        state.client = Some(Arc::clone(client));
+        Some((Seat { board: Arc::clone(self), compiled }, player))
     }
 
-    /// The client has come: calls reach the session by `inbox` from now on.
-    pub fn attach(&self, inbox: Sender<Input>, cut: Arc<crate::wire::stream::Stream>, started: Origin, player: &Player) {
+    /// The client's stream begins: calls reach the session by `inbox` from now on.
+    pub fn attach(&self, inbox: Sender<Input>, started: Origin, player: &Player) {
         let mut state = sync::lock(&self.state);
+        if let Some(reason) = state.stop_asked.take() {
+            // The other end of this channel is still with the caller.
+            drop(inbox.send(Input::Stop { reason }));
+        }
         state.inbox = Some(inbox);
-        state.cut = Some(cut);
         state.started = Some(started);
         state.view.started_at = Some(time::rfc3339(started.wall_us));
         update(&mut state, player, None);
@@ -175,7 +195,9 @@ impl Board {
     /// Keeps a message of the client, within bounds.
     pub fn add_message(&self, kind: FrameType, payload: &[u8], relative_us: u64) {
         let mut state = sync::lock(&self.state);
-        if state.messages.len() >= limits::MAX_KEPT_MESSAGES || state.message_bytes + payload.len() > limits::MAX_KEPT_MESSAGE_BYTES {
+        state.messages_full |=
+            state.messages.len() >= limits::MAX_KEPT_MESSAGES || state.message_bytes + payload.len() > limits::MAX_KEPT_MESSAGE_BYTES;
+        if state.messages_full {
             return;
         }
         state.message_bytes += payload.len();
@@ -202,37 +224,37 @@ impl Board {
         sync::lock(&self.state).inbox.as_ref().is_some_and(|inbox| inbox.send(input).is_ok())
     }
 
-    /// Ends the session, and its client where there is one.
-    pub fn stop(&self, reason: &'static str) {
-        self.tell_stop(reason);
-        self.wait_gone(Duration::from_millis(limits::CLOSE_GRACE_MS));
-    }
-
     /// Asks the session to end; a pending one has ended when this returns.
     pub fn tell_stop(&self, reason: &'static str) {
         let mut state = sync::lock(&self.state);
-        if let Some(mut player) = state.player.take() {
+        if let Some((mut player, _)) = state.pending.take() {
             player.abort(time::now_us());
             update(&mut state, &player, Some(reason));
             self.wake(&state);
         }
-        if let Some(inbox) = &state.inbox {
+        match &state.inbox {
             // A thread that has ended already needs no telling.
-            drop(inbox.send(Input::Stop { reason }));
+            Some(inbox) => drop(inbox.send(Input::Stop { reason })),
+            None if state.client.is_some() => state.stop_asked = Some(reason),
+            None => {}
         }
     }
 
-    /// Waits until the session's thread has ended; after `limit` its socket is shut, so that it does.
-    pub fn wait_gone(&self, limit: Duration) {
-        let deadline = Instant::now() + limit;
+    /// Shuts the socket of a client that is still there, which ends its session.
+    pub fn cut(&self) {
+        let client = sync::lock(&self.state).client.clone();
+        if let Some(client) = client {
+            client.shutdown();
+        }
+    }
+
+    /// Waits until the client is gone; whether it is.
+    pub fn wait_gone(&self, deadline: Instant) -> bool {
         let mut state = sync::lock(&self.state);
-        while state.inbox.is_some() {
+        loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                if let Some(stream) = &state.cut {
-                    stream.shutdown();
-                }
-                return;
+            if state.client.is_none() || left.is_zero() {
+                return state.client.is_none();
             }
             state = self.sleep(state, left);
         }
@@ -251,15 +273,16 @@ impl Board {
         state
     }
 
-    /// The session's thread has ended.
+    /// The client is gone, and the session has ended with it.
     pub fn detach(&self) {
         let mut state = sync::lock(&self.state);
         state.inbox = None;
-        state.cut = None;
+        state.client = None;
         if !state.view.status.is_ended() {
-            // Its thread panicked, or the client left between the claim and the attachment.
+            // Its thread panicked, or it ended between the claim and the attachment.
+            let reason = state.stop_asked.unwrap_or("client_left");
             state.view.status = ReplayStatus::Aborted;
-            state.view.status_reason.get_or_insert_with(|| "client_left".to_owned());
+            state.view.status_reason.get_or_insert_with(|| reason.to_owned());
         }
         if state.ended_us.is_none() {
             state.ended_us = Some(time::now_us());
@@ -281,6 +304,21 @@ impl Board {
     }
 }
 
+/// A session that a client has claimed. Dropping it ends the session, whatever became of the client.
+#[derive(Debug)]
+pub struct Seat {
+    /// The session.
+    pub board: Arc<Board>,
+    /// What it replays.
+    pub compiled: Arc<Compiled>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.board.detach();
+    }
+}
+
 fn update(state: &mut State, player: &Player, reason: Option<&'static str>) {
     let view = &mut state.view;
     view.status = player.status();
@@ -292,5 +330,29 @@ fn update(state: &mut State, player: &Player, reason: Option<&'static str>) {
     }
     if let Some(reason) = reason {
         view.status_reason.get_or_insert_with(|| reason.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::recording::StreamTail;
+    use crate::rules::matching::Matcher;
+    use crate::rules::script::{ScriptBuilder, samples};
+
+    #[test]
+    fn an_ended_session_holds_no_recording() {
+        let head = samples::head(Protocol::WebSocket, None);
+        let end = StreamTail::WebSocket { close_code: None, close_reason: None, closed_by: None, end_relative_us: None };
+        let script = Arc::new(ScriptBuilder::new(&head).finish(&samples::tail(end)));
+        let compiled = Arc::new(Compiled { head, script: Arc::clone(&script), redactor: None });
+        let options = ReplayOptions::default();
+        let matcher = Matcher::new(options.matching, &[], Vec::new()).unwrap();
+        let player = Player::new(Arc::clone(&script), options.clone(), matcher).unwrap();
+        let board = Board::new("01".to_owned(), "/ws".to_owned(), options, Arc::clone(&compiled), player);
+        assert_eq!((Arc::strong_count(&compiled), Arc::strong_count(&script)), (2, 3));
+        board.tell_stop("stopped");
+        assert_eq!(board.status(), ReplayStatus::Aborted);
+        assert_eq!((Arc::strong_count(&compiled), Arc::strong_count(&script)), (1, 2));
     }
 }

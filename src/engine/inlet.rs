@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::base::error::Error;
+use crate::base::platform::Woken;
 use crate::base::{limits, platform};
 use crate::wire::head::{Malformed, RequestHead, ResponseHead};
 use crate::wire::stream::Stream;
@@ -119,42 +121,51 @@ impl Inlet {
         }
     }
 
-    /// Reads a response's head, interim ones included, while `peer` stays: `Ok(None)` when the peer has gone.
+    /// Reads an upstream's response head, interim ones included, while `peer` stays: `Ok(None)` when the peer has gone.
     ///
     /// # Errors
-    /// What is wrong, as words for a 502.
-    pub fn read_response(&mut self, peer: &Stream, max_head_bytes: u64) -> Result<Option<ResponseHead>, String> {
+    /// [`Error::BadGateway`], and [`Error::GatewayTimeout`] after `limit` (`None`: it may take its time).
+    pub fn read_response(&mut self, peer: &Stream, max_head_bytes: u64, limit: Option<Duration>) -> Result<Option<ResponseHead>, Error> {
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        let failed = |what: String| Error::BadGateway(format!("the upstream failed: {what}"));
         loop {
             match ResponseHead::parse(self.data()) {
                 Ok(Some((head, len))) => {
                     self.consume(len);
                     return Ok(Some(head));
                 }
-                Ok(None) if self.data().len() as u64 >= max_head_bytes => return Err("its response head is too large".to_owned()),
+                Ok(None) if self.data().len() as u64 >= max_head_bytes => return Err(failed("its response head is too large".to_owned())),
                 Ok(None) => {}
-                Err(malformed) => return Err(format!("its response is no HTTP: {}", malformed.message)),
+                Err(malformed) => return Err(failed(format!("its response is no HTTP: {}", malformed.message))),
             }
-            if !self.wait_beside(peer) {
-                return Ok(None);
+            match self.wait_beside(peer, deadline) {
+                Woken::Readable => {}
+                Woken::Gone => return Ok(None),
+                Woken::TimedOut => {
+                    let limit_ms = limit.unwrap_or_default().as_millis();
+                    return Err(Error::GatewayTimeout(format!("the upstream did not answer the handshake within {limit_ms} ms")));
+                }
             }
             match self.fill() {
-                Ok(0) => return Err("it closed the connection without a response".to_owned()),
+                Ok(0) => return Err(failed("it closed the connection without a response".to_owned())),
                 Ok(_) => {}
-                Err(error) => return Err(format!("the connection to it broke: {error}")),
+                Err(error) => return Err(failed(format!("the connection to it broke: {error}"))),
             }
         }
     }
 
-    /// Waits until there is something to read (`true`) or `peer` has gone (`false`).
-    pub fn wait_beside(&self, peer: &Stream) -> bool {
+    /// Waits until there is something to read, `peer` has gone, or `deadline` is over.
+    pub fn wait_beside(&self, peer: &Stream, deadline: Option<Instant>) -> Woken {
         if self.stream.has_buffered() {
-            return true;
+            return Woken::Readable;
         }
         loop {
-            match platform::wait_either(self.stream.fd(), peer.fd(), Duration::from_secs(3600)) {
-                Ok(platform::Woken::Gone) => return false,
-                Ok(platform::Woken::Readable) | Err(_) => return true,
-                Ok(platform::Woken::TimedOut) => {}
+            let left = deadline.map_or(Duration::from_secs(3600), |deadline| deadline.saturating_duration_since(Instant::now()));
+            match platform::wait_either(self.stream.fd(), peer.fd(), left) {
+                Ok(Woken::TimedOut) if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
+                Ok(woken) => return woken,
+                // What is wrong shows when it is read.
+                Err(_) => return Woken::Readable,
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Recording sessions: opened and stopped by the admin API, matched by every connection that is established.
 //! They know paths and names; frames go past them on tapes.
 
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use super::recorder::Recorder;
 use super::take::{Bounds, Take, redact_head};
@@ -11,7 +11,7 @@ use crate::base::error::{Error, Result};
 use crate::base::time::{self, Origin};
 use crate::base::{id, limits, sync};
 use crate::model::api::{SessionView, StartRequest, Started, Stopped, Summary};
-use crate::model::recording::{FORMAT_VERSION, Head, Metadata, Protocol, SseRequest, Status, StreamHead, StreamTail, Tail};
+use crate::model::recording::{FORMAT_VERSION, Head, Metadata, Protocol, Recording, SseRequest, Status, StreamHead, StreamTail, Tail};
 use crate::rules::pattern;
 use crate::rules::redact::Redactor;
 use crate::store::Store;
@@ -19,7 +19,7 @@ use crate::wire::url::UpstreamUrl;
 
 /// A recording that a connection has taken and that [`Recordings::begin`] must begin: whoever stops its session waits for it.
 #[derive(Debug)]
-pub struct Seat {
+pub struct Reserved {
     tape: Arc<Tape>,
     head: Head,
     bounds: Bounds,
@@ -43,6 +43,8 @@ pub struct Recordings {
     /// The pattern of `--record`.
     always: Option<String>,
     open: Mutex<Open>,
+    /// A session has its first connection, or has been stopped.
+    change: Condvar,
 }
 
 #[derive(Default)]
@@ -63,7 +65,7 @@ impl std::fmt::Debug for Recordings {
 impl Recordings {
     /// No session yet; `always` is the pattern of `--record`.
     pub fn new(store: Arc<Store>, recorder: Recorder, redactor: Arc<Redactor>, max_event_bytes: u64, always: Option<String>) -> Self {
-        Self { store, recorder, redactor, max_event_bytes, always, open: Mutex::default() }
+        Self { store, recorder, redactor, max_event_bytes, always, open: Mutex::default(), change: Condvar::new() }
     }
 
     /// Opens a session. `serves` says whether anything would serve a path; where nothing would, the answer carries a warning.
@@ -147,6 +149,33 @@ impl Recordings {
         tape.map_or((seen, false), |tape| tape.wait_growth(seen, limit))
     }
 
+    /// The recording of an open session (id or prefix) that has no file yet, as it stands: of no frames.
+    pub fn waiting(&self, prefix: &str) -> Option<Recording> {
+        let open = sync::lock(&self.open);
+        let id = id::resolve("recording", prefix, open.sessions.iter().map(|session| session.id.as_str())).ok()?;
+        let session = open.sessions.iter().find(|session| session.id == id)?;
+        Some(self.empty_recording(session, Status::Recording))
+    }
+
+    /// Waits until the file of an open session's first connection is there, at most `limit`; `false` when the session is open no more.
+    pub fn wait_begun(&self, id: &str, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let mut open = sync::lock(&self.open);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Some(session) = open.sessions.iter().find(|session| session.id == id) else { return false };
+            if let Some(tape) = session.tapes.first().cloned() {
+                drop(open);
+                tape.wait_growth(0, left);
+                return true;
+            }
+            if left.is_zero() {
+                return true;
+            }
+            open = sync::wait(&self.change, open, left);
+        }
+    }
+
     /// Whether a stream of this protocol on this path would be recorded if it were established now.
     pub fn wants(&self, protocol: Protocol, path: &str) -> bool {
         self.always.as_deref().is_some_and(|always| pattern::matches(always, path))
@@ -169,7 +198,7 @@ impl Recordings {
 
     /// The recording that a connection with this metadata (not yet redacted) gets, if it is to be recorded. It is taken before the client
     /// hears that the connection is established, so that a `stop` right after that does not miss it.
-    pub fn claim(&self, protocol: Protocol, mut metadata: Metadata) -> Option<Seat> {
+    pub fn claim(&self, protocol: Protocol, mut metadata: Metadata) -> Option<Reserved> {
         let path = metadata.path.clone();
         let mut open = sync::lock(&self.open);
         if open.closed {
@@ -177,24 +206,25 @@ impl Recordings {
         }
         let candidates: Vec<usize> = (0..open.sessions.len()).filter(|at| open.sessions[*at].takes(protocol, &path)).collect();
         let best = pattern::most_specific(candidates.iter().map(|at| open.sessions[*at].request.path.as_str()), &path);
-        let mut seat = match best.map(|best| &mut open.sessions[candidates[best]]) {
+        let mut reserved = match best.map(|best| &mut open.sessions[candidates[best]]) {
             Some(session) => session.take_connection(&mut metadata),
             None if self.always.as_deref().is_some_and(|always| pattern::matches(always, &path)) => {
                 let tape = Arc::new(Tape::new(id::new()));
                 open.loose.retain(|tape| !tape.is_finished());
                 open.loose.push(Arc::clone(&tape));
                 let head = empty_head(tape.id(), made_name(protocol, &path));
-                Seat { tape, head, bounds: Bounds::default() }
+                Reserved { tape, head, bounds: Bounds::default() }
             }
             None => return None,
         };
-        seat.head.metadata = metadata;
-        Some(seat)
+        self.change.notify_all();
+        reserved.head.metadata = metadata;
+        Some(reserved)
     }
 
     /// Begins a recording: `origin` is when the 101 was sent, or the request read. Gives the tape to push what passes to.
-    pub fn begin(&self, seat: Seat, origin: Origin, stream: StreamHead) -> Arc<Tape> {
-        let Seat { tape, mut head, bounds } = seat;
+    pub fn begin(&self, reserved: Reserved, origin: Origin, stream: StreamHead) -> Arc<Tape> {
+        let Reserved { tape, mut head, bounds } = reserved;
         head.start_time = time::rfc3339(origin.wall_us);
         head.stream = stream;
         let take = Take::new(Arc::clone(&tape), head, origin, bounds, Arc::clone(&self.redactor), self.max_event_bytes);
@@ -209,11 +239,11 @@ impl Recordings {
             open.closed = true;
             (std::mem::take(&mut open.sessions), std::mem::take(&mut open.loose))
         };
-        let deadline = std::time::Instant::now() + limit;
+        let deadline = Instant::now() + limit;
         let all = sessions.iter().flat_map(|session| &session.tapes).chain(&loose);
         all.clone().for_each(|tape| tape.end(End::Recorder));
         for tape in all {
-            if tape.wait_outcome(deadline.saturating_duration_since(std::time::Instant::now())).is_none() {
+            if tape.wait_outcome(deadline.saturating_duration_since(Instant::now())).is_none() {
                 log::warn!("the recording {} is not on disk yet; the next start recovers it", tape.id());
             }
         }
@@ -238,6 +268,7 @@ impl Recordings {
         let mut open = sync::lock(&self.open);
         let id = id::resolve("recording session", prefix, open.sessions.iter().map(|session| session.id.as_str()))?;
         let at = open.sessions.iter().position(|session| session.id == id);
+        self.change.notify_all();
         at.map(|at| open.sessions.remove(at)).ok_or(Error::NotFound { kind: "recording session", id })
     }
 
@@ -287,6 +318,12 @@ impl Recordings {
 
     /// A session that saw no connection: one complete recording of no frames.
     fn save_empty(&self, session: &Session) -> Result<Summary> {
+        let recording = self.empty_recording(session, Status::Complete);
+        self.store.create(&recording.head)?.finish(&recording.tail)
+    }
+
+    /// What a session without a connection has recorded.
+    fn empty_recording(&self, session: &Session, status: Status) -> Recording {
         let protocol = session.request.protocol;
         let mut head = empty_head(&session.id, session.name.clone());
         head.description = session.request.description.clone();
@@ -303,15 +340,16 @@ impl Recordings {
         }
         redact_head(&mut head, &self.redactor);
         let now = time::now_us();
+        let ended = status != Status::Recording;
         let tail = Tail {
-            status: Status::Complete,
+            status,
             status_reason: None,
-            end_time: Some(time::rfc3339(session.opened.wall_at(now))),
-            duration: Some(session.opened.relative_us(now) / 1000),
-            stream: ended_by_recorder(protocol, session.opened.relative_us(now)),
+            end_time: ended.then(|| time::rfc3339(session.opened.wall_at(now))),
+            duration: ended.then(|| session.opened.relative_us(now) / 1000),
+            stream: if ended { ended_by_recorder(protocol, session.opened.relative_us(now)) } else { StreamTail::open(protocol) },
             stats: Default::default(),
         };
-        self.store.create(&head)?.finish(&tail)
+        Recording { head, frames: Vec::new(), tail }
     }
 }
 
@@ -331,7 +369,7 @@ impl Session {
     }
 
     /// The recording of this session's next connection: the first takes the session's id.
-    fn take_connection(&mut self, metadata: &mut Metadata) -> Seat {
+    fn take_connection(&mut self, metadata: &mut Metadata) -> Reserved {
         let number = self.tapes.len() + 1;
         let (id, name) = match number {
             1 => (self.id.clone(), self.name.clone()),
@@ -343,7 +381,7 @@ impl Session {
         let mut head = empty_head(tape.id(), name);
         head.description = self.request.description.clone();
         head.tags = self.request.tags.clone();
-        Seat { tape, head, bounds: Bounds { max_duration_ms: self.request.max_duration_ms, max_frames: self.request.max_frames } }
+        Reserved { tape, head, bounds: Bounds { max_duration_ms: self.request.max_duration_ms, max_frames: self.request.max_frames } }
     }
 }
 
@@ -387,7 +425,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::new(dir.path().to_owned(), limits::MAX_STORE_BYTES, limits::WARN_PERCENT));
         let recorder = Recorder::start(Arc::clone(&store)).unwrap();
-        let redactor = Arc::new(Redactor::new(&crate::engine::app::redaction(&Settings::default())).unwrap());
+        let redactor = Arc::new(Redactor::new(&Settings::default().redaction()).unwrap());
         let recordings = Recordings::new(store, recorder, redactor, limits::MAX_EVENT_BYTES, None);
         let request = StartRequest {
             protocol: Protocol::WebSocket,
@@ -401,13 +439,13 @@ mod tests {
         };
         let started = recordings.start(request, |_| true).unwrap();
         let metadata = Metadata { path: "/ws".into(), client_ip: Some("127.0.0.1".into()), ..Metadata::default() };
-        let seat = recordings.claim(Protocol::WebSocket, metadata).unwrap();
+        let reserved = recordings.claim(Protocol::WebSocket, metadata).unwrap();
         std::thread::scope(|scope| {
             let stopping = scope.spawn(|| recordings.stop(&started.id).unwrap());
             while recordings.sessions().len() == 1 {
                 std::thread::yield_now();
             }
-            recordings.begin(seat, Origin::now(), StreamHead::WebSocket { subprotocol: None });
+            recordings.begin(reserved, Origin::now(), StreamHead::WebSocket { subprotocol: None });
             let stopped = stopping.join().unwrap();
             assert_eq!((stopped.recording.id.as_str(), stopped.recordings.len()), (started.id.as_str(), 1));
         });

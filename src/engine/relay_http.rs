@@ -10,6 +10,7 @@ use super::live::{Live, Running};
 use super::recordings::Recordings;
 use super::tape::{End, Tape};
 use crate::base::error::{Error, Result};
+use crate::base::platform::Woken;
 use crate::base::time::{self, Origin};
 use crate::base::{limits, sync};
 use crate::model::pairs::Pairs;
@@ -166,10 +167,7 @@ impl Exchange<'_> {
     ) -> Result<After> {
         let mut inlet = Inlet::new(Arc::clone(upstream));
         let response = loop {
-            let read = inlet.read_response(client, self.max_head_bytes);
-            let Some(response) = read.map_err(|why| Error::BadGateway(format!("the upstream failed: {why}")))? else {
-                return Ok(After::Close);
-            };
+            let Some(response) = inlet.read_response(client, self.max_head_bytes, None)? else { return Ok(After::Close) };
             match response.status {
                 101 => return Err(Error::BadGateway("the upstream switched protocols although nobody asked for it".to_owned())),
                 100 if self.continued => {}
@@ -233,7 +231,7 @@ impl Exchange<'_> {
         let tape = if is_stream { self.begin_recording(head, &response, head_us, capture) } else { None };
         let _entry = self.live.enter(Running::Response(Arc::clone(&inlet.stream)));
         if client.write_all(&bytes, None).is_err() {
-            end_tape(&tape, Direction::ClientToServer);
+            end_tape(tape.as_deref(), Direction::ClientToServer);
             return Ok(After::Close);
         }
         let ended = relay_body(client, &mut inlet, framing, pass, tape.as_deref());
@@ -248,7 +246,7 @@ impl Exchange<'_> {
             BodyEnd::Broken | BodyEnd::ClientGone => {}
         }
         let side = if ended == BodyEnd::ClientGone { Direction::ClientToServer } else { Direction::ServerToClient };
-        end_tape(&tape, side);
+        end_tape(tape.as_deref(), side);
         Ok(if ended == BodyEnd::Complete && keeps { After::KeepAlive } else { After::Close })
     }
 
@@ -261,7 +259,7 @@ impl Exchange<'_> {
         capture: &Mutex<Capture>,
     ) -> Option<Arc<Tape>> {
         let (recordings, metadata) = self.record.take()?;
-        let seat = recordings.claim(Protocol::Sse, metadata)?;
+        let reserved = recordings.claim(Protocol::Sse, metadata)?;
         let (mut bytes, truncated) = {
             let mut capture = sync::lock(capture);
             // What comes after the response's head is not kept.
@@ -282,11 +280,11 @@ impl Exchange<'_> {
             response_headers: pairs(&response.headers),
             head_relative_us: Some(self.origin.relative_us(head_us)),
         };
-        Some(recordings.begin(seat, self.origin, stream))
+        Some(recordings.begin(reserved, self.origin, stream))
     }
 }
 
-fn end_tape(tape: &Option<Arc<Tape>>, side: Direction) {
+fn end_tape(tape: Option<&Tape>, side: Direction) {
     if let Some(tape) = tape {
         tape.end(End::Side(side));
     }
@@ -359,13 +357,16 @@ fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, pass: Pas
     let (mut out, mut data) = (Vec::new(), Vec::new());
     loop {
         if upstream.data().is_empty() && !reader.is_done() {
-            if !upstream.wait_beside(client) {
+            if upstream.wait_beside(client, None) == Woken::Gone {
                 return BodyEnd::ClientGone;
             }
             match upstream.fill() {
                 Ok(1..) => {}
                 // An end that the framing does not know is the end of a body up to the close, and else a break.
-                Ok(_) if framing == Framing::UntilClose => break,
+                Ok(_) if framing == Framing::UntilClose => {
+                    end_tape(tape, DIRECTION);
+                    break;
+                }
                 Ok(_) | Err(_) => return BodyEnd::Broken,
             }
         }
@@ -396,6 +397,11 @@ fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, pass: Pas
                 &out
             }
         };
+        if reader.is_done() {
+            // Before the client sees the end, so that a stop that follows it finds a recording that the server ended.
+            // What is stamped already still belongs to it.
+            end_tape(tape, DIRECTION);
+        }
         let sent = send_recorded(client, bytes, || {
             if let (Some(tape), Some(stamp)) = (tape, stamp) {
                 tape.push(DIRECTION, stamp, &data);

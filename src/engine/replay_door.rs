@@ -6,10 +6,10 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use super::app::App;
-use super::board::Board;
+use super::board::Seat;
 use super::inlet::Inlet;
 use super::relay_http::{After, pairs};
-use super::session::{self, Gate, Input, Parts};
+use super::session::{self, Gate, Input, Line, Parts};
 use super::tape::{End, Tape};
 use super::{answer, cors};
 use crate::base::error::{Error, Result};
@@ -28,8 +28,8 @@ use crate::wire::ws::{self, Message, MessageReader, Side, opcode};
 pub struct Met<'a> {
     /// The server.
     pub app: &'a Arc<App>,
-    /// The session.
-    pub board: Arc<Board>,
+    /// The session, which ends with this.
+    pub seat: Seat,
     /// Its rules.
     pub player: Box<Player>,
     /// The client's request.
@@ -46,7 +46,7 @@ impl Met<'_> {
     /// # Errors
     /// The system gives no thread.
     pub fn run_websocket(self, mut client: Inlet, accept: &str) -> Result<()> {
-        let recorded = match &self.board.compiled().head.stream {
+        let recorded = match &self.seat.compiled.head.stream {
             StreamHead::WebSocket { subprotocol } => subprotocol.clone(),
             StreamHead::Sse { .. } => None,
         };
@@ -56,19 +56,19 @@ impl Met<'_> {
         handshake::switching_protocols(accept, subprotocol.as_deref()).write(&mut bytes);
         let stall = Duration::from_millis(self.app.settings.stall_timeout_ms);
         let recordings = &self.app.recordings;
-        let seat = recordings.claim(Protocol::WebSocket, self.metadata);
+        let reserved = recordings.claim(Protocol::WebSocket, self.metadata);
         let sent = client.stream.write_all(&bytes, Some(stall));
         let origin = Origin::now();
-        let tape = seat.map(|seat| recordings.begin(seat, origin, StreamHead::WebSocket { subprotocol }));
+        let tape = reserved.map(|reserved| recordings.begin(reserved, origin, StreamHead::WebSocket { subprotocol }));
         if sent.is_err() {
             tape.iter().for_each(|tape| tape.end(End::Side(Direction::ClientToServer)));
-            self.board.detach();
             return Ok(());
         }
         let early = client.take_data();
         let stream = Arc::clone(&client.stream);
         let reader = WsReader::new(self.app, Arc::clone(&stream), tape.clone());
-        start(self.app, self.board, self.player, &stream, origin, tape, None, false, |inbox, gate| reader.read(early, &inbox, &gate))
+        let line = Line { stream, stall, tape, head: None, chunked: false };
+        start(self.seat, self.player, line, origin, |inbox, gate| reader.read(early, inbox, gate))
     }
 
     /// Replays to the client of an event stream. A request that does not match is answered 409.
@@ -77,16 +77,17 @@ impl Met<'_> {
     /// What is wrong with the request's body; the system gives no thread.
     pub fn run_event_stream(mut self, client: &mut Inlet) -> Result<After> {
         let settings = &self.app.settings;
-        let Some(body) = read_body(client, self.head, settings.max_request_body_bytes)? else {
-            self.board.detach();
+        let max_bytes = usize::try_from(settings.max_request_body_bytes).unwrap_or(usize::MAX);
+        // One more than a recording keeps, so that a longer body is seen to be longer.
+        let kept_bytes = max_bytes.max(self.recorded_body_bytes()).saturating_add(1);
+        let Some(mut body) = read_body(client, self.head, kept_bytes)? else {
             return Ok(After::Close);
         };
         if let Some(last) = self.head.headers.get("Last-Event-ID") {
             self.player.resume_after(last);
         }
         if let Err(mismatch) = self.compare(&body) {
-            self.board.publish(&self.player, None);
-            self.board.detach();
+            self.seat.board.publish(&self.player, None);
             return Ok(self.refuse(client, &mismatch));
         }
         let (status, headers) = self.response();
@@ -98,24 +99,22 @@ impl Met<'_> {
         headers.push("Connection", "close");
         let mut bytes = Vec::with_capacity(512);
         ResponseHead { headers: headers.clone(), ..ResponseHead::new(status) }.write(&mut bytes);
+        let truncated = body.len() > max_bytes;
+        body.truncate(max_bytes);
         let (text, encoding) = encode(&body);
         let stream_head = StreamHead::Sse {
-            request: SseRequest {
-                method: self.head.method.clone(),
-                body: Some(text).filter(|text| !text.is_empty()),
-                encoding,
-                truncated: false,
-            },
+            request: SseRequest { method: self.head.method.clone(), body: Some(text).filter(|text| !text.is_empty()), encoding, truncated },
             response_status: status,
             response_headers: pairs(&headers),
-            head_relative_us: self.board.compiled().script.head_us,
+            head_relative_us: self.seat.compiled.script.head_us,
         };
         let recordings = &self.app.recordings;
-        let seat = recordings.claim(Protocol::Sse, self.metadata);
-        let tape = seat.map(|seat| recordings.begin(seat, self.origin, stream_head));
-        let stream = Arc::clone(&client.stream);
-        let from = Arc::clone(&stream);
-        start(self.app, self.board, self.player, &stream, self.origin, tape, Some(bytes), chunked, move |inbox, _| {
+        let reserved = recordings.claim(Protocol::Sse, self.metadata);
+        let tape = reserved.map(|reserved| recordings.begin(reserved, self.origin, stream_head));
+        let from = Arc::clone(&client.stream);
+        let stall = Duration::from_millis(settings.stall_timeout_ms);
+        let line = Line { stream: Arc::clone(&client.stream), stall, tape, head: Some(bytes), chunked };
+        start(self.seat, self.player, line, self.origin, |inbox, _| {
             // Whatever the client still sends is not for this response; its end is what matters.
             let mut buffer = [0; 1024];
             while matches!(from.read(&mut buffer), Ok(1..)) {}
@@ -124,8 +123,13 @@ impl Met<'_> {
         Ok(After::Close)
     }
 
+    /// At least the bytes of the recorded request's body.
+    fn recorded_body_bytes(&self) -> usize {
+        self.seat.compiled.request().and_then(|request| request.body.as_deref()).map_or(0, str::len)
+    }
+
     fn compare(&mut self, body: &[u8]) -> std::result::Result<(), ReplayError> {
-        let compiled = self.board.compiled();
+        let compiled = &self.seat.compiled;
         let request = compiled.request();
         let recorded = request.and_then(|request| request.body.as_deref().and_then(|body| decode(body, request.encoding)));
         let truncated = request.is_some_and(|request| request.truncated);
@@ -145,8 +149,8 @@ impl Met<'_> {
     fn response(&self) -> (u16, Headers) {
         let mut headers = Headers::default();
         let mut status = 200;
-        let redacted = &self.board.compiled().head.metadata.redaction;
-        if let StreamHead::Sse { response_status, response_headers, .. } = &self.board.compiled().head.stream {
+        let redacted = &self.seat.compiled.head.metadata.redaction;
+        if let StreamHead::Sse { response_status, response_headers, .. } = &self.seat.compiled.head.stream {
             status = *response_status;
             for (name, value) in response_headers.iter() {
                 let is_redacted =
@@ -174,11 +178,11 @@ fn without_body(head: &RequestHead) -> RequestHead {
     head
 }
 
-/// Reads a request's body whole; `None` when the client leaves in the middle of it.
+/// Reads a request's body to its end and gives its first `kept_bytes`; `None` when the client leaves in the middle of it.
 ///
 /// # Errors
-/// [`Error::TooLarge`], [`Error::Invalid`] for malformed framing.
-fn read_body(client: &mut Inlet, head: &RequestHead, max_bytes: u64) -> Result<Option<Vec<u8>>> {
+/// [`Error::Invalid`] for malformed framing.
+fn read_body(client: &mut Inlet, head: &RequestHead, kept_bytes: usize) -> Result<Option<Vec<u8>>> {
     let framing = head.framing().map_err(|malformed| Error::invalid("", malformed.message))?;
     let mut reader = BodyReader::new(framing);
     let mut body = Vec::new();
@@ -193,49 +197,31 @@ fn read_body(client: &mut Inlet, head: &RequestHead, max_bytes: u64) -> Result<O
             return Ok(None);
         }
         let piece = reader.next(client.data()).map_err(|malformed| Error::invalid("", malformed.message))?;
-        body.extend_from_slice(piece.data);
+        body.extend_from_slice(&piece.data[..piece.data.len().min(kept_bytes - body.len())]);
         let consumed = piece.consumed;
         client.consume(consumed);
-        if body.len() as u64 > max_bytes {
-            return Err(Error::TooLarge { what: "request body", limit: max_bytes });
-        }
     }
     Ok(Some(body))
 }
 
 /// Starts the session's thread and runs the reader on this one until the connection ends.
-#[allow(clippy::too_many_arguments)]
-fn start(
-    app: &Arc<App>,
-    board: Arc<Board>,
-    mut player: Box<Player>,
-    stream: &Arc<Stream>,
-    origin: Origin,
-    tape: Option<Arc<Tape>>,
-    head: Option<Vec<u8>>,
-    chunked: bool,
-    read: impl FnOnce(Sender<Input>, Arc<Gate>),
-) -> Result<()> {
+fn start(seat: Seat, mut player: Box<Player>, line: Line, origin: Origin, read: impl FnOnce(&Sender<Input>, &Gate)) -> Result<()> {
     let (inbox, heard) = channel();
     player.start(origin.mono_us);
-    board.attach(inbox.clone(), Arc::clone(stream), origin, &player);
+    seat.board.attach(inbox.clone(), origin, &player);
     let gate = Arc::new(Gate::default());
     let parts = Parts {
-        board: Arc::clone(&board),
+        board: Arc::clone(&seat.board),
+        script: Arc::clone(&seat.compiled.script),
         player,
-        stream: Arc::clone(stream),
+        line,
         inbox: heard,
         gate: Arc::clone(&gate),
-        tape,
-        stall: Duration::from_millis(app.settings.stall_timeout_ms),
-        head,
-        chunked,
     };
-    let thread = sync::spawn("replay", move || session::run(parts, origin.mono_us)).inspect_err(|_| board.detach())?;
-    read(inbox, gate);
-    // The thread catches its own panics; a session that panicked is told so by its board.
+    let thread = sync::spawn("replay", move || session::run(parts, origin.mono_us))?;
+    read(&inbox, &gate);
+    // The thread catches its own panics; the seat tells the board of one.
     drop(thread.join());
-    board.detach();
     Ok(())
 }
 

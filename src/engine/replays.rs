@@ -7,10 +7,10 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use super::board::Board;
+use super::board::{Board, Seat};
 use super::session::Input;
 use crate::base::error::{Error, Result};
-use crate::base::{id, limits, sync};
+use crate::base::{id, limits, sync, text};
 use crate::model::recording::{Head, Protocol, SseRequest, Status, StreamHead};
 use crate::model::replay::{
     Advance, Advanced, CloseRequest, Injection, Mode, ReplayCreated, ReplayMessage, ReplayOptions, ReplayStatus, ReplayView, WaitFor,
@@ -20,6 +20,7 @@ use crate::rules::player::Player;
 use crate::rules::redact::Redactor;
 use crate::rules::script::{Script, ScriptBuilder};
 use crate::store::Store;
+use crate::wire::stream::Stream;
 
 /// A recording compiled for replay, shared by all its sessions.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ impl Compiled {
 #[derive(Debug)]
 pub enum Claim {
     /// A pending session, now its own.
-    Session(Arc<Board>, Box<Player>),
+    Session(Seat, Box<Player>),
     /// None, but one has ended on this path.
     Ended,
     /// None.
@@ -64,6 +65,8 @@ pub struct Asked<'a> {
     pub method: &'a str,
     /// It names the last event that it has seen.
     pub resumes: bool,
+    /// Its connection.
+    pub client: &'a Arc<Stream>,
 }
 
 /// All replay sessions. Every id may be a prefix.
@@ -93,26 +96,27 @@ impl Replays {
         let player = self.player(&compiled, &options)?;
         let total_frames = player.total_frames();
         let path = options.path.clone().unwrap_or_else(|| compiled.head.metadata.path.clone());
+        let recording_id = compiled.head.id.clone();
         let board = Arc::new(Board::new(id::new(), path.clone(), options, compiled, player));
         {
             let mut boards = sync::lock(&self.boards);
+            forget_old(&mut boards);
             if boards.values().filter(|board| board.status() == ReplayStatus::Pending).count() >= self.max_pending {
                 return Err(Error::TooMany(format!(
                     "{} replay sessions wait for their clients already; connect to them, delete some, or raise --max-pending-replays",
                     self.max_pending
                 )));
             }
-            forget_old(&mut boards);
             boards.insert(board.id().to_owned(), Arc::clone(&board));
         }
-        let protocol = board.compiled().head.protocol();
+        let protocol = board.protocol();
         let scheme = if protocol == Protocol::WebSocket { "ws" } else { "http" };
         let url = format!("{scheme}://{}{path}", self.mock_address);
         Ok(ReplayCreated {
             id: board.id().to_owned(),
             replay_id: board.id().to_owned(),
             session_id: board.id().to_owned(),
-            recording_id: board.compiled().head.id.clone(),
+            recording_id,
             protocol,
             mode: board.options().mode,
             status: ReplayStatus::Pending,
@@ -126,7 +130,7 @@ impl Replays {
 
     /// Active sessions, or all; oldest first.
     pub fn list(&self, all: bool) -> Vec<ReplayView> {
-        let boards: Vec<Arc<Board>> = sync::lock(&self.boards).values().cloned().collect();
+        let boards = self.kept();
         boards.iter().map(|board| board.view()).filter(|view| all || !view.status.is_ended()).collect()
     }
 
@@ -143,27 +147,19 @@ impl Replays {
     /// # Errors
     /// Not found, ambiguous.
     pub fn protocol(&self, prefix: &str) -> Result<Protocol> {
-        Ok(self.find(prefix)?.compiled().head.protocol())
+        Ok(self.find(prefix)?.protocol())
     }
 
-    /// Waits until the session is as asked: `Ok(Ok(view))`, or `Ok(Err(view))` when the time is up.
+    /// Waits until the session is as asked: `Ok(Ok(view))`; or `Ok(Err(view))` when the time is up, or when the session has
+    /// ended otherwise and never will be, so that nobody takes it for what was asked.
     ///
     /// # Errors
     /// Not found, ambiguous.
     pub fn wait(&self, prefix: &str, until: WaitFor, limit: Duration) -> Result<std::result::Result<ReplayView, ReplayView>> {
         let board = self.find(prefix)?;
-        let reached = board.wait(limit, |status| match until {
-            WaitFor::Waiting => status == ReplayStatus::Waiting || status.is_ended(),
-            WaitFor::Complete | WaitFor::Ended => status.is_ended(),
-        });
+        board.wait(limit, |status| until.holds(status) || status.is_ended());
         let view = board.view();
-        let as_asked = match until {
-            WaitFor::Waiting => view.status == ReplayStatus::Waiting,
-            WaitFor::Complete => view.status == ReplayStatus::Complete,
-            WaitFor::Ended => view.status.is_ended(),
-        };
-        // A session that has ended otherwise will never be as asked: the caller sees its status at once.
-        Ok(if reached && (as_asked || view.status.is_ended()) { Ok(view) } else { Err(view) })
+        Ok(if until.holds(view.status) { Ok(view) } else { Err(view) })
     }
 
     /// What the client sent.
@@ -187,7 +183,6 @@ impl Replays {
             0 => Duration::from_secs(u64::from(u32::MAX)),
             ms => Duration::from_millis(ms),
         };
-        let deadline = Instant::now() + limit;
         board.wait(limit, |status| status != ReplayStatus::Pending);
         if board.status() == ReplayStatus::Pending {
             let message = format!("no client came to {} within {} ms; connect one, then advance", board.path(), limit.as_millis());
@@ -195,7 +190,7 @@ impl Replays {
         }
         let (reply, answer) = channel();
         if board.tell(Input::Advance { advance: advance.clone(), reply }) {
-            match answer.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            match answer.recv_timeout(limit) {
                 Ok(answer) => return answer,
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
                     let message = format!("the client did not take the bytes within {} ms", limit.as_millis());
@@ -250,19 +245,14 @@ impl Replays {
     /// # Errors
     /// Not found, ambiguous.
     pub fn stop(&self, prefix: &str) -> Result<()> {
-        self.find(prefix)?.stop("stopped");
+        stop(&[self.find(prefix)?], "stopped");
         Ok(())
     }
 
     /// Ends all sessions.
     pub fn stop_all(&self) {
         let boards: Vec<Arc<Board>> = sync::lock(&self.boards).values().cloned().collect();
-        for board in &boards {
-            board.tell_stop("server_ended");
-        }
-        for board in &boards {
-            board.wait_gone(Duration::from_millis(limits::CLOSE_GRACE_MS));
-        }
+        stop(&boards, "server_ended");
     }
 
     /// The oldest pending session for a client, if there is one.
@@ -273,8 +263,8 @@ impl Replays {
             if !board.is_for(asked.protocol, asked.path, asked.method) {
                 continue;
             }
-            if let Some(player) = board.claim() {
-                return Claim::Session(Arc::clone(board), player);
+            if let Some((seat, player)) = board.claim(asked.client) {
+                return Claim::Session(seat, player);
             }
             ended |= board.status().is_ended();
         }
@@ -286,19 +276,21 @@ impl Replays {
     /// # Errors
     /// Not found; `not_pending`, `wrong_path`, `wrong_protocol`.
     pub fn claim_named(&self, prefix: &str, asked: Asked<'_>) -> Result<Claim> {
-        let board = self.find(prefix)?;
+        let board = self.find(prefix).map_err(|error| match error {
+            // What cannot be an id is the id of no session.
+            Error::Invalid { .. } => Error::NotFound { kind: "replay", id: text::shorten(prefix, 64).into_owned() },
+            other => other,
+        })?;
         if board.path() != asked.path {
             let message = format!("the replay session {} is on {}, not on {}", board.id(), board.path(), asked.path);
             return Err(Error::conflict("wrong_path", message));
         }
         if !board.is_for(asked.protocol, asked.path, asked.method) {
-            let protocol = board.compiled().head.protocol();
-            let method = board.compiled().request().map_or("GET", |request| request.method.as_str());
-            let message = format!("the replay session {} is for {} by {method}", board.id(), protocol.word());
+            let message = format!("the replay session {} is for {} by {}", board.id(), board.protocol().word(), board.method());
             return Err(Error::conflict("wrong_protocol", message));
         }
-        match board.claim() {
-            Some(player) => Ok(Claim::Session(board, player)),
+        match board.claim(asked.client) {
+            Some((seat, player)) => Ok(Claim::Session(seat, player)),
             None if asked.resumes && board.status().is_ended() => Ok(Claim::Ended),
             None => Err(board.forbidden("not_pending", "it takes no further client")),
         }
@@ -323,6 +315,13 @@ impl Replays {
     /// How many sessions wait for a client.
     pub fn pending(&self) -> u64 {
         sync::lock(&self.boards).values().filter(|board| board.status() == ReplayStatus::Pending).count() as u64
+    }
+
+    /// All that are there; of the ended ones the last only.
+    fn kept(&self) -> Vec<Arc<Board>> {
+        let mut boards = sync::lock(&self.boards);
+        forget_old(&mut boards);
+        boards.values().cloned().collect()
     }
 
     fn find(&self, prefix: &str) -> Result<Arc<Board>> {
@@ -390,6 +389,23 @@ impl Replays {
         known.retain(|_, weak| weak.strong_count() > 0);
         known.insert(id.to_owned(), Arc::downgrade(&compiled));
         Ok(compiled)
+    }
+}
+
+/// Ends sessions together: each may say goodbye to its client, and is cut off where that takes too long.
+fn stop(boards: &[Arc<Board>], reason: &'static str) {
+    let grace = || Instant::now() + Duration::from_millis(limits::CLOSE_GRACE_MS);
+    for board in boards {
+        board.tell_stop(reason);
+    }
+    let deadline = grace();
+    let late: Vec<_> = boards.iter().filter(|board| !board.wait_gone(deadline)).collect();
+    for board in &late {
+        board.cut();
+    }
+    let deadline = grace();
+    for board in late {
+        board.wait_gone(deadline);
     }
 }
 

@@ -14,6 +14,7 @@ use crate::base::{limits, platform, sync};
 use crate::model::recording::{Direction, FrameType, Protocol};
 use crate::model::replay::{Advance, Advanced, CloseRequest, Injection, ReplayError, ReplayStatus};
 use crate::rules::player::{Finale, Player, Ticket, Turn};
+use crate::rules::script::Script;
 use crate::wire::body;
 use crate::wire::sse::Block;
 use crate::wire::stream::Stream;
@@ -124,18 +125,27 @@ enum Written {
 pub struct Parts {
     /// Its public side.
     pub board: Arc<Board>,
+    /// What its player plays.
+    pub script: Arc<Script>,
     /// Its rules.
     pub player: Box<Player>,
     /// Its client.
-    pub stream: Arc<Stream>,
+    pub line: Line,
     /// Its ear.
     pub inbox: Receiver<Input>,
     /// The reader's limit.
     pub gate: Arc<Gate>,
-    /// Where it is recorded.
-    pub tape: Option<Arc<Tape>>,
+}
+
+/// The way to a session's client.
+#[derive(Debug)]
+pub struct Line {
+    /// The connection.
+    pub stream: Arc<Stream>,
     /// How long the client may take no byte.
     pub stall: Duration,
+    /// Where what passes is recorded.
+    pub tape: Option<Arc<Tape>>,
     /// SSE: the response head, not yet sent.
     pub head: Option<Vec<u8>>,
     /// SSE: bytes go out in chunks (HTTP/1.1).
@@ -154,6 +164,8 @@ struct Session {
     between: Vec<u8>,
     /// Injections that are answered when `between` is out.
     injected: Vec<Reply>,
+    /// What was going out when the session ended: a frame or chunk that has begun must be finished before anything else.
+    unfinished: Vec<u8>,
     /// Client messages that came out of the inbox, and how many of them the player is done with.
     messages_in: u64,
     messages_done: u64,
@@ -173,8 +185,8 @@ enum Over {
 
 /// Runs a session whose client has come, until its connection ends. The player has been started.
 pub fn run(parts: Parts, started_us: u64) {
-    let protocol = parts.board.compiled().head.protocol();
-    let board = Arc::clone(&parts.board);
+    let protocol = parts.board.protocol();
+    let _end = OnEnd { board: Arc::clone(&parts.board), stream: Arc::clone(&parts.line.stream) };
     let mut session = Session {
         parts,
         protocol,
@@ -182,13 +194,26 @@ pub fn run(parts: Parts, started_us: u64) {
         tickets: VecDeque::new(),
         between: Vec::new(),
         injected: Vec::new(),
+        unfinished: Vec::new(),
         messages_in: 0,
         messages_done: 0,
         over: None,
     };
     session.play();
     session.leave();
-    board.detach();
+}
+
+/// Ends the connection with the thread, also with one that panics.
+struct OnEnd {
+    board: Arc<Board>,
+    stream: Arc<Stream>,
+}
+
+impl Drop for OnEnd {
+    fn drop(&mut self) {
+        self.stream.shutdown();
+        self.board.detach();
+    }
 }
 
 impl Session {
@@ -210,15 +235,14 @@ impl Session {
         }
     }
 
-    /// Takes in what is in the inbox, without waiting.
+    /// Takes in what is in the inbox, without waiting. What comes after the end is answered in [`Session::await_client`].
     fn hear(&mut self) {
-        loop {
+        while self.over.is_none() {
             match self.parts.inbox.try_recv() {
                 Ok(input) => self.take_in(input),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
-                    self.over.get_or_insert(Over::Gone);
-                    break;
+                    self.over = Some(Over::Gone);
                 }
             }
         }
@@ -257,11 +281,14 @@ impl Session {
                 player.client(kind, &payload, now);
                 self.messages_in += 1;
             }
-            Input::Ping(payload) => ws::push_frame(&mut self.between, opcode::PONG, &payload, None),
+            // A client that pings and takes nothing may be owed no more than this (RFC 6455 §5.5.3 lets pongs be left out).
+            Input::Ping(payload) if self.between.len() < limits::READ_BYTES => {
+                ws::push_frame(&mut self.between, opcode::PONG, &payload, None);
+            }
+            Input::Ping(_) => {}
             Input::ClientClose(code, reason) => self.over = Some(Over::ClientClosed(code, reason)),
             Input::Violation(code, reason) => {
-                player.abort(now);
-                self.publish(Some("protocol_error"));
+                self.abort("protocol_error");
                 self.over = Some(Over::Ours(Some((Some(code), reason.to_owned()))));
             }
             Input::Gone => self.over = Some(Over::Gone),
@@ -293,11 +320,16 @@ impl Session {
                 answer(&reply, Ok(()));
             }
             Input::Stop { reason } => {
-                player.abort(now);
-                self.publish(Some(reason));
+                self.abort(reason);
                 self.over = Some(Over::Ours(Some((Some(1001), "the replay was stopped".to_owned()))));
             }
         }
+    }
+
+    /// Ends what has not ended; an end that was reached before keeps its word, and needs no reason.
+    fn abort(&mut self, reason: &'static str) {
+        self.parts.player.abort(time::now_us());
+        self.publish((self.parts.player.status() == ReplayStatus::Aborted).then_some(reason));
     }
 
     fn push_injection(&mut self, injection: &Injection) {
@@ -336,14 +368,13 @@ impl Session {
         let bytes = std::mem::take(&mut self.between);
         let written = self.write(&Bytes::Own(bytes), false);
         for reply in self.injected.drain(..) {
-            let outcome = if written == Written::All { Ok(()) } else { Err(Error::conflict("replay_ended", "the client is gone")) };
-            answer(&reply, outcome);
+            answer(&reply, if written == Written::All { Ok(()) } else { Err(ended(&self.parts.board)) });
         }
         written == Written::All
     }
 
     fn waits_for_head(&self) -> bool {
-        self.parts.head.is_some()
+        self.parts.line.head.is_some()
     }
 
     /// SSE: sends the response head when it is due; `false` when the session is over.
@@ -356,7 +387,7 @@ impl Session {
     }
 
     fn send_head_now(&mut self) -> bool {
-        match self.parts.head.take() {
+        match self.parts.line.head.take() {
             Some(head) => self.write_raw(&head) == Written::All,
             None => true,
         }
@@ -390,14 +421,14 @@ impl Session {
             }
             let frames_sent = ticket.upto - ticket.from;
             if let Some((ticket, reply)) = self.tickets.pop_front() {
-                let status = player.status();
-                let advanced = Advanced {
-                    frames_sent,
-                    current_frame: ticket.upto.max(ticket.from),
-                    total_frames: player.total_frames(),
-                    status,
-                    complete: status == ReplayStatus::Complete,
+                let total_frames = player.total_frames();
+                let status = match player.status() {
+                    // One write may serve several calls; only the last of them saw the end.
+                    ReplayStatus::Complete if ticket.upto < total_frames => ReplayStatus::Playing,
+                    status => status,
                 };
+                let complete = status == ReplayStatus::Complete;
+                let advanced = Advanced { frames_sent, current_frame: ticket.upto, total_frames, status, complete };
                 answer(&reply, Ok(advanced));
             }
         }
@@ -422,24 +453,37 @@ impl Session {
             Over::Gone | Over::ClientClosed(..) => Direction::ClientToServer,
             Over::Ours(_) => Direction::ServerToClient,
         };
+        let says_goodbye = !matches!(over, Over::Gone | Over::Ours(None)) && self.finish_write();
         match (&over, self.protocol) {
+            _ if !says_goodbye => {}
             (Over::ClientClosed(code, reason), _) => self.send_close(*code, reason),
             (Over::Ours(Some((code, reason))), Protocol::WebSocket) => self.send_close(*code, reason),
             (Over::Ours(Some(_)), Protocol::Sse) => self.end_event_stream(),
             (Over::Gone | Over::Ours(None), _) => {}
         }
-        if let Some(tape) = &self.parts.tape {
+        if let Some(tape) = &self.parts.line.tape {
             tape.end(End::Side(side));
         }
-        self.parts.player.abort(time::now_us());
-        self.publish((side == Direction::ClientToServer && self.parts.player.status() == ReplayStatus::Aborted).then_some("client_left"));
+        self.abort("client_left");
         self.answer_tickets();
         self.tickets.clear();
-        self.parts.stream.shutdown_write();
+        self.parts.line.stream.shutdown_write();
         if !matches!(over, Over::Gone) {
             self.await_client();
         }
-        self.parts.stream.shutdown();
+    }
+
+    /// Finishes the write in the middle of which the session ended; `false` where the client does not take the rest of it.
+    fn finish_write(&mut self) -> bool {
+        let rest = std::mem::take(&mut self.unfinished);
+        if rest.is_empty() {
+            return true;
+        }
+        let sent = self.parts.line.stream.write_all(&rest, Some(Duration::from_millis(limits::CLOSE_GRACE_MS)));
+        if sent.is_ok() {
+            self.parts.player.written(time::now_us());
+        }
+        sent.is_ok()
     }
 
     fn send_close(&mut self, code: Option<u16>, reason: &str) {
@@ -449,19 +493,19 @@ impl Session {
     }
 
     fn end_event_stream(&mut self) {
-        if let Some(head) = self.parts.head.take() {
+        if let Some(head) = self.parts.line.head.take() {
             self.write_last(&head);
         }
-        if self.parts.chunked {
+        if self.parts.line.chunked {
             self.write_last(body::LAST_CHUNK);
         }
     }
 
     /// Writes what ends a connection, giving a client that takes no byte a second.
     fn write_last(&mut self, bytes: &[u8]) {
-        let stamp = self.parts.tape.as_ref().and_then(|tape| tape.stamp(Direction::ServerToClient));
-        let sent = self.parts.stream.write_all(bytes, Some(Duration::from_millis(limits::CLOSE_GRACE_MS)));
-        if let (Some(tape), Some(stamp)) = (&self.parts.tape, stamp) {
+        let stamp = self.parts.line.tape.as_ref().and_then(|tape| tape.stamp(Direction::ServerToClient));
+        let sent = self.parts.line.stream.write_all(bytes, Some(Duration::from_millis(limits::CLOSE_GRACE_MS)));
+        if let (Some(tape), Some(stamp)) = (&self.parts.line.tape, stamp) {
             tape.push(Direction::ServerToClient, stamp, if self.protocol == Protocol::WebSocket { bytes } else { b"" });
         }
         if let Err(error) = sent {
@@ -483,7 +527,7 @@ impl Session {
                     answer(&reply, player.advance(&advance).map(|_| advanced));
                 }
                 Ok(Input::Pause { reply } | Input::Resume { reply } | Input::Inject { reply, .. } | Input::Close { reply, .. }) => {
-                    answer(&reply, Err(Error::conflict("replay_ended", "the replay has ended")));
+                    answer(&reply, Err(ended(&self.parts.board)));
                 }
                 Ok(_) => {}
             }
@@ -492,19 +536,19 @@ impl Session {
 
     /// Writes bytes of the stream, framed as the protocol wants it.
     fn write(&mut self, bytes: &Bytes, steps: bool) -> Written {
-        let script = Arc::clone(&self.parts.board.compiled().script);
+        let script = Arc::clone(&self.parts.script);
         let bytes = match bytes {
             Bytes::Script(range) => script.bytes.get(range.clone()).unwrap_or_default(),
             Bytes::Own(own) => own,
         };
-        let stamp = self.parts.tape.as_ref().and_then(|tape| tape.stamp(Direction::ServerToClient));
-        let tape = self.parts.tape.clone();
+        let stamp = self.parts.line.tape.as_ref().and_then(|tape| tape.stamp(Direction::ServerToClient));
+        let tape = self.parts.line.tape.clone();
         let record = move || {
             if let (Some(tape), Some(stamp)) = (&tape, stamp) {
                 tape.push(Direction::ServerToClient, stamp, bytes);
             }
         };
-        if self.parts.chunked {
+        if self.parts.line.chunked {
             let mut chunk = Vec::with_capacity(bytes.len() + 16);
             body::push_chunk(&mut chunk, bytes);
             return self.write_whole(&chunk, steps, record);
@@ -517,11 +561,13 @@ impl Session {
     }
 
     /// Writes all of `bytes`, hearing the inbox where the client does not take them at once. While paused, steps wait.
-    fn write_whole(&mut self, mut bytes: &[u8], steps: bool, record: impl FnOnce()) -> Written {
+    fn write_whole(&mut self, bytes: &[u8], steps: bool, record: impl FnOnce()) -> Written {
+        let len = bytes.len();
+        let mut bytes = bytes;
         let mut record = Some(record);
         let mut moved = Instant::now();
         loop {
-            match self.parts.stream.write_now(bytes) {
+            match self.parts.line.stream.write_now(bytes) {
                 Ok(taken) => {
                     if let Some(record) = record.take() {
                         record();
@@ -542,28 +588,28 @@ impl Session {
             if bytes.is_empty() {
                 return Written::All;
             }
-            if moved.elapsed() >= self.parts.stall {
-                self.parts.player.abort(time::now_us());
-                self.publish(Some("client_stalled"));
+            if moved.elapsed() >= self.parts.line.stall {
+                self.abort("client_stalled");
                 self.over = Some(Over::Ours(None));
                 return Written::Over;
             }
-            self.wait_for_room(steps);
-            if self.over.is_some() {
-                return Written::Over;
-            }
-            if steps && self.parts.player.status() == ReplayStatus::Paused {
+            self.wait_for_room();
+            while steps && self.over.is_none() && self.parts.player.status() == ReplayStatus::Paused {
+                self.listen();
                 moved = Instant::now();
+            }
+            if self.over.is_some() {
+                if bytes.len() < len {
+                    self.unfinished = bytes.to_vec();
+                }
+                return Written::Over;
             }
         }
     }
 
-    /// Waits until the client takes bytes again, or the inbox has something; paused steps wait for the inbox alone.
-    fn wait_for_room(&mut self, steps: bool) {
-        while steps && self.over.is_none() && self.parts.player.status() == ReplayStatus::Paused {
-            self.listen();
-        }
-        match platform::wait_writable(self.parts.stream.fd(), Duration::from_millis(20)) {
+    /// Waits a moment until the client takes bytes again; where it does not, hears the inbox.
+    fn wait_for_room(&mut self) {
+        match platform::wait_writable(self.parts.line.stream.fd(), Duration::from_millis(20)) {
             Ok(true) => {}
             Ok(false) => self.hear(),
             Err(_) => self.over = Some(Over::Gone),
@@ -581,6 +627,11 @@ impl Session {
         self.messages_done = done;
         self.parts.board.publish(&self.parts.player, reason);
     }
+}
+
+/// The error of a call that came too late.
+fn ended(board: &Board) -> Error {
+    board.forbidden("replay_ended", "its client is gone")
 }
 
 /// The reason of a 1008 close: at most 123 bytes, cut by the frame's maker.

@@ -156,10 +156,8 @@ pub struct ReplayView {
     /// How it stands.
     pub status: ReplayStatus,
     /// Why it ended as it did.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
     /// The mismatch or timeout.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ReplayError>,
     /// How it is driven.
     pub mode: Mode,
@@ -361,12 +359,23 @@ impl CloseRequest {
 /// What `GET /replay/{id}?wait=` waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitFor {
-    /// Status `waiting` (or ended).
+    /// Status `waiting`.
     Waiting,
-    /// Status `complete` (or ended).
+    /// Status `complete`.
     Complete,
     /// Any end.
     Ended,
+}
+
+impl WaitFor {
+    /// Whether a session of this status is as asked.
+    pub fn holds(self, status: ReplayStatus) -> bool {
+        match self {
+            Self::Waiting => status == ReplayStatus::Waiting,
+            Self::Complete => status == ReplayStatus::Complete,
+            Self::Ended => status.is_ended(),
+        }
+    }
 }
 
 /// The answer of `POST /stream-recordings/{id}/replay`.

@@ -287,8 +287,9 @@ impl Player {
             Advance::Count(count) => from.saturating_add(*count).min(self.total_frames()),
             Advance::Until(wanted) => self.find(wanted).ok_or_else(|| {
                 let shown = text::shorten(wanted, 128);
-                let message =
-                    format!("no unsent step has data equal to {shown:?}; nothing was sent. The recording's frames show what there is");
+                let message = format!(
+                    "until: no unsent step has data equal to {shown:?}; nothing was sent. The recording's frames show what there is"
+                );
                 Error::conflict("until_not_found", message)
             })?,
         };

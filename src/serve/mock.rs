@@ -119,73 +119,61 @@ impl<'a> Request<'a> {
             let after = answer::send(&mut client, self.head, cors::preflight(self.head), None, self.cors_origin());
             return Ok(Some((client, after)));
         }
-        match self.claim() {
-            Ok(Claim::Session(board, player)) => {
-                let met = Met {
-                    app: self.app,
-                    board,
-                    player,
-                    head: self.head,
-                    origin: self.origin,
-                    metadata: self.metadata(Source::Replay, None),
-                };
-                self.replay(client, met)
+        let named = self.named_session();
+        let accept = match self.websocket.then(|| handshake::accept_key(self.head)).transpose() {
+            Ok(accept) => accept,
+            // A handshake that must fail uses up no session; without a name it is the upstream's matter.
+            Err(malformed) if named.is_some() => return Ok(Some((self.refuse_handshake(client, &malformed), After::Close))),
+            Err(_) => return self.forward(client),
+        };
+        match self.claim(&client, named) {
+            Ok(Claim::Session(seat, player)) => {
+                let metadata = self.metadata(Source::Replay, None);
+                let met = Met { app: self.app, seat, player, head: self.head, origin: self.origin, metadata };
+                self.replay(client, met, accept.as_deref())
             }
             // 204 tells an EventSource to stop asking (HTML standard §9.2.3).
             Ok(Claim::Ended) => {
                 let after = answer::send(&mut client, self.head, answer::no_content(), None, self.cors_origin());
                 Ok(Some((client, after)))
             }
-            Ok(Claim::Nothing) => match self.app.upstreams.route(self.path, &self.app.recordings) {
-                Some(route) => self.relay(client, &route),
-                None => Err((client, self.nothing_here())),
-            },
+            Ok(Claim::Nothing) => self.forward(client),
             Err(error) => Err((client, error)),
         }
     }
 
-    fn claim(&self) -> Result<Claim> {
+    /// The session that the client names, in a header or in its URL.
+    fn named_session(&self) -> Option<String> {
+        let in_query = || url::parameters(self.head.query()?).find(|(name, _)| name == SESSION_PARAMETER).map(|(_, value)| value);
+        self.head.headers.get(SESSION_HEADER).map(str::to_owned).or_else(in_query)
+    }
+
+    fn claim(&self, client: &Inlet, named: Option<String>) -> Result<Claim> {
         let asked = Asked {
             protocol: if self.websocket { Protocol::WebSocket } else { Protocol::Sse },
             path: self.path,
             method: &self.head.method,
             resumes: self.head.method == "GET" && !self.websocket && self.head.headers.get("Last-Event-ID").is_some(),
+            client: &client.stream,
         };
-        let in_query = || url::parameters(self.head.query()?).find(|(name, _)| name == SESSION_PARAMETER).map(|(_, value)| value);
-        let named = self.head.headers.get(SESSION_HEADER).map(str::to_owned).or_else(in_query);
-        // A handshake that must fail may not use up a session.
-        if self.websocket && self.accept_key().is_err() && named.is_none() {
-            return Ok(Claim::Nothing);
-        }
         match named {
             Some(id) => self.app.replays.claim_named(&id, asked),
             None => Ok(self.app.replays.claim(asked)),
         }
     }
 
-    fn accept_key(&self) -> std::result::Result<String, Malformed> {
-        handshake::accept_key(self.head)
-    }
-
-    fn replay(&self, mut client: Inlet, met: Met<'_>) -> Outcome {
-        if !self.websocket {
+    /// Replays to a WebSocket, whose key `accept` answers, or to the client of an event stream.
+    fn replay(&self, mut client: Inlet, met: Met<'_>, accept: Option<&str>) -> Outcome {
+        let Some(accept) = accept else {
             return match met.run_event_stream(&mut client) {
                 Ok(after) => Ok(Some((client, after))),
                 Err(error) => Err((client, error)),
             };
+        };
+        if let Err(error) = met.run_websocket(client, accept) {
+            log::error!("a replay could not be begun: {error}");
         }
-        match self.accept_key() {
-            Ok(accept) => {
-                if let Err(error) = met.run_websocket(client, &accept) {
-                    log::error!("a replay could not be begun: {error}");
-                }
-                Ok(None)
-            }
-            Err(malformed) => {
-                met.board.detach();
-                Ok(Some((self.refuse_handshake(client, &malformed), After::Close)))
-            }
-        }
+        Ok(None)
     }
 
     fn refuse_handshake(&self, mut client: Inlet, malformed: &Malformed) -> Inlet {
@@ -196,6 +184,14 @@ impl<'a> Request<'a> {
         let body = format!("{}\n", serde_json::json!({"error": "bad_handshake", "message": malformed.message}));
         answer::send(&mut client, self.head, response, Some(body.as_bytes()), self.cors_origin());
         client
+    }
+
+    /// To the upstream, where there is one.
+    fn forward(&self, client: Inlet) -> Outcome {
+        match self.app.upstreams.route(self.path, &self.app.recordings) {
+            Some(route) => self.relay(client, &route),
+            None => Err((client, self.nothing_here())),
+        }
     }
 
     fn relay(&self, client: Inlet, route: &Route) -> Outcome {
@@ -249,12 +245,13 @@ impl<'a> Request<'a> {
             return Err((client, Error::BadGateway(format!("the connection to the upstream broke: {error}"))));
         }
         let mut inlet = Inlet::new(Arc::clone(&upstream));
+        let limit = Duration::from_millis(self.app.settings.connect_timeout_ms);
         let response = loop {
-            match inlet.read_response(&client.stream, self.app.settings.max_head_bytes) {
+            match inlet.read_response(&client.stream, self.app.settings.max_head_bytes, Some(limit)) {
                 Ok(Some(response)) if (100..200).contains(&response.status) && response.status != 101 => {}
                 Ok(Some(response)) => break response,
                 Ok(None) => return Ok(Some((client, After::Close))),
-                Err(why) => return Err((client, Error::BadGateway(format!("the upstream failed: {why}")))),
+                Err(error) => return Err((client, error)),
             }
         };
         if response.status != 101 {
@@ -275,10 +272,10 @@ impl<'a> Request<'a> {
         let mut bytes = Vec::with_capacity(512);
         ResponseHead { headers, ..response }.write(&mut bytes);
         let recordings = &self.app.recordings;
-        let seat = recordings.claim(Protocol::WebSocket, self.metadata(Source::Proxy, Some(route)));
+        let reserved = recordings.claim(Protocol::WebSocket, self.metadata(Source::Proxy, Some(route)));
         let sent = client.stream.write_all(&bytes, None);
         let origin = Origin::now();
-        let tape = seat.map(|seat| recordings.begin(seat, origin, StreamHead::WebSocket { subprotocol }));
+        let tape = reserved.map(|reserved| recordings.begin(reserved, origin, StreamHead::WebSocket { subprotocol }));
         if sent.is_err() {
             tape.iter().for_each(|tape| tape.end(End::Side(Direction::ClientToServer)));
             return Ok(None);

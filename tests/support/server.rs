@@ -337,12 +337,26 @@ impl Server {
         self.get(&format!("/stream-recordings/{id}"))
     }
 
+    /// A whole recording, if it is there: that of a running session comes some milliseconds after its first connection.
+    #[track_caller]
+    pub fn recording_so_far(&self, id: &str) -> Option<Value> {
+        let answer = self.call("GET", &format!("/stream-recordings/{id}"), &Value::Null);
+        (answer.status() == 200).then(|| answer.json())
+    }
+
+    /// Waits until a recording has its connection.
+    #[track_caller]
+    pub fn begun(&self, id: &str) -> Value {
+        eventually(&format!("recording {id}"), || {
+            self.recording_so_far(id).filter(|recording| !recording["metadata"]["clientIp"].is_null())
+        })
+    }
+
     /// Waits until a recording has ended, and gives it.
     #[track_caller]
     pub fn finished(&self, id: &str) -> Value {
         eventually(&format!("the end of recording {id}"), || {
-            let answer = self.call("GET", &format!("/stream-recordings/{id}"), &Value::Null);
-            (answer.status() == 200).then(|| answer.json()).filter(|recording| recording["status"] != "recording")
+            self.recording_so_far(id).filter(|recording| recording["status"] != "recording")
         })
     }
 

@@ -16,8 +16,8 @@ fn synchronized_waits_for_each_client_message() {
         &mut player,
         &script,
         &[
-            (0, "start", &["write welcome <p>", "sleep 5000"], "waiting 1/7 sent 1"),
-            (4000, "client anything", &["write ok", "sleep 9000"], "waiting 3/7 sent 2"),
+            (0, "start", &["write welcome", "sleep 5000"], "waiting 1/7 sent 1"),
+            (4000, "client anything", &["write <p> ok", "sleep 9000"], "waiting 3/7 sent 2"),
             (9000, "next", &["fail ErrMatchTimeout step 4", "wait"], "error 3/7 sent 2"),
             (9001, "client late", &["wait"], "error 3/7 sent 2"),
             (9002, "abort", &["wait"], "error 3/7 sent 2"),
@@ -38,7 +38,7 @@ fn early_messages_queue_and_extra_ones_are_ignored() {
         player.client(FrameType::Text, text.as_bytes(), 0);
     }
     assert_eq!((player.queued(), player.frames_received()), (2, 3));
-    let turns: &[&str] = &["write welcome <p>", "write ok", "write data more <q>", "close 4001 bye", "wait"];
+    let turns: &[&str] = &["write welcome", "write <p> ok", "write data more <q>", "close 4001 bye", "wait"];
     play(&mut player, &script, &[(0, "start", turns, "complete 7/7 sent 5")]);
     assert_eq!(player.take_judged(), [(0, 2, Some(true)), (1, 4, Some(true))]);
     assert_eq!(player.take_judged(), []);
@@ -52,7 +52,7 @@ fn a_mismatch_ends_the_replay() {
         &mut player,
         &script,
         &[
-            (0, "start", &["write welcome <p>", "wait"], "waiting 1/7 sent 1"),
+            (0, "start", &["write welcome", "wait"], "waiting 1/7 sent 1"),
             (1, "client Login", &["fail ErrMatchMismatch step 2", "wait"], "error 1/7 sent 1"),
         ],
     );
@@ -80,8 +80,8 @@ fn kept_timing_counts_from_the_client_message() {
         &mut player(&script, r#"{"mode":"synchronized","keepTiming":true,"timeout":0}"#),
         &script,
         &[
-            (0, "start", &["write welcome <p>", "wait"], "waiting 1/7 sent 1"),
-            (5000, "client x", &["sleep 5100"], "playing 2/7 sent 1"),
+            (0, "start", &["write welcome", "wait"], "waiting 1/7 sent 1"),
+            (5000, "client x", &["write <p> due 5000", "sleep 5100"], "playing 2/7 sent 1"),
             (5090, "client y", &["sleep 5100"], "playing 2/7 sent 1"),
             (5101, "next", &["write ok due 5100", "sleep 5190"], "playing 4/7 sent 2"),
             (5190, "next", &["write data more due 5190", "sleep 5240"], "playing 6/7 sent 4"),

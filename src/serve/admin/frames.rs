@@ -24,7 +24,10 @@ const LOOK_UP: Duration = Duration::from_secs(1);
 pub fn frames(call: &Call) -> Result<Answer> {
     let follow = call.parameters.flag("follow")?;
     let from = first_wanted(call.last_event_id.as_deref());
-    let id = call.app.store.resolve(&call.id)?;
+    let id = match (call.app.store.resolve(&call.id), call.app.recordings.waiting(&call.id)) {
+        (Err(Error::NotFound { .. }), Some(recording)) => return Ok(await_first(call, recording.head.id, from, follow)),
+        (resolved, _) => resolved?,
+    };
     let file = call.app.store.open(&id)?;
     let running = file.tail.status == Status::Recording;
     if from > 0 && !running && file.frames()?.nth(usize::try_from(from).unwrap_or(usize::MAX)).is_none() {
@@ -34,6 +37,24 @@ pub fn frames(call: &Call) -> Result<Answer> {
     Ok(Answer::stream("text/event-stream", move |out| {
         if running { write_running(&app, &file, &id, from, follow, out) } else { write_finished(&file, from, out) }
     }))
+}
+
+/// The frames of a session that waits for its first connection.
+fn await_first(call: &Call, id: String, from: u64, follow: bool) -> Answer {
+    let app = Arc::clone(&call.app);
+    Answer::stream("text/event-stream", move |out| {
+        flush(out)?;
+        let mut last_us = time::now_us();
+        while follow && !app.is_ending() {
+            let is_open = app.recordings.wait_begun(&id, LOOK_UP);
+            match app.store.open(&id) {
+                Ok(file) => return write_running(&app, &file, &id, from, follow, out),
+                Err(Error::NotFound { .. }) if is_open => keep_alive(out, &mut last_us)?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    })
 }
 
 /// The number of the first frame that the client does not have; an id that is none of ours means all of them.
@@ -76,16 +97,21 @@ fn write_running(app: &App, file: &RecordingFile, id: &str, from: u64, follow: b
         if !running || app.is_ending() {
             return Ok(());
         }
-        // A comment finds out whether the client is still there.
-        if time::now_us().saturating_sub(last_us) >= KEEP_ALIVE_US {
-            out.write_all(b": keep-alive\n\n").map_err(gone)?;
-            flush(out)?;
-            last_us = time::now_us();
-        }
+        keep_alive(out, &mut last_us)?;
         // The size counts bytes that are no frames (the head line), so it is what the next wait must pass. Once the
         // recording has ended one more look finds what was written between the last look and the end.
         (seen, running) = app.recordings.wait_growth(id, seen.max(position), LOOK_UP);
     }
+}
+
+/// After a long silence, a comment: it finds out whether the client is still there.
+fn keep_alive(out: &mut Outlet, last_us: &mut Micros) -> Result<()> {
+    if time::now_us().saturating_sub(*last_us) >= KEEP_ALIVE_US {
+        out.write_all(b": keep-alive\n\n").map_err(gone)?;
+        flush(out)?;
+        *last_us = time::now_us();
+    }
+    Ok(())
 }
 
 fn write_event(out: &mut Outlet, index: u64, line: &[u8]) -> Result<()> {

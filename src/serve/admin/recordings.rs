@@ -1,5 +1,7 @@
 //! The calls below `/stream-recordings`: each reads its call, asks the store or the engine, and answers.
 
+use std::io::Write;
+
 use serde_json::json;
 
 use super::answer::Answer;
@@ -7,6 +9,7 @@ use super::call::Call;
 use crate::base::error::{Error, Result};
 use crate::base::text;
 use crate::model::api::{Edit, ListQuery, StartRequest};
+use crate::store::write_recording;
 
 /// `GET /stream-recordings`
 pub fn list(call: &Call) -> Result<Answer> {
@@ -42,23 +45,46 @@ pub fn vacuum(call: &Call) -> Result<Answer> {
     Answer::json(200, &call.app.store.vacuum()?)
 }
 
+/// The full id of the call's recording. One whose session waits for its first connection is there, and can't be changed yet.
+pub fn resolve(call: &Call) -> Result<String> {
+    call.app.store.resolve(&call.id).map_err(|error| match (&error, call.app.recordings.waiting(&call.id)) {
+        (Error::NotFound { .. }, Some(recording)) => {
+            let message = format!("{} is still being recorded: stop it first", recording.head.id);
+            Error::conflict("still_recording", message)
+        }
+        _ => error,
+    })
+}
+
 /// `GET /stream-recordings/{id}`: the whole recording, from disk to socket.
 pub fn show(call: &Call) -> Result<Answer> {
-    let file = call.app.store.open(&call.app.store.resolve(&call.id)?)?;
+    let id = match call.app.store.resolve(&call.id) {
+        Err(Error::NotFound { kind, id }) => match call.app.recordings.waiting(&call.id) {
+            Some(recording) => {
+                let failed = |error: std::io::Error| Error::Failed(format!("the client left: {error}"));
+                return Ok(Answer::stream("application/json", move |out| {
+                    write_recording(&recording, |bytes| out.write_all(bytes).map_err(failed))
+                }));
+            }
+            None => return Err(Error::NotFound { kind, id }),
+        },
+        resolved => resolved?,
+    };
+    let file = call.app.store.open(&id)?;
     Ok(Answer::stream("application/json", move |out| file.write_to(out)))
 }
 
 /// `PATCH /stream-recordings/{id}`
 pub fn edit(call: &Call) -> Result<Answer> {
     let edit = Edit::from_json(&call.json()?)?;
-    Answer::json(200, &call.app.store.edit(&call.app.store.resolve(&call.id)?, &edit)?)
+    Answer::json(200, &call.app.store.edit(&resolve(call)?, &edit)?)
 }
 
 /// `DELETE /stream-recordings/{id}`
 pub fn delete(call: &Call) -> Result<Answer> {
     call.expect_no_fields()?;
     let permanent = call.parameters.flag("permanent")?;
-    let id = call.app.store.resolve(&call.id)?;
+    let id = resolve(call)?;
     if permanent {
         call.app.store.delete_permanently(&id)?
     } else {
@@ -70,7 +96,7 @@ pub fn delete(call: &Call) -> Result<Answer> {
 /// `POST /stream-recordings/{id}/restore`
 pub fn restore(call: &Call) -> Result<Answer> {
     call.expect_no_fields()?;
-    Answer::json(200, &call.app.store.restore(&call.app.store.resolve(&call.id)?)?)
+    Answer::json(200, &call.app.store.restore(&resolve(call)?)?)
 }
 
 /// The formats that [`export`] writes.
@@ -84,7 +110,7 @@ pub fn export(call: &Call) -> Result<Answer> {
         let message = format!("{:?} is no format to export; allowed: {}", text::shorten(format, 64), EXPORT_FORMATS.join(", "));
         return Err(Error::invalid("format", message));
     }
-    let file = call.app.store.open(&call.app.store.resolve(&call.id)?)?;
+    let file = call.app.store.open(&resolve(call)?)?;
     let disposition = format!("attachment; filename=\"{}.json\"", file_stem(&file.head.name, &file.head.id));
     Ok(Answer::stream("application/json", move |out| file.write_to(out)).with("Content-Disposition", disposition))
 }

@@ -17,7 +17,7 @@ const MAX_WAIT_MS: u64 = 3_600_000;
 /// `POST /stream-recordings/{id}/replay`
 pub fn create(call: &Call) -> Result<Answer> {
     let options = ReplayOptions::from_json(&call.json()?)?;
-    Answer::json(201, &call.app.replays.create(&call.id, options)?)
+    Answer::json(201, &call.app.replays.create(&super::recordings::resolve(call)?, options)?)
 }
 
 /// `GET /replay`

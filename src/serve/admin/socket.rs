@@ -1,8 +1,10 @@
 //! The Unix socket between the gate and `tiny_http`, in a directory that nobody else can enter.
 
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tiny_http::Server;
 
@@ -33,6 +35,8 @@ impl Drop for Directory {
 }
 
 const SOCKET_NAME: &str = "admin.sock";
+const PREFIX: &str = "mockd-";
+const STALE_AFTER: Duration = Duration::from_secs(60);
 
 /// Binds a socket in a fresh directory of mode 0700 below the first of `parents` that takes one.
 ///
@@ -42,7 +46,10 @@ pub fn bind(parents: &[PathBuf]) -> Result<AdminSocket> {
     let mut reasons = Vec::new();
     for parent in parents {
         match bind_below(parent) {
-            Ok(socket) => return Ok(socket),
+            Ok(socket) => {
+                remove_stale(parent);
+                return Ok(socket);
+            }
             Err(reason) => reasons.push(format!("{}: {reason}", parent.display())),
         }
     }
@@ -52,9 +59,26 @@ pub fn bind(parents: &[PathBuf]) -> Result<AdminSocket> {
     )))
 }
 
+/// Removes the sockets that servers left below `parent` when they were killed: nobody answers there.
+fn remove_stale(parent: &Path) {
+    let Ok(entries) = std::fs::read_dir(parent) else { return };
+    for entry in entries.flatten().filter(|entry| is_ours(&entry.file_name())) {
+        // One that is younger may be about to listen.
+        let age = entry.metadata().and_then(|data| data.modified()).ok().and_then(|modified| modified.elapsed().ok());
+        let socket = entry.path().join(SOCKET_NAME);
+        if age.is_some_and(|age| age > STALE_AFTER) && UnixStream::connect(&socket).is_err() {
+            drop(Directory(entry.path()));
+        }
+    }
+}
+
+fn is_ours(name: &std::ffi::OsStr) -> bool {
+    name.to_str().and_then(|name| name.strip_prefix(PREFIX)).is_some_and(|id| id.len() == 26 && id::check_prefix(id).is_ok())
+}
+
 fn bind_below(parent: &Path) -> std::result::Result<AdminSocket, String> {
     // A fresh name and a plain mkdir: one that exists already, made by somebody else, is an error and not a door.
-    let directory = parent.join(format!("mockd-{}", id::new()));
+    let directory = parent.join(format!("{PREFIX}{}", id::new()));
     std::fs::DirBuilder::new().mode(0o700).create(&directory).map_err(|error| error.to_string())?;
     let directory = Directory(directory);
     let path = directory.0.join(SOCKET_NAME);
@@ -86,5 +110,25 @@ mod tests {
         let error = bind(&[parent.path().join("missing"), long.clone()]).err().unwrap().to_string();
         assert!(error.contains("missing: No such file") && error.contains("set TMPDIR"), "{error}");
         assert_eq!(std::fs::read_dir(&long).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_killed_server_left_is_removed_and_what_lives_stays() {
+        let parent = tempfile::tempdir().unwrap();
+        let made = |name: String| {
+            let directory = parent.path().join(name);
+            std::fs::create_dir(&directory).unwrap();
+            directory
+        };
+        let old = std::time::SystemTime::now() - 2 * STALE_AFTER;
+        let age = |directory: &Path| std::fs::File::open(directory).unwrap().set_modified(old).unwrap();
+        let (dead, young, foreign) =
+            (made(format!("mockd-{}", id::new())), made(format!("mockd-{}", id::new())), made("mockd-mine".into()));
+        drop(std::os::unix::net::UnixListener::bind(dead.join(SOCKET_NAME)).unwrap());
+        let living = bind(&[parent.path().to_owned()]).unwrap();
+        let living_directory = living.path.parent().unwrap();
+        [&*dead, &*foreign, living_directory].into_iter().for_each(age);
+        let next = bind(&[parent.path().to_owned()]).unwrap();
+        assert!(!dead.exists() && young.exists() && foreign.exists() && living.path.exists() && next.path.exists());
     }
 }
