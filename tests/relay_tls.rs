@@ -55,15 +55,6 @@ fn the_file_that_ssl_cert_file_names_is_trusted() {
 }
 
 #[test]
-fn a_tls_handshake_that_nobody_answers_is_504() {
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("https://{}", silent.local_addr().unwrap());
-    let server = Server::builder().upstream(url).option("--connect-timeout", 100).start();
-    ask(server.mock, "GET", "/x", &[], b"").expect_error(504, "gateway_timeout", &["127.0.0.1", "TLS"]);
-    Raw::try_open(server.mock, "/ws", &[]).expect_err("a refusal").expect_error(504, "gateway_timeout", &[]);
-}
-
-#[test]
 fn insecure_skips_the_check() {
     let plain = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     let server =

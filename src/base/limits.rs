@@ -25,7 +25,7 @@ pub const MAX_HEADERS: usize = 256;
 pub const HEAD_TIMEOUT_MS: u64 = 10_000;
 /// Milliseconds that a keep-alive connection may wait for its next request's first byte.
 pub const IDLE_TIMEOUT_MS: u64 = 60_000;
-/// Milliseconds for an upstream to accept a connection and to finish the TLS handshake.
+/// Milliseconds for an upstream to accept a connection and, for a WebSocket, to answer the handshake.
 pub const CONNECT_TIMEOUT_MS: u64 = 10_000;
 /// Bytes of a WebSocket message, all fragments together.
 pub const MAX_MESSAGE_BYTES: u64 = 64 * MIB;

@@ -54,7 +54,7 @@ impl TlsSettings {
         TlsStream::handshake(connection.into(), tcp, limit).map_err(|error| match error {
             HandshakeError::Tls(error) => Error::BadGateway(explain(host, &error)),
             HandshakeError::TimedOut => {
-                Error::GatewayTimeout(format!("{host} did not finish the TLS handshake in time; is this port one for https and wss?"))
+                Error::GatewayTimeout(format!("{host} did not finish the TLS handshake within {} ms", limit.as_millis()))
             }
             HandshakeError::Ended => {
                 Error::BadGateway(format!("{host} closed the connection during the TLS handshake; is this port one for https and wss?"))
