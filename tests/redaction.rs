@@ -136,6 +136,17 @@ fn what_is_cut_off_is_redacted_too() {
 }
 
 #[test]
+fn a_subprotocol_is_as_secret_as_its_header() {
+    let upstream = Upstream::websocket(Some("header-secret"), |mut raw| raw.run("expect close 1000\nsend close 1000"));
+    let config = "recording:\n  filterHeaders: [sec-websocket-protocol]\n";
+    let server = Server::builder().upstream(upstream.url()).config(config).start();
+    let id = server.record("websocket", "/ws");
+    Raw::open_with(server.mock, "/ws", &[("Sec-WebSocket-Protocol", "header-secret")]).close(1000, "");
+    assert_eq!(server.finished(&id)["websocket"]["subprotocol"], "[REDACTED]");
+    assert_clean(&server);
+}
+
+#[test]
 fn the_default_list_of_headers_and_parameters() {
     let upstream = Upstream::http(|_, mut conn| {
         conn.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\n\r\ndata: x\n\n");

@@ -259,6 +259,16 @@ fn a_head_that_takes_too_long_is_408() {
 }
 
 #[test]
+fn an_idle_connection_is_closed_without_a_word() {
+    let upstream = mirror();
+    let server = Server::builder().upstream(upstream.url()).option("--idle-timeout", 100).start();
+    let mut conn = Conn::open(server.mock);
+    assert_eq!(conn.ask("GET", "/", &[], b"").status(), 200);
+    assert_eq!(conn.read_to_end(), b"");
+    assert_eq!(Conn::open(server.mock).read_to_end(), b"", "one that never asked");
+}
+
+#[test]
 fn a_connection_past_the_limit_is_503_with_retry_after() {
     let server = Server::builder().option("--max-connections", 2).start();
     let mut first = Conn::open(server.mock);

@@ -319,7 +319,10 @@ pub fn redact_head(head: &mut Head, redactor: &Redactor) {
     }
     head.metadata.redaction = Some(redactor.rules().clone());
     match &mut head.stream {
-        StreamHead::WebSocket { subprotocol } => subprotocol.iter_mut().for_each(plain),
+        // The chosen subprotocol is one of those that the header lists.
+        StreamHead::WebSocket { subprotocol } => {
+            subprotocol.iter_mut().for_each(|chosen| redactor.header("Sec-WebSocket-Protocol", chosen));
+        }
         StreamHead::Sse { request, response_headers, .. } => {
             redactor.headers(response_headers);
             let redact = |body: &str| if request.truncated { redactor.cut_text(body) } else { redactor.text(body) };

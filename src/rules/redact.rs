@@ -62,8 +62,13 @@ impl Redactor {
     /// Redacts header values in place: named ones wholly, all others by the patterns. Of a redacted `Cookie` etc. the whole value goes.
     pub fn headers(&self, headers: &mut Pairs) {
         for (name, value) in headers.iter_mut() {
-            self.pair(self.rules.headers.iter().any(|known| known.eq_ignore_ascii_case(name)), value);
+            self.header(name, value);
         }
+    }
+
+    /// Redacts one header value in place, as [`Redactor::headers`] does.
+    pub fn header(&self, name: &str, value: &mut String) {
+        self.pair(self.rules.headers.iter().any(|known| known.eq_ignore_ascii_case(name)), value);
     }
 
     /// Redacts parameters in place: named ones wholly, all others by the patterns.
