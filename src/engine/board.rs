@@ -211,6 +211,18 @@ impl Board {
         state.messages.push(ReplayMessage { data, kind: kind.to_owned(), relative_us, step: None, matched: None });
     }
 
+    /// Keeps the body of an event stream's request, which is its client's message.
+    pub fn add_request(&self, body: &[u8], matched: Option<bool>) {
+        if body.is_empty() {
+            return;
+        }
+        let kind = if std::str::from_utf8(body).is_ok() { FrameType::Text } else { FrameType::Binary };
+        self.add_message(kind, body, 0);
+        if let Some(message) = sync::lock(&self.state).messages.first_mut() {
+            message.matched = matched;
+        }
+    }
+
     /// What became of client messages.
     pub fn judge(&self, judged: &[(u64, u64, Option<bool>)]) {
         let mut state = sync::lock(&self.state);
