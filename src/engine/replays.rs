@@ -379,13 +379,13 @@ fn stop(boards: &[Arc<Board>], reason: &'static str) {
         board.tell_stop(reason);
     }
     let deadline = grace();
-    let late: Vec<_> = boards.iter().filter(|board| !board.wait_gone(deadline)).collect();
+    let late: Vec<_> = boards.iter().filter(|board| !board.wait_leaving(deadline)).collect();
     for board in &late {
         board.cut();
     }
     let deadline = grace();
     for board in late {
-        board.wait_gone(deadline);
+        board.wait_leaving(deadline);
     }
 }
 

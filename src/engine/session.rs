@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::board::Board;
 use super::inbox::{Gate, Input, Reply};
 use super::tape::{End, Tape};
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::base::time;
 use crate::base::{limits, platform};
 use crate::model::recording::{Direction, FrameType, Protocol};
@@ -151,7 +151,7 @@ impl Session {
         }
     }
 
-    /// Takes in what is in the inbox, without waiting. What comes after the end is answered in [`Session::await_client`].
+    /// Takes in what is in the inbox, without waiting. What comes after the end is dropped in [`Session::await_client`].
     fn hear(&mut self) {
         while self.over.is_none() {
             match self.parts.inbox.try_recv() {
@@ -283,8 +283,8 @@ impl Session {
         }
         let bytes = std::mem::take(&mut self.between);
         let written = self.write(&Bytes::Own(bytes), false);
-        for reply in self.injected.drain(..) {
-            answer(&reply, if written == Written::All { Ok(()) } else { Err(ended(&self.parts.board)) });
+        if written == Written::All {
+            self.injected.drain(..).for_each(|reply| answer(&reply, Ok(())));
         }
         written == Written::All
     }
@@ -382,7 +382,10 @@ impl Session {
         }
         self.abort("client_left");
         self.answer_tickets();
+        // Whoever asked for more finds on the board how it ended.
+        self.parts.board.leave();
         self.tickets.clear();
+        self.injected.clear();
         self.parts.line.stream.shutdown_write();
         if !matches!(over, Over::Gone) {
             self.await_client();
@@ -429,22 +432,13 @@ impl Session {
         }
     }
 
-    /// Waits up to a second for the client's close frame and the end of its connection; calls are answered meanwhile.
-    fn await_client(&mut self) {
+    /// Waits up to a second for the client's close frame and the end of its connection. A call that came too late is dropped,
+    /// which tells its caller.
+    fn await_client(&self) {
         let deadline = Instant::now() + Duration::from_millis(limits::CLOSE_GRACE_MS);
         loop {
             match self.parts.inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Input::Gone) | Err(_) => return,
-                Ok(Input::Advance { advance, reply }) => {
-                    let player = &mut self.parts.player;
-                    let (current_frame, total_frames, status) = (player.current_frame(), player.total_frames(), player.status());
-                    let complete = status == ReplayStatus::Complete;
-                    let advanced = Advanced { frames_sent: 0, current_frame, total_frames, status, complete };
-                    answer(&reply, player.advance(&advance).map(|_| advanced));
-                }
-                Ok(Input::Pause { reply } | Input::Resume { reply } | Input::Inject { reply, .. } | Input::Close { reply, .. }) => {
-                    answer(&reply, Err(ended(&self.parts.board)));
-                }
                 Ok(_) => {}
             }
         }
@@ -543,11 +537,6 @@ impl Session {
         self.messages_done = done;
         self.parts.board.publish(&self.parts.player, reason);
     }
-}
-
-/// The error of a call that came too late.
-fn ended(board: &Board) -> Error {
-    board.forbidden("replay_ended", "its client is gone")
 }
 
 /// The reason of a 1008 close: at most 123 bytes, cut by the frame's maker.

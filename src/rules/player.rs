@@ -134,6 +134,7 @@ impl Player {
     /// # Errors
     /// The mismatch; the player is in `error` then.
     pub fn request(&mut self, recorded: Option<&[u8]>, truncated: bool, body: &[u8]) -> std::result::Result<(), ReplayError> {
+        self.received += u64::from(!body.is_empty());
         if self.options.mode != Mode::Synchronized {
             return Ok(());
         }
