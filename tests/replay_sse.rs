@@ -106,6 +106,24 @@ fn head_and_events_keep_their_times() {
     assert!(begin.elapsed() >= Duration::from_millis(900), "the end at {:?}", begin.elapsed());
 }
 
+/// What is recorded is what passed, whoever served it.
+#[test]
+fn a_recorded_replay_has_its_own_time_to_the_head() {
+    let server = Server::start();
+    let id = sse("/events").set("/sse/headRelativeUs", json!(200_000)).data(200_000, "x").end("server", 200_000);
+    let id = id.save(&server.place.data_dir());
+    let head_us = |options: &Value| {
+        let recorded = server.record("sse", "/events");
+        server.replay(&id, options);
+        let mut stream = Stream::open(server.mock, "/events", &[]);
+        assert_eq!(stream.rest_text(), "data: x\n\n");
+        server.stop(&recorded);
+        server.recording(&recorded)["sse"]["headRelativeUs"].as_u64().unwrap()
+    };
+    assert_eq!(head_us(&json!({"timingScale": 0.5})), 100_000);
+    assert!(head_us(&json!({"mode": "synchronized"})) < 200_000, "the head goes out at once");
+}
+
 #[test]
 fn in_other_modes_the_head_goes_out_at_once_and_comments_ride_along() {
     let server = Server::start();

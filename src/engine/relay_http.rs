@@ -267,12 +267,9 @@ impl Exchange<'_> {
             capture.limit = 0;
             (std::mem::take(&mut capture.bytes), capture.truncated || !capture.whole)
         };
-        if truncated
-            && let Err(cut) = std::str::from_utf8(&bytes)
-            && cut.error_len().is_none()
-        {
-            // A character that the limit cut in two must not make a text unreadable for redaction.
-            bytes.truncate(cut.valid_up_to());
+        if truncated {
+            let len = bytes.len();
+            cut_text(&mut bytes, len);
         }
         let (body, encoding) = encode(&bytes);
         let stream = StreamHead::Sse {
@@ -282,6 +279,17 @@ impl Exchange<'_> {
             head_relative_us: Some(self.origin.relative_us(head_us)),
         };
         Some(recordings.begin(reserved, self.origin, stream))
+    }
+}
+
+/// Cuts what a recording keeps of a body. A character that the limit cuts in two goes too: half of it would make a text unreadable
+/// for redaction.
+pub fn cut_text(bytes: &mut Vec<u8>, max_bytes: usize) {
+    bytes.truncate(max_bytes);
+    if let Err(cut) = std::str::from_utf8(bytes)
+        && cut.error_len().is_none()
+    {
+        bytes.truncate(cut.valid_up_to());
     }
 }
 

@@ -9,12 +9,12 @@ use super::app::App;
 use super::board::Seat;
 use super::inbox::{Gate, Input};
 use super::inlet::Inlet;
-use super::relay_http::{After, pairs};
+use super::relay_http::{After, cut_text, pairs};
 use super::session::{self, Line, Parts};
 use super::tape::{End, Tape};
 use super::{answer, cors};
 use crate::base::error::{Error, Result};
-use crate::base::time::Origin;
+use crate::base::time::{self, Origin};
 use crate::base::{limits, sync};
 use crate::model::recording::{Direction, FrameType, Metadata, Protocol, SseRequest, StreamHead, decode, encode};
 use crate::model::replay::{Matching, ReplayError};
@@ -104,13 +104,18 @@ impl Met<'_> {
         let mut bytes = Vec::with_capacity(512);
         ResponseHead { headers: headers.clone(), ..ResponseHead::new(status) }.write(&mut bytes);
         let truncated = body.len() > max_bytes;
-        body.truncate(max_bytes);
+        if truncated {
+            cut_text(&mut body, max_bytes);
+        }
         let (text, encoding) = encode(&body);
+        // The times of this replay, not those of the recording that it plays.
+        self.player.start(self.origin.mono_us);
+        let head_us = self.player.head_due_us().unwrap_or_else(time::now_us);
         let stream_head = StreamHead::Sse {
             request: SseRequest { method: self.head.method.clone(), body: Some(text).filter(|text| !text.is_empty()), encoding, truncated },
             response_status: status,
             response_headers: pairs(&headers),
-            head_relative_us: self.seat.compiled.script.head_us,
+            head_relative_us: Some(self.origin.relative_us(head_us)),
         };
         let recordings = &self.app.recordings;
         let reserved = recordings.claim(Protocol::Sse, self.metadata);
