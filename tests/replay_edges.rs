@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::Server;
 use crate::support::http::{self, Conn};
 use crate::support::recordings::{Made, sse, ws};
+use crate::support::wait::eventually;
 use crate::support::ws::Raw;
 
 fn posted() -> Made {
@@ -20,7 +21,10 @@ fn a_session_can_be_deleted_while_its_clients_request_is_on_its_way() {
     let replay = server.replay(&posted().save(&server.place.data_dir()), &json!({}));
     let mut client = Conn::open(server.mock);
     client.send("POST /chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n012");
-    std::thread::sleep(Duration::from_millis(100));
+    eventually("the session has its client", || {
+        let metrics = server.call("GET", "/metrics", &Value::Null).expect(200).text();
+        metrics.contains("\nmockd_replays_active 1\n").then_some(())
+    });
     server.call("DELETE", &format!("/replay/{replay}"), &Value::Null).expect(204);
     let view = server.view(&replay);
     assert_eq!((&view["status"], &view["statusReason"]), (&json!("aborted"), &json!("stopped")));
@@ -74,9 +78,8 @@ fn an_end_in_the_middle_of_a_frame_leaves_the_frame_whole() {
     {
         let replay = server.replay(&id, &json!({}));
         let mut client = Raw::open(server.mock, "/ws");
-        server.status(&replay, "playing");
-        // So long that the sockets between the two are full.
-        std::thread::sleep(Duration::from_millis(300));
+        // Some of the frame has come; all of it does not fit into the sockets between the two.
+        assert_eq!(client.conn.stream.peek(&mut [0]).expect("a byte"), 1);
         std::thread::scope(|scope| {
             scope.spawn(|| server.call(method, &format!("/replay/{replay}{call}"), &body));
             server.status(&replay, "aborted");

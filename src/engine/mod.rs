@@ -7,6 +7,7 @@ pub mod app;
 pub mod board;
 pub mod cors;
 pub mod demo;
+pub mod inbox;
 pub mod inlet;
 pub mod lateness;
 pub mod live;

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use super::app::App;
 use super::board::Seat;
+use super::inbox::{Gate, Input};
 use super::inlet::Inlet;
 use super::recordings::Established;
 use super::relay_http::{After, end_to_end, pairs};
-use super::session::{self, Gate, Input, Line, Parts};
+use super::session::{self, Line, Parts};
 use super::tape::Tape;
 use super::{answer, cors};
 use crate::base::error::{Error, Result};

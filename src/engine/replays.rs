@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use super::board::{Board, Seat};
-use super::session::Input;
+use super::inbox::{Input, Reply};
 use crate::base::error::{Error, Result};
 use crate::base::{id, limits, sync, text};
 use crate::model::recording::{Head, Protocol, SseRequest, Status, StreamHead};
@@ -331,7 +331,7 @@ impl Replays {
     }
 
     /// Hands an input to a session that has a client, and waits for its answer.
-    fn steer(&self, prefix: &str, pure_only: Option<&str>, input: impl FnOnce(super::session::Reply) -> Input) -> Result<ReplayView> {
+    fn steer(&self, prefix: &str, pure_only: Option<&str>, input: impl FnOnce(Reply) -> Input) -> Result<ReplayView> {
         let board = self.find(prefix)?;
         if let Some(what) = pure_only.filter(|_| board.options().mode != Mode::Pure) {
             return Err(board.forbidden("wrong_mode", what));

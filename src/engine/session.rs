@@ -2,108 +2,24 @@
 //! The rules stand in `rules/player.rs`; here are the clock, the inbox and the socket.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::board::Board;
+use super::inbox::{Gate, Input, Reply};
 use super::tape::{End, Tape};
 use crate::base::error::Result;
 use crate::base::time;
-use crate::base::{limits, platform, sync};
+use crate::base::{limits, platform};
 use crate::model::recording::{Direction, FrameType, Protocol};
-use crate::model::replay::{Advance, Advanced, CloseRequest, Injection, ReplayError, ReplayStatus};
+use crate::model::replay::{Advanced, Injection, ReplayError, ReplayStatus};
 use crate::rules::player::{Finale, Player, Ticket, Turn};
 use crate::rules::script::Script;
 use crate::wire::body;
 use crate::wire::sse::Block;
 use crate::wire::stream::Stream;
 use crate::wire::ws::{self, opcode};
-
-/// Where the answer to a steering call goes.
-pub type Reply = Sender<Result<()>>;
-
-/// All that a session hears.
-#[derive(Debug)]
-pub enum Input {
-    /// A data message of the client.
-    Message(FrameType, Vec<u8>),
-    /// The client asks for a pong.
-    Ping(Vec<u8>),
-    /// The client's close frame: its code and reason.
-    ClientClose(Option<u16>, String),
-    /// The client broke the protocol: this code and reason are due.
-    Violation(u16, &'static str),
-    /// The client's connection has ended.
-    Gone,
-    /// Send steps.
-    Advance {
-        /// Which.
-        advance: Advance,
-        /// Answered when they are written.
-        reply: Sender<Result<Advanced>>,
-    },
-    /// Stop the clock.
-    Pause {
-        /// Answered when no frame leaves any more.
-        reply: Reply,
-    },
-    /// Let it go on.
-    Resume {
-        /// Answered when it does.
-        reply: Reply,
-    },
-    /// Send something between two steps.
-    Inject {
-        /// What.
-        injection: Injection,
-        /// Answered when it is on its way.
-        reply: Reply,
-    },
-    /// Drop the client.
-    Close {
-        /// How.
-        request: CloseRequest,
-        /// Answered when it is done.
-        reply: Reply,
-    },
-    /// End the session.
-    Stop {
-        /// Why, as `statusReason` says it.
-        reason: &'static str,
-    },
-}
-
-/// Lets the reader wait while too many client messages are queued.
-#[derive(Debug, Default)]
-pub struct Gate {
-    queued: Mutex<u64>,
-    change: Condvar,
-}
-
-impl Gate {
-    /// One more is queued; waits first while there are `max` or more. `false` when `gone` says that nobody takes them any more.
-    pub fn enter(&self, max: u64, gone: impl Fn() -> bool) -> bool {
-        let mut queued = sync::lock(&self.queued);
-        while *queued >= max {
-            if gone() {
-                return false;
-            }
-            queued = sync::wait(&self.change, queued, Duration::from_millis(200));
-        }
-        *queued += 1;
-        true
-    }
-
-    /// So many have been dealt with.
-    fn leave(&self, count: u64) {
-        if count > 0 {
-            let mut queued = sync::lock(&self.queued);
-            *queued = queued.saturating_sub(count);
-            self.change.notify_one();
-        }
-    }
-}
 
 /// What goes out: bytes of the shared script by their place, or bytes of this session's own.
 enum Bytes {
