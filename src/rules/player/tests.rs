@@ -195,6 +195,21 @@ fn a_pause_stops_the_clock() {
 }
 
 #[test]
+fn a_pause_in_the_middle_of_a_write_ends_with_resume() {
+    let script = open_chat();
+    let mut player = player(&script, "{}");
+    player.start(0);
+    assert!(matches!(player.next(100), Turn::Write { .. }));
+    player.pause(150).unwrap();
+    assert_eq!(player.status(), ReplayStatus::Paused);
+    player.resume(250).unwrap();
+    assert_eq!(player.status(), ReplayStatus::Playing);
+    player.written(260);
+    assert_eq!((player.status(), player.frames_sent()), (ReplayStatus::Playing, 1));
+    assert_eq!(player.next(260), Turn::Sleep { until_us: 400 });
+}
+
+#[test]
 fn what_happens_after_the_last_step_can_be_chosen() {
     for (options, turns, state) in [
         (r#"{"timingScale":0,"onEnd":"close"}"#, &["write welcome <p> ok data more <q>", "close 1000 ", "wait"][..], "complete 4/4 sent 4"),
