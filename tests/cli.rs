@@ -370,3 +370,16 @@ fn logs_can_be_json() {
         serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     }
 }
+
+#[test]
+fn an_export_is_the_file_byte_for_byte() {
+    let server = Server::builder().flag("--demo").start();
+    let id = server.record("websocket", "/ws/chat");
+    server.stop(&id);
+    let file = std::fs::read_to_string(server.place.data_dir().join(format!("rec_{id}.json"))).unwrap();
+    server.run(&["stream-recordings", "export", &id, "-o", "copy.json"]).ok();
+    assert_eq!(std::fs::read_to_string(server.place.home().join("copy.json")).unwrap(), file);
+    assert_eq!(server.run(&["stream-recordings", "export", &id]).ok(), file);
+    assert_eq!(server.touch(&format!("/stream-recordings/{id}/export")).expect(200).text(), file);
+    assert_eq!(server.recording(&id)["stats"]["fileSizeBytes"], file.len());
+}

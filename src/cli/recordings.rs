@@ -87,10 +87,7 @@ pub fn export(context: &mut Context<'_>) -> Result<()> {
     let id = store.resolve(context.typed.word())?;
     let file = store.open(&id)?;
     match context.typed.text("output").filter(|name| *name != "-") {
-        None => {
-            file.write_to(&mut context.out)?;
-            context.out.line("")
-        }
+        None => file.write_to(&mut context.out),
         Some(name) => {
             write_file(&context.path(name), &file)?;
             context.out.line(&format!("Exported {id} to {}", clean(name)))
@@ -98,13 +95,12 @@ pub fn export(context: &mut Context<'_>) -> Result<()> {
     }
 }
 
-/// Writes a recording to `path`: beside it first, so that what stood there stays until the new text is whole.
+/// Writes a recording's own bytes to `path`: beside it first, so that what stood there stays until the new text is whole.
 fn write_file(path: &Path, file: &RecordingFile) -> Result<()> {
     let failed = |error: std::io::Error| Error::file(path, "", format!("this file cannot be written: {error}"));
     let copy = |to: std::fs::File| -> Result<std::fs::File> {
         let mut to = BufWriter::new(to);
         file.write_to(&mut to)?;
-        to.write_all(b"\n").map_err(failed)?;
         to.into_inner().map_err(|error| failed(error.into_error()))
     };
     // A pipe or a device takes what is written; only a file can be replaced.

@@ -1,5 +1,6 @@
 //! The Unix socket between the gate and `tiny_http`, in a directory that nobody else can enter.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -66,10 +67,15 @@ fn remove_stale(parent: &Path) {
         // One that is younger may be about to listen.
         let age = entry.metadata().and_then(|data| data.modified()).ok().and_then(|modified| modified.elapsed().ok());
         let socket = entry.path().join(SOCKET_NAME);
-        if age.is_some_and(|age| age > STALE_AFTER) && UnixStream::connect(&socket).is_err() {
+        if age.is_some_and(|age| age > STALE_AFTER) && is_dead(&UnixStream::connect(&socket)) {
             drop(Directory(entry.path()));
         }
     }
+}
+
+/// Whether nobody can be listening. Any other failure may be ours (no descriptor left, no permission): the socket stays.
+fn is_dead(connected: &std::io::Result<UnixStream>) -> bool {
+    matches!(connected, Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound))
 }
 
 fn is_ours(name: &std::ffi::OsStr) -> bool {
@@ -110,6 +116,14 @@ mod tests {
         let error = bind(&[parent.path().join("missing"), long.clone()]).err().unwrap().to_string();
         assert!(error.contains("missing: No such file") && error.contains("set TMPDIR"), "{error}");
         assert_eq!(std::fs::read_dir(&long).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn only_a_socket_that_nobody_listens_on_is_dead() {
+        let failed = |kind: ErrorKind| is_dead(&Err(kind.into()));
+        assert!(failed(ErrorKind::ConnectionRefused) && failed(ErrorKind::NotFound));
+        let too_many_open_files = is_dead(&Err(std::io::Error::from_raw_os_error(24)));
+        assert!(!too_many_open_files && !failed(ErrorKind::PermissionDenied) && !failed(ErrorKind::Interrupted));
     }
 
     #[test]
