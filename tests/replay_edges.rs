@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::Server;
 use crate::support::http::{self, Conn};
 use crate::support::recordings::{Made, sse, ws};
+use crate::support::wait::eventually;
 use crate::support::ws::Raw;
 
 fn posted() -> Made {
@@ -20,7 +21,10 @@ fn a_session_can_be_deleted_while_its_clients_request_is_on_its_way() {
     let replay = server.replay(&posted().save(&server.place.data_dir()), &json!({}));
     let mut client = Conn::open(server.mock);
     client.send("POST /chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n012");
-    std::thread::sleep(Duration::from_millis(100));
+    eventually("the session has its client", || {
+        let metrics = server.call("GET", "/metrics", &Value::Null).expect(200).text();
+        metrics.contains("\nmockd_replays_active 1\n").then_some(())
+    });
     server.call("DELETE", &format!("/replay/{replay}"), &Value::Null).expect(204);
     let view = server.view(&replay);
     assert_eq!((&view["status"], &view["statusReason"]), (&json!("aborted"), &json!("stopped")));
@@ -74,9 +78,8 @@ fn an_end_in_the_middle_of_a_frame_leaves_the_frame_whole() {
     {
         let replay = server.replay(&id, &json!({}));
         let mut client = Raw::open(server.mock, "/ws");
-        server.status(&replay, "playing");
-        // So long that the sockets between the two are full.
-        std::thread::sleep(Duration::from_millis(300));
+        // Some of the frame has come; all of it does not fit into the sockets between the two.
+        assert_eq!(client.conn.stream.peek(&mut [0]).expect("a byte"), 1);
         std::thread::scope(|scope| {
             scope.spawn(|| server.call(method, &format!("/replay/{replay}{call}"), &body));
             server.status(&replay, "aborted");
@@ -180,4 +183,41 @@ fn the_last_thousand_ended_sessions_are_kept() {
     let kept = server.get("/replay?all=true");
     assert_eq!((&kept["total"], &kept["replays"][0]["id"]), (&json!(1000), &json!(replays[3])));
     server.call("GET", &format!("/replay/{}", replays[2]), &Value::Null).expect(404);
+}
+
+#[test]
+fn an_advance_whose_bytes_nobody_takes_says_so() {
+    let server = Server::start();
+    let id = ws("/ws").s2c(0, &"x".repeat(16 << 20)).s2c(1, "y").save(&server.place.data_dir());
+    let replay = server.replay(&id, &json!({"mode": "triggered", "timeout": 300}));
+    let mut client = Raw::open(server.mock, "/ws");
+    let path = format!("/replay/{replay}/advance");
+    server.touch(&path).expect_error(409, "client_stalled", &["300 ms"]);
+    assert_eq!(server.view(&replay)["framesSent"], 0);
+    assert_eq!(client.frame().payload.len(), 16 << 20);
+    assert_eq!(server.touch(&path).expect(200).json()["currentFrame"], 2);
+    client.run("expect text y");
+}
+
+#[test]
+fn no_byte_leaves_after_pause_has_answered_in_the_middle_of_a_frame() {
+    let server = Server::start();
+    let id = ws("/ws").s2c(0, &"x".repeat(16 << 20)).save(&server.place.data_dir());
+    let replay = server.replay(&id, &json!({}));
+    let mut client = Raw::open(server.mock, "/ws");
+    assert_eq!(client.conn.stream.peek(&mut [0]).expect("a byte"), 1);
+    server.touch(&format!("/replay/{replay}/pause")).expect(200);
+    // What is between the two is read; then nothing more comes, although there is room.
+    client.conn.stream.set_read_timeout(Some(Duration::from_millis(300))).expect("a time-out");
+    let mut read = 0;
+    let mut buffer = vec![0; 1 << 20];
+    while let Ok(length) = std::io::Read::read(&mut client.conn.stream, &mut buffer) {
+        assert_ne!(length, 0, "the connection stays");
+        read += length;
+    }
+    assert!(read < 16 << 20, "{read} bytes");
+    assert_eq!(server.touch(&format!("/replay/{replay}/resume")).expect(200).json()["status"], "playing");
+    while server.view(&replay)["status"] != "complete" {
+        assert_ne!(std::io::Read::read(&mut client.conn.stream, &mut buffer).expect("the rest"), 0);
+    }
 }

@@ -191,6 +191,10 @@ fn a_request_that_does_not_match_is_409_with_the_error() {
         } else {
             assert_eq!(answer.text(), "data: ok\n\n");
         }
+        let matched = if options.get("strictMatching").or(options.get("match")).is_some() { json!(status == 200) } else { Value::Null };
+        let expected = json!([{"data": body, "type": "text", "relativeUs": 0, "step": null, "matched": matched}]);
+        assert_eq!(server.get(&format!("/replay/{replay}/messages"))["messages"], expected, "the request is the client's message");
+        assert_eq!(server.wait(&replay, "ended")["framesReceived"], 1);
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use super::compiled::Compiled;
+use super::inbox::Input;
 use super::lateness::Histogram;
-use super::replays::Compiled;
-use super::session::Input;
 use crate::base::error::Error;
 use crate::base::time::{self, Origin};
 use crate::base::{limits, sync};
@@ -23,8 +23,10 @@ struct State {
     pending: Option<(Box<Player>, Arc<Compiled>)>,
     /// From the claim until the client is gone; shut where the session does not end by itself.
     client: Option<Arc<Stream>>,
-    /// From the attachment until the client is gone.
+    /// From the attachment until the session takes no more calls.
     inbox: Option<Sender<Input>>,
+    /// The session has said its last word; what is left is the client's going.
+    leaving: bool,
     /// The session was told to end between the claim and the attachment.
     stop_asked: Option<&'static str>,
     view: ReplayView,
@@ -78,6 +80,7 @@ impl Board {
             pending: Some((Box::new(player), compiled)),
             client: None,
             inbox: None,
+            leaving: false,
             stop_asked: None,
             view,
             started: None,
@@ -208,6 +211,18 @@ impl Board {
         state.messages.push(ReplayMessage { data, kind: kind.to_owned(), relative_us, step: None, matched: None });
     }
 
+    /// Keeps the body of an event stream's request, which is its client's message.
+    pub fn add_request(&self, body: &[u8], matched: Option<bool>) {
+        if body.is_empty() {
+            return;
+        }
+        let kind = if std::str::from_utf8(body).is_ok() { FrameType::Text } else { FrameType::Binary };
+        self.add_message(kind, body, 0);
+        if let Some(message) = sync::lock(&self.state).messages.first_mut() {
+            message.matched = matched;
+        }
+    }
+
     /// What became of client messages.
     pub fn judge(&self, judged: &[(u64, u64, Option<bool>)]) {
         let mut state = sync::lock(&self.state);
@@ -248,13 +263,14 @@ impl Board {
         }
     }
 
-    /// Waits until the client is gone; whether it is.
-    pub fn wait_gone(&self, deadline: Instant) -> bool {
+    /// Waits until the session has said its last word to its client; whether it has.
+    pub fn wait_leaving(&self, deadline: Instant) -> bool {
         let mut state = sync::lock(&self.state);
         loop {
+            let leaving = state.leaving || state.client.is_none();
             let left = deadline.saturating_duration_since(Instant::now());
-            if state.client.is_none() || left.is_zero() {
-                return state.client.is_none();
+            if leaving || left.is_zero() {
+                return leaving;
             }
             state = self.sleep(state, left);
         }
@@ -271,6 +287,14 @@ impl Board {
         let mut state = sync::wait(&self.change, state, limit);
         state.waiters -= 1;
         state
+    }
+
+    /// The session has said its last word; calls find how it ended from now on.
+    pub fn leave(&self) {
+        let mut state = sync::lock(&self.state);
+        state.inbox = None;
+        state.leaving = true;
+        self.wake(&state);
     }
 
     /// The client is gone, and the session has ended with it.

@@ -5,6 +5,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::flow::send_recorded;
 use super::inlet::Inlet;
 use super::live::{Live, Running};
 use super::recordings::Recordings;
@@ -431,14 +432,6 @@ fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, pass: Pas
         return BodyEnd::ClientGone;
     }
     BodyEnd::Complete
-}
-
-/// Writes, then records; where the peer takes no bytes now, records before the wait. `false` when the peer is gone.
-pub fn send_recorded(peer: &Stream, bytes: &[u8], record: impl FnOnce()) -> bool {
-    let taken = peer.write_now(bytes);
-    record();
-    // Also where nothing is left: TLS may have taken all of it and still hold ciphertext that the socket refused.
-    taken.is_ok_and(|taken| peer.write_all(&bytes[taken..], None).is_ok())
 }
 
 fn broken(error: &std::io::Error) -> Error {

@@ -6,10 +6,10 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use super::flow::{discard, send_recorded};
 use super::inlet::Inlet;
-use super::relay_http::send_recorded;
 use super::tape::{End, Tape};
-use crate::base::{id, limits, platform, sync};
+use crate::base::{id, limits, sync};
 use crate::model::recording::Direction;
 use crate::wire::stream::Stream;
 use crate::wire::ws::{self, FrameGuard, Side, Violation, opcode};
@@ -255,19 +255,6 @@ fn opposite(direction: Direction) -> Direction {
     match direction {
         Direction::ClientToServer => Direction::ServerToClient,
         Direction::ServerToClient => Direction::ClientToServer,
-    }
-}
-
-/// Reads what still comes from a peer and throws it away, until its end or for `limit`.
-pub fn discard(source: &Stream, limit: Duration) {
-    let deadline = Instant::now() + limit;
-    let mut buffer = [0; 4096];
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || !matches!(platform::wait_readable(source.fd(), left), Ok(true)) || !matches!(source.read(&mut buffer), Ok(1..))
-        {
-            return;
-        }
     }
 }
 

@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use super::app::App;
 use super::board::Seat;
+use super::inbox::{Gate, Input};
 use super::inlet::Inlet;
 use super::relay_http::{After, cut_text, pairs};
-use super::session::{self, Gate, Input, Line, Parts};
+use super::session::{self, Line, Parts};
 use super::tape::{End, Tape};
 use super::{answer, cors};
 use crate::base::error::{Error, Result};
 use crate::base::time::{self, Origin};
 use crate::base::{limits, sync};
 use crate::model::recording::{Direction, FrameType, Metadata, Protocol, SseRequest, StreamHead, decode, encode};
-use crate::model::replay::ReplayError;
+use crate::model::replay::{Matching, ReplayError};
 use crate::rules::player::Player;
 use crate::wire::body::{BodyReader, Framing};
 use crate::wire::handshake;
@@ -86,7 +87,10 @@ impl Met<'_> {
         if let Some(last) = self.head.headers.get("Last-Event-ID") {
             self.player.resume_after(last);
         }
-        if let Err(mismatch) = self.compare(&body) {
+        let compared = self.compare(&body);
+        let compares = self.seat.board.options().matching != Matching::Any;
+        self.seat.board.add_request(&body, compares.then_some(compared.is_ok()));
+        if let Err(mismatch) = compared {
             self.seat.board.publish(&self.player, None);
             return Ok(self.refuse(client, &mismatch));
         }

@@ -8,40 +8,20 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use super::board::{Board, Seat};
-use super::session::Input;
+use super::compiled::Compiled;
+use super::inbox::{Input, Reply};
 use crate::base::error::{Error, Result};
 use crate::base::{id, limits, sync, text};
-use crate::model::recording::{Head, Protocol, SseRequest, Status, StreamHead};
+use crate::model::recording::{Protocol, Status};
 use crate::model::replay::{
     Advance, Advanced, CloseRequest, Injection, Mode, ReplayCreated, ReplayMessage, ReplayOptions, ReplayStatus, ReplayView, WaitFor,
 };
 use crate::rules::matching::Matcher;
 use crate::rules::player::Player;
 use crate::rules::redact::Redactor;
-use crate::rules::script::{Script, ScriptBuilder};
+use crate::rules::script::ScriptBuilder;
 use crate::store::Store;
 use crate::wire::stream::Stream;
-
-/// A recording compiled for replay, shared by all its sessions.
-#[derive(Debug)]
-pub struct Compiled {
-    /// What the recording begins with.
-    pub head: Head,
-    /// What its server sends.
-    pub script: Arc<Script>,
-    /// The redaction that was in force when it was made.
-    pub redactor: Option<Arc<Redactor>>,
-}
-
-impl Compiled {
-    /// The request of an event stream.
-    pub fn request(&self) -> Option<&SseRequest> {
-        match &self.head.stream {
-            StreamHead::Sse { request, .. } => Some(request),
-            StreamHead::WebSocket { .. } => None,
-        }
-    }
-}
 
 /// What a client of the mock port finds.
 #[derive(Debug)]
@@ -331,7 +311,7 @@ impl Replays {
     }
 
     /// Hands an input to a session that has a client, and waits for its answer.
-    fn steer(&self, prefix: &str, pure_only: Option<&str>, input: impl FnOnce(super::session::Reply) -> Input) -> Result<ReplayView> {
+    fn steer(&self, prefix: &str, pure_only: Option<&str>, input: impl FnOnce(Reply) -> Input) -> Result<ReplayView> {
         let board = self.find(prefix)?;
         if let Some(what) = pure_only.filter(|_| board.options().mode != Mode::Pure) {
             return Err(board.forbidden("wrong_mode", what));
@@ -399,13 +379,13 @@ fn stop(boards: &[Arc<Board>], reason: &'static str) {
         board.tell_stop(reason);
     }
     let deadline = grace();
-    let late: Vec<_> = boards.iter().filter(|board| !board.wait_gone(deadline)).collect();
+    let late: Vec<_> = boards.iter().filter(|board| !board.wait_leaving(deadline)).collect();
     for board in &late {
         board.cut();
     }
     let deadline = grace();
     for board in late {
-        board.wait_gone(deadline);
+        board.wait_leaving(deadline);
     }
 }
 

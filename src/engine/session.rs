@@ -2,108 +2,24 @@
 //! The rules stand in `rules/player.rs`; here are the clock, the inbox and the socket.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::board::Board;
+use super::inbox::{Gate, Input, Reply};
 use super::tape::{End, Tape};
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::base::time;
-use crate::base::{limits, platform, sync};
+use crate::base::{limits, platform};
 use crate::model::recording::{Direction, FrameType, Protocol};
-use crate::model::replay::{Advance, Advanced, CloseRequest, Injection, ReplayError, ReplayStatus};
+use crate::model::replay::{Advanced, Injection, ReplayError, ReplayStatus};
 use crate::rules::player::{Finale, Player, Ticket, Turn};
 use crate::rules::script::Script;
 use crate::wire::body;
 use crate::wire::sse::Block;
 use crate::wire::stream::Stream;
 use crate::wire::ws::{self, opcode};
-
-/// Where the answer to a steering call goes.
-pub type Reply = Sender<Result<()>>;
-
-/// All that a session hears.
-#[derive(Debug)]
-pub enum Input {
-    /// A data message of the client.
-    Message(FrameType, Vec<u8>),
-    /// The client asks for a pong.
-    Ping(Vec<u8>),
-    /// The client's close frame: its code and reason.
-    ClientClose(Option<u16>, String),
-    /// The client broke the protocol: this code and reason are due.
-    Violation(u16, &'static str),
-    /// The client's connection has ended.
-    Gone,
-    /// Send steps.
-    Advance {
-        /// Which.
-        advance: Advance,
-        /// Answered when they are written.
-        reply: Sender<Result<Advanced>>,
-    },
-    /// Stop the clock.
-    Pause {
-        /// Answered when no frame leaves any more.
-        reply: Reply,
-    },
-    /// Let it go on.
-    Resume {
-        /// Answered when it does.
-        reply: Reply,
-    },
-    /// Send something between two steps.
-    Inject {
-        /// What.
-        injection: Injection,
-        /// Answered when it is on its way.
-        reply: Reply,
-    },
-    /// Drop the client.
-    Close {
-        /// How.
-        request: CloseRequest,
-        /// Answered when it is done.
-        reply: Reply,
-    },
-    /// End the session.
-    Stop {
-        /// Why, as `statusReason` says it.
-        reason: &'static str,
-    },
-}
-
-/// Lets the reader wait while too many client messages are queued.
-#[derive(Debug, Default)]
-pub struct Gate {
-    queued: Mutex<u64>,
-    change: Condvar,
-}
-
-impl Gate {
-    /// One more is queued; waits first while there are `max` or more. `false` when `gone` says that nobody takes them any more.
-    pub fn enter(&self, max: u64, gone: impl Fn() -> bool) -> bool {
-        let mut queued = sync::lock(&self.queued);
-        while *queued >= max {
-            if gone() {
-                return false;
-            }
-            queued = sync::wait(&self.change, queued, Duration::from_millis(200));
-        }
-        *queued += 1;
-        true
-    }
-
-    /// So many have been dealt with.
-    fn leave(&self, count: u64) {
-        if count > 0 {
-            let mut queued = sync::lock(&self.queued);
-            *queued = queued.saturating_sub(count);
-            self.change.notify_one();
-        }
-    }
-}
 
 /// What goes out: bytes of the shared script by their place, or bytes of this session's own.
 enum Bytes {
@@ -235,7 +151,7 @@ impl Session {
         }
     }
 
-    /// Takes in what is in the inbox, without waiting. What comes after the end is answered in [`Session::await_client`].
+    /// Takes in what is in the inbox, without waiting. What comes after the end is dropped in [`Session::await_client`].
     fn hear(&mut self) {
         while self.over.is_none() {
             match self.parts.inbox.try_recv() {
@@ -367,8 +283,8 @@ impl Session {
         }
         let bytes = std::mem::take(&mut self.between);
         let written = self.write(&Bytes::Own(bytes), false);
-        for reply in self.injected.drain(..) {
-            answer(&reply, if written == Written::All { Ok(()) } else { Err(ended(&self.parts.board)) });
+        if written == Written::All {
+            self.injected.drain(..).for_each(|reply| answer(&reply, Ok(())));
         }
         written == Written::All
     }
@@ -466,7 +382,10 @@ impl Session {
         }
         self.abort("client_left");
         self.answer_tickets();
+        // Whoever asked for more finds on the board how it ended.
+        self.parts.board.leave();
         self.tickets.clear();
+        self.injected.clear();
         self.parts.line.stream.shutdown_write();
         if !matches!(over, Over::Gone) {
             self.await_client();
@@ -513,22 +432,13 @@ impl Session {
         }
     }
 
-    /// Waits up to a second for the client's close frame and the end of its connection; calls are answered meanwhile.
-    fn await_client(&mut self) {
+    /// Waits up to a second for the client's close frame and the end of its connection. A call that came too late is dropped,
+    /// which tells its caller.
+    fn await_client(&self) {
         let deadline = Instant::now() + Duration::from_millis(limits::CLOSE_GRACE_MS);
         loop {
             match self.parts.inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Input::Gone) | Err(_) => return,
-                Ok(Input::Advance { advance, reply }) => {
-                    let player = &mut self.parts.player;
-                    let (current_frame, total_frames, status) = (player.current_frame(), player.total_frames(), player.status());
-                    let complete = status == ReplayStatus::Complete;
-                    let advanced = Advanced { frames_sent: 0, current_frame, total_frames, status, complete };
-                    answer(&reply, player.advance(&advance).map(|_| advanced));
-                }
-                Ok(Input::Pause { reply } | Input::Resume { reply } | Input::Inject { reply, .. } | Input::Close { reply, .. }) => {
-                    answer(&reply, Err(ended(&self.parts.board)));
-                }
                 Ok(_) => {}
             }
         }
@@ -627,11 +537,6 @@ impl Session {
         self.messages_done = done;
         self.parts.board.publish(&self.parts.player, reason);
     }
-}
-
-/// The error of a call that came too late.
-fn ended(board: &Board) -> Error {
-    board.forbidden("replay_ended", "its client is gone")
 }
 
 /// The reason of a 1008 close: at most 123 bytes, cut by the frame's maker.

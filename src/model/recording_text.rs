@@ -124,6 +124,16 @@ pub fn push_frame_line(out: &mut Vec<u8>, frame: &Frame, first: bool) -> Result<
     Ok(())
 }
 
+/// Whether `frameCount` counts the frame of a line that [`push_frame_line`] wrote, told by how the line begins: close entries and
+/// blocks without data are not counted, and a block without data has no type.
+pub fn is_counted(line: &[u8]) -> bool {
+    let line = line.strip_prefix(b",").unwrap_or(line);
+    match line.strip_prefix(b"{\"direction\":\"") {
+        Some(rest) => !rest.get(3..).is_some_and(|rest| rest.starts_with(b"\",\"type\":\"close\"")),
+        None => line.starts_with(b"{\"type\":"),
+    }
+}
+
 /// The tail line with its line feed. `bytes_before` is the size of head and frames, so that `fileSizeBytes` is the file's true size.
 ///
 /// # Errors
@@ -372,6 +382,26 @@ mod tests {
         text.extend(tail_line(&recording.tail, text.len() as u64).unwrap().into_bytes());
         recording.tail.stats.file_size_bytes = text.len() as u64;
         assert_eq!(parse(&text).unwrap(), recording);
+    }
+
+    #[test]
+    fn what_counts_is_told_by_the_beginning_of_a_line() {
+        let mut close = sample().frames.remove(0);
+        if let Frame::WebSocket(frame) = &mut close {
+            frame.kind = super::super::recording::FrameType::Close;
+        }
+        let event = SseEvent { kind: Some("message".to_owned()), data: Some(String::new()), ..SseEvent::default() };
+        let comment = SseEvent { comment: Some("type".to_owned()), ..SseEvent::default() };
+        for (frame, counted) in [(sample().frames.remove(0), true), (close, false), (Frame::Sse(event), true), (Frame::Sse(comment), false)]
+        {
+            let mut stats = Stats::default();
+            stats.count(&frame);
+            for first in [true, false] {
+                let mut line = Vec::new();
+                push_frame_line(&mut line, &frame, first).unwrap();
+                assert_eq!((is_counted(&line), stats.frame_count == 1), (counted, counted), "{line:?}");
+            }
+        }
     }
 
     #[test]

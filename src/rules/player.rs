@@ -134,6 +134,7 @@ impl Player {
     /// # Errors
     /// The mismatch; the player is in `error` then.
     pub fn request(&mut self, recorded: Option<&[u8]>, truncated: bool, body: &[u8]) -> std::result::Result<(), ReplayError> {
+        self.received += u64::from(!body.is_empty());
         if self.options.mode != Mode::Synchronized {
             return Ok(());
         }
@@ -268,6 +269,10 @@ impl Player {
         self.check_call("resume", Mode::Pure)?;
         self.check_running("resume")?;
         self.pace.resume(now_us);
+        if self.status == ReplayStatus::Paused {
+            // A write under way goes on; what it changes is settled when it is out.
+            self.status = ReplayStatus::Playing;
+        }
         self.settle(now_us);
         Ok(())
     }

@@ -6,12 +6,13 @@ use std::path::Path;
 
 use super::files::{self, Found, Kind};
 use super::layout::{self, Content};
-use super::lines;
+use super::lines::LineReader;
 use super::lock::{self, Holder};
 use crate::base::error::{Error, Result};
 use crate::base::time;
 use crate::model::api::Summary;
 use crate::model::recording::{Head, Stats, Status, StreamTail, Tail};
+use crate::model::recording_text;
 
 /// Why a recording that a crash cut short is incomplete.
 pub const CRASHED: &str = "crashed";
@@ -119,11 +120,14 @@ pub fn read_journal(dir: &Path, found: &Found, known: Option<&JournalView>) -> O
             }
         };
         if view.summary.status != Status::Corrupted {
-            view.summary.frame_count += lines::count_lines(&file, view.counted_bytes, stamp.size).map_err(failed)?;
+            let mut lines = LineReader::new(&file, view.counted_bytes, stamp.size);
+            while let Some(line) = lines.next_line().map_err(failed)? {
+                view.summary.frame_count += u64::from(recording_text::is_counted(line));
+            }
+            view.counted_bytes = lines.position();
             view.summary.status = status;
             view.summary.status_reason = (status == Status::Incomplete).then(|| CRASHED.to_owned());
         }
-        view.counted_bytes = stamp.size;
         view.summary.file_size_bytes = stamp.size;
         Ok(Some(view))
     };
