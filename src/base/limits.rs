@@ -63,6 +63,10 @@ pub const WARN_PERCENT: u64 = 80;
 pub const MAX_TAPE_BYTES: usize = 64 * MIB as usize;
 /// Milliseconds between two rounds of the recorder.
 pub const RECORDER_TICK_MS: u64 = 5;
+/// Bytes of disk that a journal keeps free behind its frames, so that its tail finds room on a disk that is full.
+pub const TAIL_ROOM_BYTES: u64 = 4 * KIB;
+/// Bytes of disk that a journal takes at a time.
+pub const JOURNAL_GROWTH_BYTES: u64 = 16 * KIB;
 /// Milliseconds that a journal may lag behind the traffic.
 pub const JOURNAL_LAG_MS: u64 = 50;
 

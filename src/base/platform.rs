@@ -159,6 +159,30 @@ pub fn connection_cap(open_files: u64) -> u64 {
     cap.max(8)
 }
 
+/// Makes sure that `file` can grow up to `len` bytes without the disk being full; its size stays as it is. Gives whether this
+/// system and this disk can promise that.
+///
+/// # Errors
+/// What fallocate(2) says: the disk is full.
+pub fn reserve(file: &std::fs::File, len: u64) -> std::io::Result<bool> {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::errno::Errno;
+        use nix::fcntl::{FallocateFlags, fallocate};
+        let len = i64::try_from(len).unwrap_or(i64::MAX);
+        match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, len) {
+            Ok(()) => Ok(true),
+            Err(error @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EIO | Errno::EFBIG)) => Err(error.into()),
+            Err(_) => Ok(false),
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (file, len);
+        Ok(false)
+    }
+}
+
 /// Whether a process of this id exists.
 pub fn process_exists(pid: i32) -> bool {
     use nix::errno::Errno;

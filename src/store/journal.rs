@@ -9,6 +9,7 @@ use super::files::{self, Kind, TempFile};
 use super::quota::Quota;
 use super::summary;
 use crate::base::error::{Error, Result};
+use crate::base::{limits, platform};
 use crate::model::api::Summary;
 use crate::model::recording::{Head, Status, Tail};
 use crate::model::recording_text;
@@ -20,6 +21,8 @@ pub struct Journal {
     path: PathBuf,
     target: PathBuf,
     len: u64,
+    /// Up to here the disk has promised room.
+    reserved: u64,
     quota: Arc<Quota>,
     /// What a list says of it, but for what its tail will say.
     summary: Summary,
@@ -40,11 +43,12 @@ impl Journal {
             Err(TryLockError::Error(error)) => return Err(Error::storage("lock", &path, &error)),
             Err(TryLockError::WouldBlock) => return Err(Error::Failed(format!("{} is locked by another process", temp.path().display()))),
         }
-        temp.file.write_all_at(line.as_bytes(), 0).map_err(|error| Error::storage("write", &path, &error))?;
+        let written = platform::reserve(&temp.file, len + limits::TAIL_ROOM_BYTES).and_then(|_| temp.file.write_all_at(line.as_bytes(), 0));
+        written.map_err(|error| Error::storage("write", &path, &error))?;
         let file = temp.name(&path)?;
         quota.add(len);
         let summary = Summary::of(head, &summary::open_tail(head, Status::Recording), len, false);
-        Ok(Self { file, path, target: files::path_of(dir, &head.id, Kind::Finished), len, quota, summary })
+        Ok(Self { file, path, target: files::path_of(dir, &head.id, Kind::Finished), len, reserved: 0, quota, summary })
     }
 
     /// Appends whole frame lines (made by `recording_text::push_frame_line`) with one write. Counts towards the store's quota.
@@ -53,7 +57,26 @@ impl Journal {
     /// [`Error::StorageFull`] at the limit or on a full disk (what was written of the lines is cut off again), [`Error::Storage`].
     pub fn append(&mut self, lines: &[u8]) -> Result<()> {
         self.quota.check(lines.len() as u64)?;
+        self.reserve(self.len + lines.len() as u64 + limits::TAIL_ROOM_BYTES)?;
         self.write(lines)
+    }
+
+    /// Has the disk promise room for the next lines and a tail behind them: a recording that a full disk ends must be able to say so.
+    fn reserve(&mut self, needed: u64) -> Result<()> {
+        if needed <= self.reserved {
+            return Ok(());
+        }
+        let ample = needed.saturating_add(limits::JOURNAL_GROWTH_BYTES);
+        self.reserved = match platform::reserve(&self.file, ample) {
+            Ok(true) => ample,
+            // Not every disk can promise; then what comes is found out by writing.
+            Ok(false) => u64::MAX,
+            Err(_) => match platform::reserve(&self.file, needed) {
+                Ok(_) => needed,
+                Err(error) => return Err(Error::storage("write", &self.path, &error)),
+            },
+        };
+        Ok(())
     }
 
     /// Bytes so far.
@@ -69,6 +92,10 @@ impl Journal {
     pub fn finish(mut self, tail: &Tail) -> Result<Summary> {
         let line = recording_text::tail_line(tail, self.len)?;
         self.write(line.as_bytes())?;
+        // What was reserved and not used goes back to the disk.
+        if let Err(error) = self.file.set_len(self.len) {
+            log::debug!("{} keeps the room that it reserved: {error}", self.path.display());
+        }
         self.file.sync_all().map_err(|error| Error::storage("sync", &self.path, &error))?;
         files::rename(&self.path, &self.target)?;
         self.summary.status = tail.status;
@@ -153,6 +180,23 @@ mod tests {
         assert!(matches!(journal.append(&line(1)), Err(Error::StorageFull(_))));
         assert_eq!(journal.len(), head_len + first);
         assert_eq!(journal.finish(&whole.tail).unwrap().frame_count, 1);
+    }
+
+    #[test]
+    fn room_is_reserved_behind_the_frames_and_given_back() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let whole = sample("01AAAAAA", 1);
+        let mut journal = Journal::create(dir.path(), quota(dir.path(), 10_000_000), &whole.head).unwrap();
+        journal.append(&line(0)).unwrap();
+        let blocks = |path: &Path| std::fs::metadata(path).map(|data| (data.len(), data.blocks() * 512)).unwrap();
+        let (len, on_disk) = blocks(&journal.path);
+        assert_eq!(len, journal.len());
+        assert!(journal.reserved == u64::MAX || on_disk >= journal.len() + limits::TAIL_ROOM_BYTES, "{on_disk}");
+        let target = journal.target.clone();
+        journal.finish(&whole.tail).unwrap();
+        let (len, on_disk) = blocks(&target);
+        assert!(on_disk < len + limits::JOURNAL_GROWTH_BYTES, "{on_disk}");
     }
 
     #[test]
