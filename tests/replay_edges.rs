@@ -184,3 +184,40 @@ fn the_last_thousand_ended_sessions_are_kept() {
     assert_eq!((&kept["total"], &kept["replays"][0]["id"]), (&json!(1000), &json!(replays[3])));
     server.call("GET", &format!("/replay/{}", replays[2]), &Value::Null).expect(404);
 }
+
+#[test]
+fn an_advance_whose_bytes_nobody_takes_says_so() {
+    let server = Server::start();
+    let id = ws("/ws").s2c(0, &"x".repeat(16 << 20)).s2c(1, "y").save(&server.place.data_dir());
+    let replay = server.replay(&id, &json!({"mode": "triggered", "timeout": 300}));
+    let mut client = Raw::open(server.mock, "/ws");
+    let path = format!("/replay/{replay}/advance");
+    server.touch(&path).expect_error(409, "client_stalled", &["300 ms"]);
+    assert_eq!(server.view(&replay)["framesSent"], 0);
+    assert_eq!(client.frame().payload.len(), 16 << 20);
+    assert_eq!(server.touch(&path).expect(200).json()["currentFrame"], 2);
+    client.run("expect text y");
+}
+
+#[test]
+fn no_byte_leaves_after_pause_has_answered_in_the_middle_of_a_frame() {
+    let server = Server::start();
+    let id = ws("/ws").s2c(0, &"x".repeat(16 << 20)).save(&server.place.data_dir());
+    let replay = server.replay(&id, &json!({}));
+    let mut client = Raw::open(server.mock, "/ws");
+    assert_eq!(client.conn.stream.peek(&mut [0]).expect("a byte"), 1);
+    server.touch(&format!("/replay/{replay}/pause")).expect(200);
+    // What is between the two is read; then nothing more comes, although there is room.
+    client.conn.stream.set_read_timeout(Some(Duration::from_millis(300))).expect("a time-out");
+    let mut read = 0;
+    let mut buffer = vec![0; 1 << 20];
+    while let Ok(length) = std::io::Read::read(&mut client.conn.stream, &mut buffer) {
+        assert_ne!(length, 0, "the connection stays");
+        read += length;
+    }
+    assert!(read < 16 << 20, "{read} bytes");
+    assert_eq!(server.touch(&format!("/replay/{replay}/resume")).expect(200).json()["status"], "playing");
+    while server.view(&replay)["status"] != "complete" {
+        assert_ne!(std::io::Read::read(&mut client.conn.stream, &mut buffer).expect("the rest"), 0);
+    }
+}

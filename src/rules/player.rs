@@ -269,6 +269,10 @@ impl Player {
         self.check_call("resume", Mode::Pure)?;
         self.check_running("resume")?;
         self.pace.resume(now_us);
+        if self.status == ReplayStatus::Paused {
+            // A write under way goes on; what it changes is settled when it is out.
+            self.status = ReplayStatus::Playing;
+        }
         self.settle(now_us);
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Finale, Player, Turn};
 use crate::base::limits;
 use crate::model::recording::FrameType;
-use crate::model::replay::{Advance, ReplayOptions};
+use crate::model::replay::{Advance, ReplayOptions, ReplayStatus};
 use crate::rules::matching::Matcher;
 use crate::rules::script::Script;
 use crate::rules::script::samples::{event_stream, websocket};
@@ -192,6 +192,21 @@ fn a_pause_stops_the_clock() {
             (1300, "next", &["write b due 1300", "sleep 1400"], "complete 2/2 sent 2"),
         ],
     );
+}
+
+#[test]
+fn a_pause_in_the_middle_of_a_write_ends_with_resume() {
+    let script = open_chat();
+    let mut player = player(&script, "{}");
+    player.start(0);
+    assert!(matches!(player.next(100), Turn::Write { .. }));
+    player.pause(150).unwrap();
+    assert_eq!(player.status(), ReplayStatus::Paused);
+    player.resume(250).unwrap();
+    assert_eq!(player.status(), ReplayStatus::Playing);
+    player.written(260);
+    assert_eq!((player.status(), player.frames_sent()), (ReplayStatus::Playing, 1));
+    assert_eq!(player.next(260), Turn::Sleep { until_us: 400 });
 }
 
 #[test]

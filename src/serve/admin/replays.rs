@@ -26,7 +26,8 @@ pub fn list(call: &Call) -> Result<Answer> {
     Answer::json(200, &json!({"total": replays.len(), "replays": replays}))
 }
 
-/// `GET /replay/{id}`: the status now, or with `wait` when it is as asked; 408 with the status when the time is up.
+/// `GET /replay/{id}`: the status now, or with `wait` when it is as asked; 408 with the status when the time is
+/// up, or when it will never be.
 pub fn view(call: &Call) -> Result<Answer> {
     let limit_ms = call.parameters.integer("timeout", 0..=MAX_WAIT_MS)?;
     let Some(word) = call.parameters.value("wait") else {
