@@ -46,5 +46,7 @@ mod config;
 mod demo;
 // The two documents' own commands as pasted, the JavaScript included.
 mod seeds;
+// The README: every command in it runs, and prints what is shown.
+mod readme;
 // Floors, file length, opening lines, banned words.
 mod house;

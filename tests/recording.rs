@@ -6,7 +6,7 @@ use crate::support::server::text;
 use crate::support::sse::Stream;
 use crate::support::upstream::{EVENT_STREAM, gate};
 use crate::support::wait::eventually;
-use crate::support::ws::{Client, Raw};
+use crate::support::ws::{Client, Raw, close_payload, frame};
 use crate::support::{Server, Upstream};
 
 const CHAT: &str = "send text {\"type\":\"welcome\"}\nexpect text {\"type\":\"join\"}\nsend binary 0001ff\nexpect binary ff\nsend ping p\nexpect pong p\nexpect close 4001 bye\nsend close 4001 bye";
@@ -169,6 +169,13 @@ fn a_path_that_nothing_serves_gets_a_warning() {
 }
 
 #[test]
+fn a_pattern_that_takes_a_path_of_an_upstream_gets_no_warning() {
+    let server = Server::builder().config("upstreams:\n  - path: /ws/chat\n    url: ws://localhost:1\n").start();
+    assert_eq!(start(&server, json!({"protocol": "websocket", "path": "/ws/*"})).get("warning"), None);
+    assert!(start(&server, json!({"protocol": "websocket", "path": "/other/*"})).get("warning").is_some());
+}
+
+#[test]
 fn a_session_without_a_connection_yields_one_recording_of_no_frames() {
     let server = Server::start();
     let id = server.record("sse", "/events");
@@ -260,6 +267,27 @@ fn max_frames_ends_a_recording_as_complete_while_traffic_goes_on() {
     assert_eq!((&recording["status"], &recording["stats"]["frameCount"]), (&json!("complete"), &json!(3)));
     client.run("send text still here\nexpect text still here");
     assert_eq!(server.get("/stream-recordings/sessions")["sessions"].as_array().unwrap().len(), 1, "the session stays open");
+}
+
+/// A close frame that came in the same read as the last frame that counts was never recorded.
+#[test]
+fn a_recording_that_max_frames_ended_was_not_closed_by_a_side() {
+    let (go, gate) = gate();
+    let upstream = Upstream::websocket(None, move |mut raw| {
+        gate.wait();
+        let frames = [frame(0x81, None, b"one"), frame(0x81, None, b"two"), frame(0x88, None, &close_payload(1000, "bye"))];
+        raw.conn.send(frames.concat());
+        raw.run("expect close 1000");
+    });
+    let server = Server::before(&upstream);
+    let id = text(&start(&server, json!({"protocol": "websocket", "path": "/ws", "maxFrames": 1}))["id"]);
+    let mut client = Raw::open(server.mock, "/ws");
+    go.send(()).unwrap();
+    client.run("expect text one\nexpect text two\nexpect close 1000 bye\nsend close 1000");
+    let recording = server.finished(&id);
+    let websocket = &recording["websocket"];
+    assert_eq!(websocket["frames"].as_array().unwrap().len(), 1);
+    assert_eq!((&websocket["closedBy"], &websocket["closeCode"]), (&json!("recorder"), &json!(null)));
 }
 
 #[test]

@@ -116,6 +116,36 @@ fn event_streams_and_their_requests_are_redacted() {
     assert_eq!(sse["events"][2]["data"], "plain");
 }
 
+/// What is cut off parses as no JSON; the secret in it is one all the same.
+#[test]
+fn what_is_cut_off_is_redacted_too() {
+    let upstream = Upstream::http(|head, mut conn| {
+        conn.body(&head);
+        let stream = "data: whole\n\ndata: {\"password\":\"hunter2\"";
+        conn.send(format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n{stream}"));
+    });
+    let config = format!("{CONFIG}  maxRequestBodyBytes: 41\n");
+    let server = Server::builder().upstream(upstream.url()).config(&config).start();
+    let id = server.record("sse", "/sk-abcdef");
+    let body = r#"{"password":"hunter2","prompt":"éééééééééé"}"#;
+    Stream::ask(server.mock, "POST", "/sk-abcdef", &[], body.as_bytes()).rest();
+    let recording = server.finished(&id);
+    assert_clean(&server);
+    assert_eq!(recording["sse"]["request"]["truncated"], true);
+    assert_eq!((&recording["sse"]["request"]["body"], &recording["sse"]["tail"]), (&json!("<gone>"), &json!("data: <gone>")));
+}
+
+#[test]
+fn a_subprotocol_is_as_secret_as_its_header() {
+    let upstream = Upstream::websocket(Some("header-secret"), |mut raw| raw.run("expect close 1000\nsend close 1000"));
+    let config = "recording:\n  filterHeaders: [sec-websocket-protocol]\n";
+    let server = Server::builder().upstream(upstream.url()).config(config).start();
+    let id = server.record("websocket", "/ws");
+    Raw::open_with(server.mock, "/ws", &[("Sec-WebSocket-Protocol", "header-secret")]).close(1000, "");
+    assert_eq!(server.finished(&id)["websocket"]["subprotocol"], "[REDACTED]");
+    assert_clean(&server);
+}
+
 #[test]
 fn the_default_list_of_headers_and_parameters() {
     let upstream = Upstream::http(|_, mut conn| {

@@ -132,6 +132,37 @@ fn a_client_that_expects_and_does_not_wait_is_served_by_an_upstream_that_says_no
     assert_eq!(conn.answer("POST").text(), "POST /big [body]");
 }
 
+/// Trap: an upstream that refuses an upload after its head, and a client that reads only when it has sent all.
+#[test]
+fn an_early_response_reaches_a_client_that_is_still_sending() {
+    for length in [60_000, 8_000_000] {
+        let upstream = Upstream::http(|_, mut conn| {
+            conn.send("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
+        });
+        let server = Server::before(&upstream);
+        let answer = ask(server.mock, "POST", "/up", &[], &vec![b'x'; length]);
+        assert_eq!((answer.status(), answer.text().as_str()), (413, "no"), "{length}");
+    }
+}
+
+#[test]
+fn an_upstream_that_leaves_during_an_upload_is_502() {
+    for length in [60_000, 8_000_000] {
+        let upstream = Upstream::http(|_, _| {});
+        let server = Server::before(&upstream);
+        ask(server.mock, "POST", "/up", &[], &vec![b'x'; length]).expect_error(502, "bad_gateway", &["upstream"]);
+    }
+}
+
+#[test]
+fn a_body_whose_chunks_are_wrong_is_400() {
+    let upstream = mirror();
+    let server = Server::before(&upstream);
+    let mut conn = Conn::open(server.mock);
+    conn.send("POST /up HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcX");
+    conn.answer("POST").expect_error(400, "bad_request", &["chunk"]);
+}
+
 #[test]
 fn a_client_of_http_1_0_is_served_without_chunks() {
     let upstream = Upstream::http(|_, mut conn| conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nold!\r\n0\r\n\r\n"));
@@ -171,6 +202,18 @@ fn a_plain_response_is_not_recorded() {
     assert_eq!(ask(server.mock, "GET", "/x", &[], b"").status(), 200);
     assert_eq!(server.stop(&id)["recording"]["frameCount"], 0);
     assert_eq!(server.get("/stream-recordings")["total"], 1);
+}
+
+/// A body whose length is taken from it would be read as the next request.
+#[test]
+fn connection_cannot_take_the_length_from_a_body() {
+    let upstream = mirror();
+    let server = Server::before(&upstream);
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n";
+    let fields = [("Connection", "content-length, x-gone"), ("X-Gone", "1")];
+    let answer = ask(server.mock, "POST", "/seen", &fields, hidden.as_bytes());
+    assert_eq!(answer.text(), format!("POST /seen [{hidden}]"));
+    assert_eq!(upstream.head().field("x-gone"), None);
 }
 
 #[test]
@@ -213,6 +256,16 @@ fn a_head_that_takes_too_long_is_408() {
     conn.send("GET /x HTTP/1.1\r\nHost: local");
     assert_eq!(conn.answer("GET").status(), 408);
     assert!(conn.read_to_end().is_empty());
+}
+
+#[test]
+fn an_idle_connection_is_closed_without_a_word() {
+    let upstream = mirror();
+    let server = Server::builder().upstream(upstream.url()).option("--idle-timeout", 100).start();
+    let mut conn = Conn::open(server.mock);
+    assert_eq!(conn.ask("GET", "/", &[], b"").status(), 200);
+    assert_eq!(conn.read_to_end(), b"");
+    assert_eq!(Conn::open(server.mock).read_to_end(), b"", "one that never asked");
 }
 
 #[test]

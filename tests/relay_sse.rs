@@ -209,6 +209,28 @@ fn accept_encoding_is_not_passed_on() {
 }
 
 #[test]
+fn an_event_past_its_limit_ends_the_recording_and_not_the_stream() {
+    let upstream = Upstream::events(&["data: small\n\n", "data: 0123456789012345678901234567890123456789\n\n", "data: last\n\n"]);
+    let server = Server::builder().upstream(upstream.url()).option("--max-event-bytes", 40).start();
+    let id = server.record("sse", "/events");
+    assert!(Stream::open(server.mock, "/events", &[]).rest_text().ends_with("data: last\n\n"));
+    let recording = server.finished(&id);
+    assert_eq!((&recording["status"], &recording["statusReason"]), (&json!("incomplete"), &json!("event_too_large")));
+    assert_eq!(events(&recording).len(), 1);
+}
+
+#[test]
+fn the_head_of_a_stream_alone_is_no_stream() {
+    let upstream = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
+    let server = Server::before(&upstream);
+    let id = server.record("sse", "/events");
+    let answer = crate::support::http::ask(server.mock, "HEAD", "/events", &[], b"");
+    assert_eq!((answer.status(), answer.body.len()), (200, 0));
+    assert_eq!(server.stop(&id)["recording"]["frameCount"], 0);
+    assert_eq!(server.recording(&id)["metadata"].get("clientIp"), None, "no connection took the session");
+}
+
+#[test]
 fn a_stream_without_chunks_ends_with_its_connection() {
     let upstream = Upstream::http(|_, mut conn| conn.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n"));
     let server = Server::before(&upstream);

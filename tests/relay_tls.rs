@@ -45,6 +45,16 @@ fn without_the_ca_it_is_502() {
 }
 
 #[test]
+fn the_file_that_ssl_cert_file_names_is_trusted() {
+    let plain = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let server = Server::builder()
+        .upstream(format!("https://localhost:{}", before(plain.address).port()))
+        .env("SSL_CERT_FILE", fixture("ca.pem").to_str().unwrap())
+        .start();
+    assert_eq!(ask(server.mock, "GET", "/x", &[], b"").text(), "ok");
+}
+
+#[test]
 fn insecure_skips_the_check() {
     let plain = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     let server =

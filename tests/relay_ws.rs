@@ -156,7 +156,10 @@ fn the_relay_answers_no_ping_and_no_close_itself() {
 fn an_empty_close_frame_stays_empty() {
     let upstream = Upstream::script("send close\nexpect close");
     let server = Server::before(&upstream);
+    let id = server.record("websocket", "/ws");
     Raw::open(server.mock, "/ws").run("expect close\nsend close\nend");
+    let websocket = &server.finished(&id)["websocket"];
+    assert_eq!((&websocket["closeCode"], &websocket["closedBy"]), (&json!(1005), &json!("server")));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Locks and threads as this crate uses them. No policy: who owns what stands with the owner.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::error::{Error, Result};
@@ -34,4 +35,26 @@ pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<std::th
             }
         })
         .map_err(|error| Error::TooMany(format!("the system gives no further thread for {name}: {error}")))
+}
+
+/// One place under a cap, for as long as it lives.
+#[derive(Debug)]
+pub struct Place {
+    taken: Arc<AtomicU64>,
+    /// How many places are taken with this one.
+    pub number: u64,
+}
+
+impl Place {
+    /// Takes one more, whatever the cap: the caller compares the number.
+    pub fn take(taken: &Arc<AtomicU64>) -> Self {
+        let number = taken.fetch_add(1, Ordering::Relaxed) + 1;
+        Self { taken: Arc::clone(taken), number }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+    }
 }

@@ -130,7 +130,7 @@ fn settings(typed: &Typed, surroundings: &Surroundings) -> Result<Settings> {
     }
     for setting in SETTINGS {
         if let Some(value) = surroundings.variable(setting.env) {
-            let before = redaction(&settings);
+            let before = settings.redaction();
             let result = setting.set_text(&mut settings, setting.env, value).and_then(|()| check_redaction(&before, &settings));
             result.map_err(|error| Error::Usage(name_place(setting.env, error)))?;
         }
@@ -167,7 +167,7 @@ fn read_file(path: &Path, optional: bool) -> Result<Option<String>> {
 }
 
 fn add_file(settings: &mut Settings, path: &Path, text: &str) -> Result<()> {
-    let before = redaction(settings);
+    let before = settings.redaction();
     config::read_into(settings, path, text)?;
     check_redaction(&before, settings).map_err(|error| match error {
         Error::Invalid { place, message } => Error::file(path, place, message),
@@ -175,20 +175,9 @@ fn add_file(settings: &mut Settings, path: &Path, text: &str) -> Result<()> {
     })
 }
 
-/// The redaction rules of the settings.
-fn redaction(settings: &Settings) -> Redaction {
-    Redaction {
-        headers: settings.filter_headers.clone(),
-        query: settings.filter_query.clone(),
-        body_keys: settings.filter_body_keys.clone(),
-        patterns: settings.filter_patterns.clone(),
-        redact_value: settings.redact_value.clone(),
-    }
-}
-
 /// Compiles the rules where they have changed, so that the one who gave them is named.
 fn check_redaction(before: &Redaction, settings: &Settings) -> Result<()> {
-    let now = redaction(settings);
+    let now = settings.redaction();
     if *before == now { Ok(()) } else { Redactor::new(&now).map(drop) }
 }
 

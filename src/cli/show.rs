@@ -110,29 +110,11 @@ mod tests {
     use super::*;
     use crate::model::recording_text::parse;
 
-    fn summary(text: &str, head: &Head, tail: &Tail) -> Summary {
-        Summary {
-            id: head.id.clone(),
-            name: head.name.clone(),
-            description: head.description.clone(),
-            tags: head.tags.clone(),
-            protocol: Some(head.protocol()),
-            path: head.metadata.path.clone(),
-            status: tail.status,
-            status_reason: tail.status_reason.clone(),
-            start_time: head.start_time.clone(),
-            end_time: tail.end_time.clone(),
-            duration: tail.duration,
-            frame_count: tail.stats.frame_count,
-            file_size_bytes: tail.stats.file_size_bytes,
-            session_id: None,
-            deleted: text.contains("\"deleted\":true"),
-        }
-    }
-
     fn lines(text: &str) -> String {
         let recording = parse(text.as_bytes()).unwrap();
-        page(&summary(text, &recording.head, &recording.tail), Some((&recording.head, &recording.tail))).join("\n")
+        let (head, tail) = (&recording.head, &recording.tail);
+        let summary = Summary::of(head, tail, tail.stats.file_size_bytes, text.contains("\"deleted\":true"));
+        page(&summary, Some((&recording.head, &recording.tail))).join("\n")
     }
 
     #[test]
@@ -150,7 +132,7 @@ mod tests {
         tail.stats.binary_frames = 2;
         tail.stats.ping_pongs = 2;
         tail.stats.file_size_bytes = 8432;
-        let page = page(&summary(text, &recording.head, &tail), Some((&recording.head, &tail)));
+        let page = page(&Summary::of(&recording.head, &tail, 8432, false), Some((&recording.head, &tail)));
         assert_eq!(
             page.join("\n"),
             "ID: 01HXYZ123456789ABCDEF\nName: chat-session-1\nProtocol: websocket\nPath: /ws/chat\nStatus: complete\n\

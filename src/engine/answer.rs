@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::cors;
+use super::flow::discard;
 use super::inlet::Inlet;
 use super::relay_http::After;
-use super::relay_ws::discard;
 use crate::base::error::Error;
 use crate::base::limits;
 use crate::wire::body::Framing;

@@ -12,7 +12,6 @@ use super::replays::Replays;
 use super::upstream::Upstreams;
 use crate::base::error::Result;
 use crate::base::limits;
-use crate::model::recording::Redaction;
 use crate::model::settings::Settings;
 use crate::rules::redact::Redactor;
 use crate::store::Store;
@@ -55,17 +54,6 @@ pub struct App {
     pub mock_address: SocketAddr,
 }
 
-/// The redaction that the settings ask for.
-pub fn redaction(settings: &Settings) -> Redaction {
-    Redaction {
-        headers: settings.filter_headers.clone(),
-        query: settings.filter_query.clone(),
-        body_keys: settings.filter_body_keys.clone(),
-        patterns: settings.filter_patterns.clone(),
-        redact_value: settings.redact_value.clone(),
-    }
-}
-
 impl App {
     /// Builds it and starts the recorder. `demo` is where the built-in upstream listens.
     ///
@@ -78,7 +66,7 @@ impl App {
         demo: Option<SocketAddr>,
         max_connections: u64,
     ) -> Result<Self> {
-        let redactor = Arc::new(Redactor::new(&redaction(&settings))?);
+        let redactor = Arc::new(Redactor::new(&settings.redaction())?);
         let recorder = Recorder::start(Arc::clone(&store))?;
         let recordings =
             Recordings::new(Arc::clone(&store), recorder, Arc::clone(&redactor), settings.max_event_bytes, settings.record.clone());
@@ -99,9 +87,9 @@ impl App {
         })
     }
 
-    /// Whether anything would serve this path on the mock port.
+    /// Whether anything would serve this path, or one that this pattern takes, on the mock port.
     pub fn serves(&self, path: &str) -> bool {
-        self.replays.serves(path) || self.upstreams.route(path, &self.recordings).is_some()
+        self.replays.serves(path) || self.recordings.bring_upstream(path) || self.upstreams.serve(path)
     }
 
     /// Counters for `/metrics`: name, help, type, value.

@@ -5,9 +5,9 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use super::compiled::Compiled;
 use super::inbox::Input;
 use super::lateness::Histogram;
-use super::replays::Compiled;
 use crate::base::error::Error;
 use crate::base::time::{self, Origin};
 use crate::base::{limits, sync};

@@ -17,7 +17,7 @@ pub fn is_preflight(request: &RequestHead) -> bool {
     request.method == "OPTIONS" && request.headers.get("Origin").is_some() && request.headers.get("Access-Control-Request-Method").is_some()
 }
 
-/// The answer to a preflight, but for what [`allow`] adds to every answer.
+/// The answer to a preflight; the origin itself is added like to every answer, by [`allow`].
 pub fn preflight(request: &RequestHead) -> ResponseHead {
     let mut response = ResponseHead::new(204);
     for (asked, allowed) in [

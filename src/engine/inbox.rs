@@ -1,5 +1,5 @@
-//! All that a replay session hears, one closed enum, and the gate before it, which keeps a client from filling it. Who acts on it is the
-//! session's thread.
+//! What a replay session hears, and the gate that keeps its reader from running ahead. Words and a counter; the session's thread
+//! stands in `session.rs`.
 
 use std::sync::mpsc::Sender;
 use std::sync::{Condvar, Mutex};

@@ -5,8 +5,10 @@
 pub mod answer;
 pub mod app;
 pub mod board;
+pub mod compiled;
 pub mod cors;
 pub mod demo;
+pub mod flow;
 pub mod inbox;
 pub mod inlet;
 pub mod lateness;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::recorder::Recorder;
-use super::take::{Bounds, Take};
+use super::take::{Bounds, Take, redact_head};
 use super::tape::{End, Tape};
 use crate::base::error::{Error, Result};
 use crate::base::time::{self, Origin};
@@ -17,15 +17,12 @@ use crate::rules::redact::Redactor;
 use crate::store::Store;
 use crate::wire::url::UpstreamUrl;
 
-/// A connection that has been established and may be recorded.
+/// A recording that a connection has taken and that [`Recordings::begin`] must begin: whoever stops its session waits for it.
 #[derive(Debug)]
-pub struct Established {
-    /// When its 101 was sent, or its request read.
-    pub origin: Origin,
-    /// The connection, not yet redacted.
-    pub metadata: Metadata,
-    /// The protocol's part.
-    pub stream: StreamHead,
+pub struct Reserved {
+    tape: Arc<Tape>,
+    head: Head,
+    bounds: Bounds,
 }
 
 struct Session {
@@ -109,7 +106,8 @@ impl Recordings {
             status: Status::Recording,
             warning: [hint, room].into_iter().flatten().reduce(|all, next| format!("{all}; {next}")),
         };
-        log::info!("session {} records {} {}", session.id, session.request.protocol.word(), session.request.path);
+        let path = self.redactor.url(&session.request.path);
+        log::info!("session {} records {} {path}", session.id, session.request.protocol.word());
         open.sessions.push(session);
         Ok(started)
     }
@@ -119,19 +117,11 @@ impl Recordings {
     /// # Errors
     /// `not_recording` for one that has been stopped; not found; what the disk says.
     pub fn stop(&self, prefix: &str) -> Result<Stopped> {
-        let session = {
-            let mut open = sync::lock(&self.open);
-            match id::resolve("recording session", prefix, open.sessions.iter().map(|session| session.id.as_str())) {
-                Ok(id) => {
-                    let at = open.sessions.iter().position(|session| session.id == id);
-                    self.change.notify_all();
-                    at.map(|at| open.sessions.remove(at)).ok_or(Error::NotFound { kind: "recording session", id })?
-                }
-                Err(Error::NotFound { .. }) => return Err(self.not_a_session(&open, prefix)),
-                Err(other) => return Err(other),
-            }
-        };
-        self.finish_session(session)
+        match self.take_session(prefix) {
+            Ok(session) => self.finish_session(session),
+            Err(Error::NotFound { .. }) => Err(self.not_a_session(prefix)),
+            Err(other) => Err(other),
+        }
     }
 
     /// The open ones.
@@ -201,10 +191,14 @@ impl Recordings {
         Some((session.request.path.clone(), session.upstream.clone()?))
     }
 
-    /// A stream has been established: the tape to push what passes to, if it is to be recorded.
-    pub fn begin(&self, established: Established) -> Option<Arc<Tape>> {
-        let Established { origin, mut metadata, stream } = established;
-        let protocol = if matches!(stream, StreamHead::WebSocket { .. }) { Protocol::WebSocket } else { Protocol::Sse };
+    /// Whether an open session brings an upstream for this path, or for one that this pattern takes.
+    pub fn bring_upstream(&self, path: &str) -> bool {
+        sync::lock(&self.open).sessions.iter().any(|session| session.upstream.is_some() && pattern::overlap(&session.request.path, path))
+    }
+
+    /// The recording that a connection with this metadata (not yet redacted) gets, if it is to be recorded. It is taken before the client
+    /// hears that the connection is established, so that a `stop` right after that does not miss it.
+    pub fn claim(&self, protocol: Protocol, mut metadata: Metadata) -> Option<Reserved> {
         let path = metadata.path.clone();
         let mut open = sync::lock(&self.open);
         if open.closed {
@@ -212,25 +206,30 @@ impl Recordings {
         }
         let candidates: Vec<usize> = (0..open.sessions.len()).filter(|at| open.sessions[*at].takes(protocol, &path)).collect();
         let best = pattern::most_specific(candidates.iter().map(|at| open.sessions[*at].request.path.as_str()), &path);
-        let (tape, mut head, bounds) = match best.map(|best| &mut open.sessions[candidates[best]]) {
+        let mut reserved = match best.map(|best| &mut open.sessions[candidates[best]]) {
             Some(session) => session.take_connection(&mut metadata),
             None if self.always.as_deref().is_some_and(|always| pattern::matches(always, &path)) => {
                 let tape = Arc::new(Tape::new(id::new()));
                 open.loose.retain(|tape| !tape.is_finished());
                 open.loose.push(Arc::clone(&tape));
                 let head = empty_head(tape.id(), made_name(protocol, &path));
-                (tape, head, Bounds::default())
+                Reserved { tape, head, bounds: Bounds::default() }
             }
             None => return None,
         };
-        drop(open);
         self.change.notify_all();
+        reserved.head.metadata = metadata;
+        Some(reserved)
+    }
+
+    /// Begins a recording: `origin` is when the 101 was sent, or the request read. Gives the tape to push what passes to.
+    pub fn begin(&self, reserved: Reserved, origin: Origin, stream: StreamHead) -> Arc<Tape> {
+        let Reserved { tape, mut head, bounds } = reserved;
         head.start_time = time::rfc3339(origin.wall_us);
-        head.metadata = metadata;
         head.stream = stream;
         let take = Take::new(Arc::clone(&tape), head, origin, bounds, Arc::clone(&self.redactor), self.max_event_bytes);
         self.recorder.begin(take);
-        Some(tape)
+        tape
     }
 
     /// Ends every recording as complete and waits for their files, at most `limit`.
@@ -265,10 +264,20 @@ impl Recordings {
         sync::lock(&self.open).tapes().filter(|tape| tape.is_open()).count() as u64
     }
 
-    /// Why `prefix` is no open session.
-    fn not_a_session(&self, open: &Open, prefix: &str) -> Error {
-        if let Some(tape) = open.tapes().find(|tape| tape.id().eq_ignore_ascii_case(prefix)) {
-            return Error::NotFound { kind: "recording session", id: tape.id().to_owned() };
+    fn take_session(&self, prefix: &str) -> Result<Session> {
+        let mut open = sync::lock(&self.open);
+        let id = id::resolve("recording session", prefix, open.sessions.iter().map(|session| session.id.as_str()))?;
+        let at = open.sessions.iter().position(|session| session.id == id);
+        self.change.notify_all();
+        at.map(|at| open.sessions.remove(at)).ok_or(Error::NotFound { kind: "recording session", id })
+    }
+
+    /// Why `prefix` is no open session. It asks the disk, so it holds no lock that a connection could wait for.
+    fn not_a_session(&self, prefix: &str) -> Error {
+        let is_meant = |tape: &&Arc<Tape>| tape.id().eq_ignore_ascii_case(prefix);
+        let running = sync::lock(&self.open).tapes().find(is_meant).map(|tape| tape.id().to_owned());
+        if let Some(id) = running {
+            return Error::NotFound { kind: "recording session", id };
         }
         match self.store.resolve(prefix).and_then(|id| self.store.summary(&id)) {
             Ok(summary) if summary.session_id.as_deref().is_none_or(|session| session == summary.id) => {
@@ -286,6 +295,7 @@ impl Recordings {
             return Ok(Stopped { recording: summary.clone(), recordings: vec![summary] });
         }
         let mut recordings: Vec<Summary> = Vec::new();
+        let mut failure = None;
         for tape in &session.tapes {
             let written = match tape.wait_outcome(Duration::from_millis(limits::SHUTDOWN_MS * 12)) {
                 Some(outcome) => outcome,
@@ -293,10 +303,17 @@ impl Recordings {
                     Err(Error::Failed(format!("the recording {} is not on disk yet: the disk is too slow; look at it later", tape.id())))
                 }
             };
-            // One that was deleted since does not hide the others.
-            recordings.push(written.and_then(|summary| self.store.summary(&summary.id).or(Ok(summary)))?);
+            match written {
+                // It may have been edited, or deleted, since.
+                Ok(summary) => recordings.push(self.store.summary(&summary.id).unwrap_or(summary)),
+                // Logged by who tried to write it; it must not hide the others.
+                Err(error) => failure = Some(error),
+            }
         }
-        Ok(Stopped { recording: recordings[0].clone(), recordings })
+        match (recordings.first().cloned(), failure) {
+            (Some(recording), _) => Ok(Stopped { recording, recordings }),
+            (None, failure) => Err(failure.unwrap_or_else(|| Error::Failed(format!("session {} left no recording", session.id)))),
+        }
     }
 
     /// A session that saw no connection: one complete recording of no frames.
@@ -312,12 +329,7 @@ impl Recordings {
         head.description = session.request.description.clone();
         head.tags = session.request.tags.clone();
         head.start_time = time::rfc3339(session.opened.wall_us);
-        head.metadata = Metadata {
-            path: session.request.path.clone(),
-            session_id: Some(session.id.clone()),
-            redaction: Some(self.redactor.rules().clone()),
-            ..Metadata::default()
-        };
+        head.metadata = Metadata { path: session.request.path.clone(), session_id: Some(session.id.clone()), ..Metadata::default() };
         if protocol == Protocol::Sse {
             head.stream = StreamHead::Sse {
                 request: SseRequest { method: "GET".to_owned(), ..SseRequest::default() },
@@ -326,6 +338,7 @@ impl Recordings {
                 head_relative_us: None,
             };
         }
+        redact_head(&mut head, &self.redactor);
         let now = time::now_us();
         let ended = status != Status::Recording;
         let tail = Tail {
@@ -355,8 +368,8 @@ impl Session {
         self.request.protocol == protocol && pattern::matches(&self.request.path, path)
     }
 
-    /// The tape and head of this session's next connection: the first takes the session's id.
-    fn take_connection(&mut self, metadata: &mut Metadata) -> (Arc<Tape>, Head, Bounds) {
+    /// The recording of this session's next connection: the first takes the session's id.
+    fn take_connection(&mut self, metadata: &mut Metadata) -> Reserved {
         let number = self.tapes.len() + 1;
         let (id, name) = match number {
             1 => (self.id.clone(), self.name.clone()),
@@ -368,7 +381,7 @@ impl Session {
         let mut head = empty_head(tape.id(), name);
         head.description = self.request.description.clone();
         head.tags = self.request.tags.clone();
-        (tape, head, Bounds { max_duration_ms: self.request.max_duration_ms, max_frames: self.request.max_frames })
+        Reserved { tape, head, bounds: Bounds { max_duration_ms: self.request.max_duration_ms, max_frames: self.request.max_frames } }
     }
 }
 
@@ -398,5 +411,45 @@ fn empty_head(id: &str, name: String) -> Head {
         metadata: Metadata::default(),
         stream: StreamHead::WebSocket { subprotocol: None },
         extra: serde_json::Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::settings::Settings;
+
+    /// Trap: a client that has its 101, and a `stop` that comes before the server's thread goes on.
+    #[test]
+    fn a_stop_waits_for_a_connection_that_is_being_established() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::new(dir.path().to_owned(), limits::MAX_STORE_BYTES, limits::WARN_PERCENT));
+        let recorder = Recorder::start(Arc::clone(&store)).unwrap();
+        let redactor = Arc::new(Redactor::new(&Settings::default().redaction()).unwrap());
+        let recordings = Recordings::new(store, recorder, redactor, limits::MAX_EVENT_BYTES, None);
+        let request = StartRequest {
+            protocol: Protocol::WebSocket,
+            path: "/ws".into(),
+            name: None,
+            description: None,
+            tags: Vec::new(),
+            upstream: None,
+            max_duration_ms: None,
+            max_frames: None,
+        };
+        let started = recordings.start(request, |_| true).unwrap();
+        let metadata = Metadata { path: "/ws".into(), client_ip: Some("127.0.0.1".into()), ..Metadata::default() };
+        let reserved = recordings.claim(Protocol::WebSocket, metadata).unwrap();
+        std::thread::scope(|scope| {
+            let stopping = scope.spawn(|| recordings.stop(&started.id).unwrap());
+            while recordings.sessions().len() == 1 {
+                std::thread::yield_now();
+            }
+            recordings.begin(reserved, Origin::now(), StreamHead::WebSocket { subprotocol: None });
+            let stopped = stopping.join().unwrap();
+            assert_eq!((stopped.recording.id.as_str(), stopped.recordings.len()), (started.id.as_str(), 1));
+        });
+        let stored = std::fs::read_to_string(dir.path().join(format!("rec_{}.json", started.id))).unwrap();
+        assert!(stored.contains("127.0.0.1"), "it is the connection's recording, not an empty session's");
     }
 }

@@ -1,18 +1,21 @@
 //! The HTTP relay: one request to an upstream and its response back, bytes passed on as they arrive. A response that is an
 //! event stream may be recorded; any other passes unrecorded. WebSockets go to `relay_ws` once their handshake is through.
 
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use super::flow::send_recorded;
 use super::inlet::Inlet;
 use super::live::{Live, Running};
-use super::recordings::{Established, Recordings};
+use super::recordings::Recordings;
 use super::tape::{End, Tape};
 use crate::base::error::{Error, Result};
 use crate::base::platform::Woken;
 use crate::base::time::{self, Origin};
 use crate::base::{limits, sync};
 use crate::model::pairs::Pairs;
-use crate::model::recording::{Direction, Metadata, SseRequest, StreamHead, encode};
+use crate::model::recording::{Direction, Metadata, Protocol, SseRequest, StreamHead, encode};
 use crate::wire::body::{self, BodyReader, Framing};
 use crate::wire::head::{Headers, RequestHead, ResponseHead};
 use crate::wire::stream::Stream;
@@ -49,6 +52,8 @@ struct Capture {
     bytes: Vec<u8>,
     limit: usize,
     truncated: bool,
+    /// The body has been read to its end.
+    whole: bool,
 }
 
 impl Capture {
@@ -70,18 +75,9 @@ enum Pass {
     Chunks,
 }
 
-/// The fields that end at this hop (RFC 9110 §7.6.1), those that `Connection` names included, taken out; `kept` ones stay.
-pub fn end_to_end(headers: &Headers, kept: &[&str]) -> Headers {
-    const HOP_BY_HOP: [&str; 8] =
-        ["connection", "keep-alive", "proxy-connection", "proxy-authenticate", "te", "trailer", "transfer-encoding", "upgrade"];
-    let is = |name: &str, list: &[&str]| list.iter().any(|other| name.eq_ignore_ascii_case(other));
-    let stays = |name: &str| is(name, kept) || !(is(name, &HOP_BY_HOP) || headers.has_token("Connection", name));
-    Headers(headers.0.iter().filter(|(name, _)| stays(name)).cloned().collect())
-}
-
 /// The head as it goes to the upstream: the same fields in the same order and case, less what ends here.
 pub fn upstream_head(head: &RequestHead, target: String, authority: Option<&str>, origin: Option<&str>, kept: &[&str]) -> RequestHead {
-    let mut headers = end_to_end(&head.headers, kept);
+    let mut headers = head.headers.end_to_end(kept);
     for name in ["Accept-Encoding", "Sec-WebSocket-Extensions", "X-Mockd-Replay"] {
         headers.remove(name);
     }
@@ -106,7 +102,8 @@ impl Exchange<'_> {
         outgoing.write(&mut bytes);
         upstream.write_all(&bytes, None).map_err(|error| broken(&error))?;
         let limit = if self.record.is_some() { usize::try_from(self.max_request_body_bytes).unwrap_or(usize::MAX) } else { 0 };
-        let capture = Mutex::new(Capture { limit, ..Capture::default() });
+        let whole = matches!(framing, Framing::None | Framing::Length(0));
+        let capture = Mutex::new(Capture { limit, whole, ..Capture::default() });
         let stream = Arc::clone(&client.stream);
         let expects = head.headers.has_token("Expect", "100-continue");
         if expects && head.minor_version == 1 && framing != Framing::None && client.data().is_empty() {
@@ -117,34 +114,46 @@ impl Exchange<'_> {
             }
             self.continued = true;
         }
-        let done = Mutex::new(false);
         match framing {
             Framing::None => self.relay_response(&stream, head, &upstream, &capture),
             // A short body is read and sent before the response is waited for; no second thread.
             Framing::Length(length) if !expects && length <= 4 * limits::READ_BYTES as u64 => {
-                if !pump_body(client, framing, &upstream, &capture) {
-                    return Ok(After::Close);
+                match pump_body(client, framing, &upstream, &capture) {
+                    Pumped::Whole => self.relay_response(&stream, head, &upstream, &capture),
+                    Pumped::ClientGone | Pumped::Malformed(_) => Ok(After::Close),
                 }
-                self.relay_response(&stream, head, &upstream, &capture)
             }
             _ => std::thread::scope(|scope| {
-                let (up, kept, finished) = (&upstream, &capture, &done);
-                let pump = move || *sync::lock(finished) = pump_body(client, framing, up, kept);
+                let (up, kept) = (&upstream, &capture);
+                let (tell, told) = channel();
+                // The receiver outlives the thread.
+                let pump = move || drop(tell.send(pump_body(client, framing, up, kept)));
                 let thread = std::thread::Builder::new().name("request body".to_owned()).stack_size(limits::STACK_BYTES);
-                let thread = thread
+                thread
                     .spawn_scoped(scope, pump)
                     .map_err(|error| Error::TooMany(format!("the system gives no further thread for a request body: {error}")))?;
                 let after = self.relay_response(&stream, head, &upstream, &capture);
-                if !*sync::lock(&done) {
-                    // The response is through before the body: the connection can't be used again, and the pump must wake up.
-                    stream.shutdown_write();
+                let whole = sync::lock(&capture).whole;
+                if !whole {
+                    // The response is through before the body, whose rest nobody wants. It is read all the same, for a second:
+                    // a close with unread bytes would be a reset, which overtakes the response.
                     upstream.shutdown();
-                    if !thread.is_finished() {
-                        stream.shutdown();
+                    if after.is_ok() {
+                        stream.shutdown_write();
                     }
-                    return after.map(|_| After::Close);
                 }
-                after
+                let pumped = told.recv_timeout(Duration::from_millis(limits::CLOSE_GRACE_MS));
+                match (pumped, after) {
+                    (Ok(Pumped::Whole), after) if whole => after,
+                    (Ok(Pumped::Malformed(message)), Err(_)) => Err(Error::invalid("", message)),
+                    (pumped, after) => {
+                        if pumped.is_err() {
+                            upstream.shutdown();
+                            stream.shutdown_read();
+                        }
+                        after.map(|_| After::Close)
+                    }
+                }
             }),
         }
     }
@@ -165,7 +174,7 @@ impl Exchange<'_> {
                 100 if self.continued => {}
                 100..200 if head.minor_version == 1 => {
                     let mut bytes = Vec::new();
-                    let mut headers = end_to_end(&response.headers, &[]);
+                    let mut headers = response.headers.end_to_end(&[]);
                     // An interim response has no body and must not say how long it is (RFC 9110 §8.6).
                     headers.remove("Content-Length");
                     ResponseHead { headers, ..response }.write(&mut bytes);
@@ -206,8 +215,12 @@ impl Exchange<'_> {
         };
         let keeps =
             head.keep_alive() && head.minor_version == 1 && pass != Pass::Data && (pass, framing) != (Pass::Raw, Framing::UntilClose);
-        let kept: &[&str] = if pass == Pass::Raw { &["Transfer-Encoding", "Trailer"] } else { &[] };
-        let mut headers = end_to_end(&response.headers, kept);
+        let kept: &[&str] = if pass == Pass::Raw { &["Transfer-Encoding"] } else { &[] };
+        let mut headers = response.headers.end_to_end(kept);
+        if pass != Pass::Raw {
+            // Trailers go with the upstream's own chunks.
+            headers.remove("Trailer");
+        }
         if pass == Pass::Chunks {
             headers.set("Transfer-Encoding", "chunked");
         }
@@ -247,20 +260,36 @@ impl Exchange<'_> {
         capture: &Mutex<Capture>,
     ) -> Option<Arc<Tape>> {
         let (recordings, metadata) = self.record.take()?;
-        let capture = std::mem::take(&mut *sync::lock(capture));
-        let (body, encoding) = encode(&capture.bytes);
+        let reserved = recordings.claim(Protocol::Sse, metadata)?;
+        let (mut bytes, truncated) = {
+            let mut capture = sync::lock(capture);
+            // What comes after the response's head is not kept.
+            capture.limit = 0;
+            (std::mem::take(&mut capture.bytes), capture.truncated || !capture.whole)
+        };
+        if truncated {
+            let len = bytes.len();
+            cut_text(&mut bytes, len);
+        }
+        let (body, encoding) = encode(&bytes);
         let stream = StreamHead::Sse {
-            request: SseRequest {
-                method: head.method.clone(),
-                body: Some(body).filter(|body| !body.is_empty()),
-                encoding,
-                truncated: capture.truncated,
-            },
+            request: SseRequest { method: head.method.clone(), body: Some(body).filter(|body| !body.is_empty()), encoding, truncated },
             response_status: response.status,
             response_headers: pairs(&response.headers),
             head_relative_us: Some(self.origin.relative_us(head_us)),
         };
-        recordings.begin(Established { origin: self.origin, metadata, stream })
+        Some(recordings.begin(reserved, self.origin, stream))
+    }
+}
+
+/// Cuts what a recording keeps of a body. A character that the limit cuts in two goes too: half of it would make a text unreadable
+/// for redaction.
+pub fn cut_text(bytes: &mut Vec<u8>, max_bytes: usize) {
+    bytes.truncate(max_bytes);
+    if let Err(cut) = std::str::from_utf8(bytes)
+        && cut.error_len().is_none()
+    {
+        bytes.truncate(cut.valid_up_to());
     }
 }
 
@@ -279,13 +308,25 @@ pub fn pairs(headers: &Headers) -> Pairs {
     pairs
 }
 
-/// Forwards a request's body as it is framed; `false` when a side is gone or the framing is wrong.
-fn pump_body(client: &mut Inlet, framing: Framing, upstream: &Stream, capture: &Mutex<Capture>) -> bool {
+/// How the forwarding of a request's body ended.
+#[derive(Debug)]
+enum Pumped {
+    /// The client sent it to its end.
+    Whole,
+    /// The client left before.
+    ClientGone,
+    /// Its framing is wrong.
+    Malformed(String),
+}
+
+/// Forwards a request's body as it is framed. An upstream that takes no more may have answered before: the rest is read for nobody.
+fn pump_body(client: &mut Inlet, framing: Framing, upstream: &Stream, capture: &Mutex<Capture>) -> Pumped {
     let mut reader = BodyReader::new(framing);
+    let mut wanted = true;
     while !reader.is_done() {
         if client.data().is_empty() && !matches!(client.fill(), Ok(1..)) {
             upstream.shutdown();
-            return false;
+            return Pumped::ClientGone;
         }
         let mut used = 0;
         while used < client.data().len() && !reader.is_done() {
@@ -295,18 +336,16 @@ fn pump_body(client: &mut Inlet, framing: Framing, upstream: &Stream, capture: &
                     used += piece.consumed;
                 }
                 Err(malformed) => {
-                    log::info!("a request body is malformed: {}", malformed.message);
                     upstream.shutdown();
-                    return false;
+                    return Pumped::Malformed(malformed.message);
                 }
             }
         }
-        if upstream.write_all(&client.data()[..used], None).is_err() {
-            return false;
-        }
+        sync::lock(capture).whole = reader.is_done();
+        wanted = wanted && upstream.write_all(&client.data()[..used], None).is_ok();
         client.consume(used);
     }
-    true
+    Pumped::Whole
 }
 
 /// How the relay of a body ended.
@@ -393,14 +432,6 @@ fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, pass: Pas
         return BodyEnd::ClientGone;
     }
     BodyEnd::Complete
-}
-
-/// Writes, then records; where the peer takes no bytes now, records before the wait. `false` when the peer is gone.
-pub fn send_recorded(peer: &Stream, bytes: &[u8], record: impl FnOnce()) -> bool {
-    let taken = peer.write_now(bytes);
-    record();
-    // Also where nothing is left: TLS may have taken all of it and still hold ciphertext that the socket refused.
-    taken.is_ok_and(|taken| peer.write_all(&bytes[taken..], None).is_ok())
 }
 
 fn broken(error: &std::io::Error) -> Error {

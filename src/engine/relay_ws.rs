@@ -6,10 +6,10 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use super::flow::{discard, send_recorded};
 use super::inlet::Inlet;
-use super::relay_http::send_recorded;
 use super::tape::{End, Tape};
-use crate::base::{id, limits, platform, sync};
+use crate::base::{id, limits, sync};
 use crate::model::recording::Direction;
 use crate::wire::stream::Stream;
 use crate::wire::ws::{self, FrameGuard, Side, Violation, opcode};
@@ -61,6 +61,7 @@ impl Relay {
     /// # Errors
     /// The system gives no thread for the second direction.
     pub fn run(self: &Arc<Self>, mut client: Inlet, mut upstream: Inlet) -> crate::base::error::Result<()> {
+        let _ending = Ending(self.tape.as_deref());
         let relay = Arc::clone(self);
         let early = upstream.take_data();
         let other = sync::spawn("relay s2c", move || relay.pump(Direction::ServerToClient, early))?;
@@ -83,9 +84,7 @@ impl Relay {
                 continue;
             }
             outlet.due = Some(frame);
-            if !outlet.mid_frame {
-                self.send_due(direction, &mut outlet);
-            }
+            self.send_due(direction, &mut outlet);
         }
     }
 
@@ -99,11 +98,15 @@ impl Relay {
         let mut filled = buffer.len();
         buffer.resize(limits::READ_BYTES.max(filled + 64), 0);
         let mut skip_read = filled > 0;
+        // The other side takes nothing any more.
+        let mut gone = false;
         loop {
             if !skip_read {
                 match source.read(&mut buffer[filled..]) {
+                    // Read all the same: unread bytes would turn the close into a reset, which overtakes what goes the other way.
+                    Ok(1..) if gone => continue,
                     Ok(read @ 1..) => filled += read,
-                    Ok(_) | Err(_) => break self.end_side(direction),
+                    Ok(_) | Err(_) => break self.end_side(if gone { opposite(direction) } else { direction }),
                 }
             }
             skip_read = false;
@@ -114,7 +117,10 @@ impl Relay {
                 break self.fail(source, violation);
             }
             if !sent {
-                break self.end_side(opposite(direction));
+                // What the other side said last may still be on its way through the other thread, which will see its end.
+                gone = true;
+                filled = 0;
+                continue;
             }
             buffer.copy_within(scan.good..filled, 0);
             filled -= scan.good;
@@ -143,25 +149,34 @@ impl Relay {
         let mut outlet = sync::lock(self.outlet(direction));
         outlet.mid_frame = !at_boundary;
         outlet.closed |= closed;
-        if at_boundary {
-            self.send_due(direction, &mut outlet);
-        }
+        self.send_due(direction, &mut outlet);
         sent
     }
 
-    /// Sends the close frame that waits, if there is one and the peer's own has not passed.
+    /// Sends the close frame that waits, if there is one, this is a frame boundary, and the peer's own has not passed. Nothing
+    /// waits for a side that takes no byte now: its frame stays for the next boundary, or the next try of [`Relay::fail`].
     fn send_due(&self, direction: Direction, outlet: &mut Outlet) {
-        if let Some(frame) = outlet.due.take()
-            && !outlet.closed
-        {
-            outlet.shut = true;
-            let target = self.target(direction);
-            // A side that takes no byte now is dropped when its second is over; nothing waits for it here.
-            if let Err(error) = target.write_now(&frame) {
-                log::debug!("a close frame could not be sent: {error}");
-            }
-            self.change.notify_all();
+        if outlet.mid_frame {
+            return;
         }
+        let Some(frame) = outlet.due.take().filter(|_| !outlet.closed) else { return };
+        match self.target(direction).write_now(&frame) {
+            Ok(0) => outlet.due = Some(frame),
+            sent => {
+                if let Err(error) = sent {
+                    log::debug!("a close frame could not be sent: {error}");
+                }
+                outlet.shut = true;
+                self.change.notify_all();
+            }
+        }
+    }
+
+    /// Whether a direction has had its close frame; sends the one that waits where that is possible now.
+    fn is_told(&self, direction: Direction) -> bool {
+        let mut outlet = sync::lock(self.outlet(direction));
+        self.send_due(direction, &mut outlet);
+        outlet.shut || outlet.closed
     }
 
     /// A side has vanished or has ended its connection: the other is told by the same.
@@ -180,7 +195,7 @@ impl Relay {
         }
         self.close_both(violation.code, violation.reason);
         let both = [Direction::ClientToServer, Direction::ServerToClient];
-        self.wait(|| both.iter().all(|direction| sync::lock(self.outlet(*direction)).shut));
+        self.wait(|| both.iter().filter(|direction| self.is_told(**direction)).count() == both.len());
         both.iter().for_each(|direction| self.target(*direction).shutdown_write());
         // Bytes that nobody reads would turn the close into a reset, which overtakes the close frame.
         discard(source, Duration::from_millis(limits::CLOSE_GRACE_MS));
@@ -225,6 +240,17 @@ impl Relay {
     }
 }
 
+/// Ends a recording whose relay did not come to its end: no thread for it, or a panic. Otherwise it has been ended before.
+struct Ending<'a>(Option<&'a Tape>);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if let Some(tape) = self.0 {
+            tape.end(End::CutShort("relay_failed"));
+        }
+    }
+}
+
 fn opposite(direction: Direction) -> Direction {
     match direction {
         Direction::ClientToServer => Direction::ServerToClient,
@@ -232,15 +258,43 @@ fn opposite(direction: Direction) -> Direction {
     }
 }
 
-/// Reads what still comes from a peer and throws it away, until its end or for `limit`.
-pub fn discard(source: &Stream, limit: Duration) {
-    let deadline = Instant::now() + limit;
-    let mut buffer = [0; 4096];
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || !matches!(platform::wait_readable(source.fd(), left), Ok(true)) || !matches!(source.read(&mut buffer), Ok(1..))
-        {
-            return;
-        }
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_relay_that_did_not_come_to_its_end_ends_its_recording() {
+        let tape = Tape::new("id".into());
+        drop(Ending(Some(&tape)));
+        assert!(!tape.is_open());
+    }
+
+    /// Trap: the last frames are on their way to a slow client when a message of its own finds the server gone.
+    #[test]
+    fn a_message_to_a_server_that_has_left_does_not_cut_off_its_last_frames() {
+        let (mut client, near) = UnixStream::pair().unwrap();
+        let (mut server, far) = UnixStream::pair().unwrap();
+        let ends = [near, far].map(|end| Arc::new(Stream::Unix(end)));
+        let relay = Arc::new(Relay::new(Arc::clone(&ends[0]), Arc::clone(&ends[1]), None, limits::MAX_MESSAGE_BYTES));
+        let [near, far] = ends.map(Inlet::new);
+        let running = std::thread::spawn(move || relay.run(near, far));
+        // More than one pair of sockets holds, less than both do.
+        let mut sent = Vec::new();
+        (0..30).for_each(|_| ws::push_frame(&mut sent, opcode::BINARY, &[7; 10_000], None));
+        ws::push_frame(&mut sent, opcode::CLOSE, &ws::close_payload(Some(1000), "bye"), None);
+        server.write_all(&sent).unwrap();
+        drop(server);
+        let mut message = Vec::new();
+        ws::push_frame(&mut message, opcode::TEXT, b"late", Some([1, 2, 3, 4]));
+        client.write_all(&message).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).unwrap();
+        assert_eq!((got.len(), got == sent), (sent.len(), true));
+        drop(client);
+        running.join().unwrap().unwrap();
     }
 }

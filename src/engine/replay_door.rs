@@ -9,15 +9,14 @@ use super::app::App;
 use super::board::Seat;
 use super::inbox::{Gate, Input};
 use super::inlet::Inlet;
-use super::recordings::Established;
-use super::relay_http::{After, end_to_end, pairs};
+use super::relay_http::{After, cut_text, pairs};
 use super::session::{self, Line, Parts};
-use super::tape::Tape;
+use super::tape::{End, Tape};
 use super::{answer, cors};
 use crate::base::error::{Error, Result};
-use crate::base::time::Origin;
+use crate::base::time::{self, Origin};
 use crate::base::{limits, sync};
-use crate::model::recording::{Direction, FrameType, Metadata, SseRequest, StreamHead, decode, encode};
+use crate::model::recording::{Direction, FrameType, Metadata, Protocol, SseRequest, StreamHead, decode, encode};
 use crate::model::replay::{Matching, ReplayError};
 use crate::rules::player::Player;
 use crate::wire::body::{BodyReader, Framing};
@@ -57,12 +56,15 @@ impl Met<'_> {
         let mut bytes = Vec::with_capacity(256);
         handshake::switching_protocols(accept, subprotocol.as_deref()).write(&mut bytes);
         let stall = Duration::from_millis(self.app.settings.stall_timeout_ms);
-        if client.stream.write_all(&bytes, Some(stall)).is_err() {
+        let recordings = &self.app.recordings;
+        let reserved = recordings.claim(Protocol::WebSocket, self.metadata);
+        let sent = client.stream.write_all(&bytes, Some(stall));
+        let origin = Origin::now();
+        let tape = reserved.map(|reserved| recordings.begin(reserved, origin, StreamHead::WebSocket { subprotocol }));
+        if sent.is_err() {
+            tape.iter().for_each(|tape| tape.end(End::Side(Direction::ClientToServer)));
             return Ok(());
         }
-        let origin = Origin::now();
-        let established = Established { origin, metadata: self.metadata, stream: StreamHead::WebSocket { subprotocol } };
-        let tape = self.app.recordings.begin(established);
         let early = client.take_data();
         let stream = Arc::clone(&client.stream);
         let reader = WsReader::new(self.app, Arc::clone(&stream), tape.clone());
@@ -76,7 +78,10 @@ impl Met<'_> {
     /// What is wrong with the request's body; the system gives no thread.
     pub fn run_event_stream(mut self, client: &mut Inlet) -> Result<After> {
         let settings = &self.app.settings;
-        let Some((body, truncated)) = read_body(client, self.head, settings.max_request_body_bytes)? else {
+        let max_bytes = usize::try_from(settings.max_request_body_bytes).unwrap_or(usize::MAX);
+        // One more than a recording keeps, so that a longer body is seen to be longer.
+        let kept_bytes = max_bytes.max(self.recorded_body_bytes()).saturating_add(1);
+        let Some(mut body) = read_body(client, self.head, kept_bytes)? else {
             return Ok(After::Close);
         };
         if let Some(last) = self.head.headers.get("Last-Event-ID") {
@@ -98,14 +103,23 @@ impl Met<'_> {
         headers.push("Connection", "close");
         let mut bytes = Vec::with_capacity(512);
         ResponseHead { headers: headers.clone(), ..ResponseHead::new(status) }.write(&mut bytes);
+        let truncated = body.len() > max_bytes;
+        if truncated {
+            cut_text(&mut body, max_bytes);
+        }
         let (text, encoding) = encode(&body);
+        // The times of this replay, not those of the recording that it plays.
+        self.player.start(self.origin.mono_us);
+        let head_us = self.player.head_due_us().unwrap_or_else(time::now_us);
         let stream_head = StreamHead::Sse {
             request: SseRequest { method: self.head.method.clone(), body: Some(text).filter(|text| !text.is_empty()), encoding, truncated },
             response_status: status,
             response_headers: pairs(&headers),
-            head_relative_us: self.seat.compiled.script.head_us,
+            head_relative_us: Some(self.origin.relative_us(head_us)),
         };
-        let tape = self.app.recordings.begin(Established { origin: self.origin, metadata: self.metadata, stream: stream_head });
+        let recordings = &self.app.recordings;
+        let reserved = recordings.claim(Protocol::Sse, self.metadata);
+        let tape = reserved.map(|reserved| recordings.begin(reserved, self.origin, stream_head));
         let from = Arc::clone(&client.stream);
         let stall = Duration::from_millis(settings.stall_timeout_ms);
         let line = Line { stream: Arc::clone(&client.stream), stall, tape, head: Some(bytes), chunked };
@@ -116,6 +130,11 @@ impl Met<'_> {
             drop(inbox.send(Input::Gone));
         })?;
         Ok(After::Close)
+    }
+
+    /// At least the bytes of the recorded request's body.
+    fn recorded_body_bytes(&self) -> usize {
+        self.seat.compiled.request().and_then(|request| request.body.as_deref()).map_or(0, str::len)
     }
 
     fn compare(&mut self, body: &[u8]) -> std::result::Result<(), ReplayError> {
@@ -151,7 +170,7 @@ impl Met<'_> {
                 }
             }
         }
-        headers = end_to_end(&headers, &[]);
+        headers = headers.end_to_end(&[]);
         if headers.get("Content-Type").is_none() {
             headers.push("Content-Type", "text/event-stream");
         }
@@ -168,16 +187,14 @@ fn without_body(head: &RequestHead) -> RequestHead {
     head
 }
 
-/// Reads a request's body to its end and keeps the first `max_bytes` of it, as a recording does; also whether there was more.
-/// `None` when the client leaves in the middle of it.
+/// Reads a request's body to its end and gives its first `kept_bytes`; `None` when the client leaves in the middle of it.
 ///
 /// # Errors
 /// [`Error::Invalid`] for malformed framing.
-fn read_body(client: &mut Inlet, head: &RequestHead, max_bytes: u64) -> Result<Option<(Vec<u8>, bool)>> {
-    let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+fn read_body(client: &mut Inlet, head: &RequestHead, kept_bytes: usize) -> Result<Option<Vec<u8>>> {
     let framing = head.framing().map_err(|malformed| Error::invalid("", malformed.message))?;
     let mut reader = BodyReader::new(framing);
-    let (mut body, mut truncated) = (Vec::new(), false);
+    let mut body = Vec::new();
     if framing != Framing::None && head.headers.has_token("Expect", "100-continue") && client.data().is_empty() {
         let go_on = client.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n", Some(Duration::from_millis(limits::STALL_TIMEOUT_MS)));
         if go_on.is_err() {
@@ -189,13 +206,11 @@ fn read_body(client: &mut Inlet, head: &RequestHead, max_bytes: u64) -> Result<O
             return Ok(None);
         }
         let piece = reader.next(client.data()).map_err(|malformed| Error::invalid("", malformed.message))?;
-        let kept = piece.data.len().min(max_bytes - body.len());
-        body.extend_from_slice(&piece.data[..kept]);
-        truncated |= kept < piece.data.len();
+        body.extend_from_slice(&piece.data[..piece.data.len().min(kept_bytes - body.len())]);
         let consumed = piece.consumed;
         client.consume(consumed);
     }
-    Ok(Some((body, truncated)))
+    Ok(Some(body))
 }
 
 /// Starts the session's thread and runs the reader on this one until the connection ends.

@@ -8,40 +8,20 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use super::board::{Board, Seat};
+use super::compiled::Compiled;
 use super::inbox::{Input, Reply};
 use crate::base::error::{Error, Result};
 use crate::base::{id, limits, sync, text};
-use crate::model::recording::{Head, Protocol, SseRequest, Status, StreamHead};
+use crate::model::recording::{Protocol, Status};
 use crate::model::replay::{
     Advance, Advanced, CloseRequest, Injection, Mode, ReplayCreated, ReplayMessage, ReplayOptions, ReplayStatus, ReplayView, WaitFor,
 };
 use crate::rules::matching::Matcher;
 use crate::rules::player::Player;
 use crate::rules::redact::Redactor;
-use crate::rules::script::{Script, ScriptBuilder};
+use crate::rules::script::ScriptBuilder;
 use crate::store::Store;
 use crate::wire::stream::Stream;
-
-/// A recording compiled for replay, shared by all its sessions.
-#[derive(Debug)]
-pub struct Compiled {
-    /// What the recording begins with.
-    pub head: Head,
-    /// What its server sends.
-    pub script: Arc<Script>,
-    /// The redaction that was in force when it was made.
-    pub redactor: Option<Arc<Redactor>>,
-}
-
-impl Compiled {
-    /// The request of an event stream.
-    pub fn request(&self) -> Option<&SseRequest> {
-        match &self.head.stream {
-            StreamHead::Sse { request, .. } => Some(request),
-            StreamHead::WebSocket { .. } => None,
-        }
-    }
-}
 
 /// What a client of the mock port finds.
 #[derive(Debug)]

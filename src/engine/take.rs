@@ -154,14 +154,7 @@ impl Take {
         match &mut self.parser {
             Parser::WebSocket { client, server } => {
                 let reader = if direction == Direction::ClientToServer { client } else { server };
-                let close = &mut self.close;
-                let read = reader.feed(bytes, &mut |message| {
-                    if message.opcode == opcode::CLOSE && close.is_none() {
-                        let (code, reason) = ws::parse_close(&message.payload);
-                        *close = Some((code, reason, direction));
-                    }
-                    frames.push(Frame::WebSocket(ws_frame(origin, direction, stamp_us, message)));
-                });
+                let read = reader.feed(bytes, &mut |message| frames.push(Frame::WebSocket(ws_frame(origin, direction, stamp_us, message))));
                 // The relay forwards only what its guard has passed, so the reader finds nothing that is wrong.
                 read.map_err(|_| "recorder_error")?;
             }
@@ -186,6 +179,11 @@ impl Take {
                 return;
             }
             self.seen.count(frame);
+            if let Frame::WebSocket(WsFrame { kind: FrameType::Close, direction, close_code, close_reason, .. }) = frame
+                && self.close.is_none()
+            {
+                self.close = Some((*close_code, close_reason.clone().unwrap_or_default(), *direction));
+            }
             if self.bounds.max_frames.is_some_and(|max| self.seen.frame_count >= max) {
                 self.frames.truncate(at + 1);
                 self.end_now(End::Recorder, stamp_us);
@@ -295,14 +293,17 @@ impl Take {
     }
 
     fn event_stream_tail(&self, by: EndedBy, end_relative_us: u64) -> StreamTail {
-        let (text, tail_encoding) = encode(&self.rest);
-        let redacted = if tail_encoding.is_none() { self.redactor.text(&text) } else { None };
-        let tail = Some(redacted.unwrap_or(text)).filter(|tail| !tail.is_empty());
+        let (text, tail_encoding) = match self.redactor.tail(&String::from_utf8_lossy(&self.rest)) {
+            Some(redacted) => (redacted, None),
+            None => encode(&self.rest),
+        };
+        let tail = Some(text).filter(|tail| !tail.is_empty());
         StreamTail::Sse { tail, tail_encoding, ended_by: Some(by), end_relative_us: Some(end_relative_us) }
     }
 }
 
-fn redact_head(head: &mut Head, redactor: &Redactor) {
+/// Redacts what a recording's head holds.
+pub fn redact_head(head: &mut Head, redactor: &Redactor) {
     let plain = |text: &mut String| {
         if let Some(redacted) = redactor.plain(text) {
             *text = redacted;
@@ -310,17 +311,23 @@ fn redact_head(head: &mut Head, redactor: &Redactor) {
     };
     redactor.headers(&mut head.metadata.headers);
     redactor.query(&mut head.metadata.query);
+    // A name that nobody gave is made of the path.
+    plain(&mut head.name);
     plain(&mut head.metadata.path);
     if let Some(upstream) = &mut head.metadata.upstream {
         *upstream = redactor.url(upstream);
     }
     head.metadata.redaction = Some(redactor.rules().clone());
     match &mut head.stream {
-        StreamHead::WebSocket { subprotocol } => subprotocol.iter_mut().for_each(plain),
+        // The chosen subprotocol is one of those that the header lists.
+        StreamHead::WebSocket { subprotocol } => {
+            subprotocol.iter_mut().for_each(|chosen| redactor.header("Sec-WebSocket-Protocol", chosen));
+        }
         StreamHead::Sse { request, response_headers, .. } => {
             redactor.headers(response_headers);
+            let redact = |body: &str| if request.truncated { redactor.cut_text(body) } else { redactor.text(body) };
             if request.encoding.is_none()
-                && let Some(redacted) = request.body.as_deref().and_then(|body| redactor.text(body))
+                && let Some(redacted) = request.body.as_deref().and_then(redact)
             {
                 request.body = Some(redacted);
             }

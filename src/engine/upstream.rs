@@ -75,6 +75,11 @@ impl Upstreams {
         }
     }
 
+    /// Whether an upstream of the config takes this path, or one that this pattern takes.
+    pub fn serve(&self, path: &str) -> bool {
+        self.entries.iter().any(|entry| pattern::overlap(&entry.path, path))
+    }
+
     /// A connection to an upstream, TLS done.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::fields::Fields;
-use super::recording::{Protocol, Status};
+use super::recording::{Head, Protocol, Status, Tail};
 use crate::base::error::{Error, Result};
 
 /// One recording in a list.
@@ -41,6 +41,29 @@ pub struct Summary {
     pub session_id: Option<String>,
     /// Whether it is soft-deleted.
     pub deleted: bool,
+}
+
+impl Summary {
+    /// The summary of a recording whose file has `file_size_bytes`.
+    pub fn of(head: &Head, tail: &Tail, file_size_bytes: u64, deleted: bool) -> Self {
+        Self {
+            id: head.id.clone(),
+            name: head.name.clone(),
+            description: head.description.clone(),
+            tags: head.tags.clone(),
+            protocol: Some(head.protocol()),
+            path: head.metadata.path.clone(),
+            status: tail.status,
+            status_reason: tail.status_reason.clone(),
+            start_time: head.start_time.clone(),
+            end_time: tail.end_time.clone(),
+            duration: tail.duration,
+            frame_count: tail.stats.frame_count,
+            file_size_bytes,
+            session_id: head.metadata.session_id.clone(),
+            deleted,
+        }
+    }
 }
 
 /// What a list is sorted by.

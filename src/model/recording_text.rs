@@ -124,6 +124,16 @@ pub fn push_frame_line(out: &mut Vec<u8>, frame: &Frame, first: bool) -> Result<
     Ok(())
 }
 
+/// Whether `frameCount` counts the frame of a line that [`push_frame_line`] wrote, told by how the line begins: close entries and
+/// blocks without data are not counted, and a block without data has no type.
+pub fn is_counted(line: &[u8]) -> bool {
+    let line = line.strip_prefix(b",").unwrap_or(line);
+    match line.strip_prefix(b"{\"direction\":\"") {
+        Some(rest) => !rest.get(3..).is_some_and(|rest| rest.starts_with(b"\",\"type\":\"close\"")),
+        None => line.starts_with(b"{\"type\":"),
+    }
+}
+
 /// The tail line with its line feed. `bytes_before` is the size of head and frames, so that `fileSizeBytes` is the file's true size.
 ///
 /// # Errors
@@ -138,20 +148,6 @@ pub fn tail_line(tail: &Tail, bytes_before: u64) -> Result<String> {
         }
         size = actual;
     }
-}
-
-/// The text of a whole recording that is in memory.
-///
-/// # Errors
-/// What serde says; none for a recording that this crate made.
-pub fn whole(recording: &Recording) -> Result<Vec<u8>> {
-    let mut text = head_line(&recording.head)?.into_bytes();
-    for (index, frame) in recording.frames.iter().enumerate() {
-        push_frame_line(&mut text, frame, index == 0)?;
-    }
-    let tail = tail_line(&recording.tail, text.len() as u64)?;
-    text.extend_from_slice(tail.as_bytes());
-    Ok(text)
 }
 
 fn tail_line_of_size(tail: &Tail, file_size_bytes: u64) -> Result<String> {
@@ -386,6 +382,26 @@ mod tests {
         text.extend(tail_line(&recording.tail, text.len() as u64).unwrap().into_bytes());
         recording.tail.stats.file_size_bytes = text.len() as u64;
         assert_eq!(parse(&text).unwrap(), recording);
+    }
+
+    #[test]
+    fn what_counts_is_told_by_the_beginning_of_a_line() {
+        let mut close = sample().frames.remove(0);
+        if let Frame::WebSocket(frame) = &mut close {
+            frame.kind = super::super::recording::FrameType::Close;
+        }
+        let event = SseEvent { kind: Some("message".to_owned()), data: Some(String::new()), ..SseEvent::default() };
+        let comment = SseEvent { comment: Some("type".to_owned()), ..SseEvent::default() };
+        for (frame, counted) in [(sample().frames.remove(0), true), (close, false), (Frame::Sse(event), true), (Frame::Sse(comment), false)]
+        {
+            let mut stats = Stats::default();
+            stats.count(&frame);
+            for first in [true, false] {
+                let mut line = Vec::new();
+                push_frame_line(&mut line, &frame, first).unwrap();
+                assert_eq!((is_counted(&line), stats.frame_count == 1), (counted, counted), "{line:?}");
+            }
+        }
     }
 
     #[test]

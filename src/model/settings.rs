@@ -7,6 +7,7 @@ use super::setting::{Setting, Slot};
 use crate::base::error::{Error, Result};
 use crate::base::limits;
 use crate::base::log::Format;
+use crate::model::recording::Redaction;
 
 /// One upstream of the config's `upstreams`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -400,6 +401,17 @@ pub fn by_flag(flag: &str) -> Option<&'static Setting> {
 }
 
 impl Settings {
+    /// The redaction that they ask for.
+    pub fn redaction(&self) -> Redaction {
+        Redaction {
+            headers: self.filter_headers.clone(),
+            query: self.filter_query.clone(),
+            body_keys: self.filter_body_keys.clone(),
+            patterns: self.filter_patterns.clone(),
+            redact_value: self.redact_value.clone(),
+        }
+    }
+
     /// Checks what no setting can say alone.
     ///
     /// # Errors

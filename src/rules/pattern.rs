@@ -8,6 +8,15 @@ pub fn matches(pattern: &str, path: &str) -> bool {
     }
 }
 
+/// Whether there is a path that both take.
+pub fn overlap(one: &str, other: &str) -> bool {
+    match (one.strip_suffix('*'), other.strip_suffix('*')) {
+        (Some(one), Some(other)) => one.starts_with(other) || other.starts_with(one),
+        (None, _) => matches(other, one),
+        (_, None) => matches(one, other),
+    }
+}
+
 /// The index of the most specific of `patterns` that takes `path`: an exact one before a pattern, a longer pattern before a shorter one, then the first.
 pub fn most_specific<'a>(patterns: impl IntoIterator<Item = &'a str>, path: &str) -> Option<usize> {
     let mut best: Option<(usize, (bool, usize))> = None;
@@ -23,6 +32,22 @@ pub fn most_specific<'a>(patterns: impl IntoIterator<Item = &'a str>, path: &str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patterns_overlap_where_one_takes_what_the_other_takes() {
+        for (one, other, expected) in [
+            ("/ws", "/ws", true),
+            ("/ws", "/ws/a", false),
+            ("/ws/*", "/ws/a", true),
+            ("/ws/*", "/ws", false),
+            ("/ws/*", "/*", true),
+            ("/ws/*", "/ws/a/*", true),
+            ("/ws/*", "/w", false),
+            ("/a/*", "/b/*", false),
+        ] {
+            assert_eq!((overlap(one, other), overlap(other, one)), (expected, expected), "{one} {other}");
+        }
+    }
 
     #[test]
     fn a_pattern_may_end_in_a_star() {

@@ -62,8 +62,13 @@ impl Redactor {
     /// Redacts header values in place: named ones wholly, all others by the patterns. Of a redacted `Cookie` etc. the whole value goes.
     pub fn headers(&self, headers: &mut Pairs) {
         for (name, value) in headers.iter_mut() {
-            self.pair(self.rules.headers.iter().any(|known| known.eq_ignore_ascii_case(name)), value);
+            self.header(name, value);
         }
+    }
+
+    /// Redacts one header value in place, as [`Redactor::headers`] does.
+    pub fn header(&self, name: &str, value: &mut String) {
+        self.pair(self.rules.headers.iter().any(|known| known.eq_ignore_ascii_case(name)), value);
     }
 
     /// Redacts parameters in place: named ones wholly, all others by the patterns.
@@ -116,6 +121,36 @@ impl Redactor {
     pub fn text(&self, text: &str) -> Option<String> {
         let by_key = self.body(text);
         self.plain(by_key.as_deref().unwrap_or(text)).or(by_key)
+    }
+
+    /// A text whose end is missing (a truncated body): one that begins as JSON cannot be searched for keys, so it goes whole
+    /// where there are any. `None` where nothing changed.
+    pub fn cut_text(&self, text: &str) -> Option<String> {
+        let has_keys = !(self.bare_keys.is_empty() && self.paths.is_empty());
+        if has_keys && text.trim_start().starts_with(['{', '[']) { Some(self.rules.redact_value.clone()) } else { self.text(text) }
+    }
+
+    /// What an event stream left behind its last blank line: its lines' values as those of events, alone and joined, which
+    /// may be cut off. `None` where nothing changed.
+    pub fn tail(&self, tail: &str) -> Option<String> {
+        let is_secret = |value: &str| self.cut_text(value.trim_start()).is_some();
+        let data: Vec<&str> = tail.split(['\r', '\n']).filter_map(|line| line.strip_prefix("data:")).collect();
+        let data_is_secret = is_secret(&data.join("\n"));
+        let mut out = String::with_capacity(tail.len());
+        for line in tail.split_inclusive(['\r', '\n']) {
+            let content = line.trim_end_matches(['\r', '\n']);
+            let (field, value) = content.split_at(content.find(':').map_or(0, |colon| colon + 1));
+            if (data_is_secret && field == "data:") || is_secret(value) {
+                out.push_str(field);
+                out.push(' ');
+                out.push_str(&self.rules.redact_value);
+                out.push_str(&line[content.len()..]);
+            } else {
+                out.push_str(line);
+            }
+        }
+        self.plain_in_place(&mut out);
+        (out != tail).then_some(out)
     }
 
     /// A text that is no JSON (path, close reason, subprotocol, comment, id, event type): patterns alone. `None` where nothing changed.
@@ -267,6 +302,33 @@ mod tests {
             redact_value: "[REDACTED]".to_owned(),
         };
         Redactor::new(&rules).unwrap()
+    }
+
+    #[test]
+    fn a_cut_text_that_begins_as_json_goes_whole_where_there_are_keys() {
+        for (keys, text, redacted) in [
+            (&["password"][..], r#" {"password":"hun"#, Some("[REDACTED]")),
+            (&["$.a"], r#"[{"b":1},"#, Some("[REDACTED]")),
+            (&["password"], "password=hun", None),
+            (&[], r#"{"password":"hun"#, None),
+            (&[], "{\"a\":\"sk-1", Some("{\"a\":\"[REDACTED]")),
+        ] {
+            assert_eq!(redactor(keys, &["sk-[0-9]+"]).cut_text(text).as_deref(), redacted, "{text}");
+        }
+    }
+
+    #[test]
+    fn tails_are_redacted_line_by_line_and_joined() {
+        for (tail, redacted) in [
+            ("data: {\"password\":\"x\"}\n", Some("data: [REDACTED]\n")),
+            ("id: 7\r\ndata:{\"pass", Some("id: 7\r\ndata: [REDACTED]")),
+            ("data: {\ndata: \"password\": 1}\nid: 1", Some("data: [REDACTED]\ndata: [REDACTED]\nid: 1")),
+            (": sk-1 here\n", Some(": [REDACTED]\n")),
+            ("data: plain\n", None),
+            ("data", None),
+        ] {
+            assert_eq!(redactor(&["password"], &["sk-[0-9]+"]).tail(tail).as_deref(), redacted, "{tail}");
+        }
     }
 
     #[test]

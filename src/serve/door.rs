@@ -3,11 +3,12 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use crate::base::error::{Error, Result};
+use crate::base::sync::Place;
 use crate::base::{limits, platform, sync};
 use crate::engine::answer;
 use crate::engine::inlet::{HeadLimits, Inlet, NoHead};
@@ -113,25 +114,6 @@ fn accept(name: &str, listener: &TcpListener, behind: &Arc<impl Behind>, open: &
         if let Err(error) = started {
             log::warn!("{name}: a connection is dropped: {error}");
         }
-    }
-}
-
-/// One connection's place under the cap, given back when it is dropped.
-struct Place {
-    open: Arc<AtomicU64>,
-    number: u64,
-}
-
-impl Place {
-    fn take(open: &Arc<AtomicU64>) -> Self {
-        let number = open.fetch_add(1, Ordering::Relaxed) + 1;
-        Self { open: Arc::clone(open), number }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

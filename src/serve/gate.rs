@@ -14,7 +14,7 @@ use crate::base::time::Origin;
 use crate::engine::answer;
 use crate::engine::app::App;
 use crate::engine::inlet::{HeadLimits, Inlet};
-use crate::engine::relay_http::{After, Exchange, end_to_end};
+use crate::engine::relay_http::{After, Exchange};
 use crate::wire::body::Framing;
 use crate::wire::head::{Malformed, RequestHead};
 use crate::wire::stream::Stream;
@@ -60,7 +60,7 @@ impl Gate {
     fn relay(&self, client: &mut Inlet, head: &RequestHead) -> Result<After, Error> {
         let inner =
             UnixStream::connect(&self.inner).map_err(|error| Error::Failed(format!("the admin port's server does not answer: {error}")))?;
-        let mut headers = end_to_end(&head.headers, &["Transfer-Encoding"]);
+        let mut headers = head.headers.end_to_end(&["Transfer-Encoding"]);
         headers.set("Connection", "close");
         let outgoing = RequestHead { headers, ..head.clone() };
         let mut exchange = Exchange {

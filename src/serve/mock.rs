@@ -11,15 +11,15 @@ use crate::base::time::Origin;
 use crate::engine::app::App;
 use crate::engine::inlet::{HeadLimits, Inlet};
 use crate::engine::live::Running;
-use crate::engine::recordings::Established;
-use crate::engine::relay_http::{After, Exchange, end_to_end, pairs, upstream_head};
+use crate::engine::relay_http::{After, Exchange, pairs, upstream_head};
 use crate::engine::relay_ws::Relay;
 use crate::engine::replay_door::Met;
 use crate::engine::replays::{Asked, Claim};
+use crate::engine::tape::End;
 use crate::engine::upstream::Route;
 use crate::engine::{answer, cors};
 use crate::model::pairs::Pairs;
-use crate::model::recording::{Metadata, Protocol, Source, StreamHead};
+use crate::model::recording::{Direction, Metadata, Protocol, Source, StreamHead};
 use crate::wire::handshake;
 use crate::wire::head::{Malformed, RequestHead, ResponseHead};
 use crate::wire::url;
@@ -267,16 +267,19 @@ impl<'a> Request<'a> {
             return Err((client, Error::BadGateway(why)));
         }
         let subprotocol = response.headers.get("Sec-WebSocket-Protocol").map(str::to_owned);
-        let mut headers = end_to_end(&response.headers, &["Connection", "Upgrade"]);
+        let mut headers = response.headers.end_to_end(&["Connection", "Upgrade"]);
         headers.remove("Sec-WebSocket-Extensions");
         let mut bytes = Vec::with_capacity(512);
         ResponseHead { headers, ..response }.write(&mut bytes);
-        if client.stream.write_all(&bytes, None).is_err() {
+        let recordings = &self.app.recordings;
+        let reserved = recordings.claim(Protocol::WebSocket, self.metadata(Source::Proxy, Some(route)));
+        let sent = client.stream.write_all(&bytes, None);
+        let origin = Origin::now();
+        let tape = reserved.map(|reserved| recordings.begin(reserved, origin, StreamHead::WebSocket { subprotocol }));
+        if sent.is_err() {
+            tape.iter().for_each(|tape| tape.end(End::Side(Direction::ClientToServer)));
             return Ok(None);
         }
-        let origin = Origin::now();
-        let metadata = self.metadata(Source::Proxy, Some(route));
-        let tape = self.app.recordings.begin(Established { origin, metadata, stream: StreamHead::WebSocket { subprotocol } });
         let relay = Arc::new(Relay::new(Arc::clone(&client.stream), upstream, tape, self.app.settings.max_message_bytes));
         let _entry = self.app.live.enter(Running::WebSocket(Arc::clone(&relay)));
         if let Err(error) = relay.run(client, inlet) {
@@ -300,7 +303,7 @@ impl<'a> Request<'a> {
             query,
             source: Some(source),
             upstream: route.map(|route| route.url.join(&self.target, self.websocket)),
-            client_ip: Some(self.peer.ip().to_string()),
+            client_ip: Some(self.peer.ip().to_canonical().to_string()),
             ..Metadata::default()
         }
     }

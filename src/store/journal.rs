@@ -43,7 +43,7 @@ impl Journal {
         temp.file.write_all_at(line.as_bytes(), 0).map_err(|error| Error::storage("write", &path, &error))?;
         let file = temp.name(&path)?;
         quota.add(len);
-        let summary = summary::of_recording(head, &summary::open_tail(head, Status::Recording), len, false);
+        let summary = Summary::of(head, &summary::open_tail(head, Status::Recording), len, false);
         Ok(Self { file, path, target: files::path_of(dir, &head.id, Kind::Finished), len, quota, summary })
     }
 
@@ -136,7 +136,7 @@ mod tests {
         let text = std::fs::read(files::path_of(&dir, "01AAAAAA", Kind::Finished)).unwrap();
         let read = recording_text::parse(&text).unwrap();
         assert_eq!(read.frames, whole.frames);
-        assert_eq!(summary, summary::of_recording(&read.head, &read.tail, text.len() as u64, false));
+        assert_eq!(summary, Summary::of(&read.head, &read.tail, text.len() as u64, false));
         assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
         assert!(matches!(Journal::create(&dir, quota(&dir, 10_000), &whole.head), Err(Error::Conflict { code: "already_exists", .. })));
     }

@@ -122,26 +122,6 @@ pub fn copy_part(file: &File, start: u64, end: u64, out: &mut dyn std::io::Write
     Ok(())
 }
 
-/// Counts the line feeds between two positions.
-///
-/// # Errors
-/// What reading says.
-pub fn count_lines(file: &File, start: u64, end: u64) -> std::io::Result<u64> {
-    struct Counter(u64);
-    impl std::io::Write for Counter {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0 += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut counter = Counter(0);
-    copy_part(file, start, end, &mut counter)?;
-    Ok(counter.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,7 +146,6 @@ mod tests {
         }
         assert_eq!(reader.next_line().unwrap(), None);
         assert_eq!(reader.position(), bytes.len() as u64 - 4);
-        assert_eq!(count_lines(&file, 0, bytes.len() as u64).unwrap(), lines.len() as u64);
     }
 
     #[test]

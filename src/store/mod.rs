@@ -26,5 +26,6 @@ mod testing;
 mod tests;
 
 pub use journal::Journal;
+pub use layout::write_recording;
 pub use reader::RecordingFile;
 pub use store::Store;

@@ -86,7 +86,7 @@ impl Store {
         })?;
         temp.publish(&files::path_of(&self.dir, id, Kind::Finished))?;
         self.quota.add(size);
-        Ok(summary::of_recording(&recording.head, &recording.tail, size, false))
+        Ok(Summary::of(&recording.head, &recording.tail, size, false))
     }
 
     /// A page of the list. Reads no frames.

@@ -6,36 +6,16 @@ use std::path::Path;
 
 use super::files::{self, Found, Kind};
 use super::layout::{self, Content};
-use super::lines;
+use super::lines::LineReader;
 use super::lock::{self, Holder};
 use crate::base::error::{Error, Result};
 use crate::base::time;
 use crate::model::api::Summary;
 use crate::model::recording::{Head, Stats, Status, StreamTail, Tail};
+use crate::model::recording_text;
 
 /// Why a recording that a crash cut short is incomplete.
 pub const CRASHED: &str = "crashed";
-
-/// The summary of a recording.
-pub fn of_recording(head: &Head, tail: &Tail, size: u64, deleted: bool) -> Summary {
-    Summary {
-        id: head.id.clone(),
-        name: head.name.clone(),
-        description: head.description.clone(),
-        tags: head.tags.clone(),
-        protocol: Some(head.protocol()),
-        path: head.metadata.path.clone(),
-        status: tail.status,
-        status_reason: tail.status_reason.clone(),
-        start_time: head.start_time.clone(),
-        end_time: tail.end_time.clone(),
-        duration: tail.duration,
-        frame_count: tail.stats.frame_count,
-        file_size_bytes: size,
-        session_id: head.metadata.session_id.clone(),
-        deleted,
-    }
-}
 
 /// The tail of a recording that has none yet.
 pub fn open_tail(head: &Head, status: Status) -> Tail {
@@ -91,8 +71,8 @@ pub fn read_finished(dir: &Path, found: &Found) -> Option<(Summary, bool)> {
         let content = content.map_err(|error| Error::storage("read", &files::path_of(dir, &found.id, found.kind), &error))?;
         let deleted = found.kind == Kind::Deleted;
         let (mut summary, whole) = match content {
-            Content::Lines(ends) => (of_recording(&ends.head, &ends.tail, found.stamp.size, deleted), false),
-            Content::Whole(recording) => (of_recording(&recording.head, &recording.tail, found.stamp.size, deleted), true),
+            Content::Lines(ends) => (Summary::of(&ends.head, &ends.tail, found.stamp.size, deleted), false),
+            Content::Whole(recording) => (Summary::of(&recording.head, &recording.tail, found.stamp.size, deleted), true),
             Content::Corrupted(reason) => (of_corrupted(found, reason), true),
         };
         // The name of the file is what it is found by.
@@ -135,16 +115,19 @@ pub fn read_journal(dir: &Path, found: &Found, known: Option<&JournalView>) -> O
                     let summary = of_corrupted(found, "the journal has no whole head".to_owned());
                     return Ok(Some(JournalView { summary, inode: stamp.inode, counted_bytes: stamp.size }));
                 };
-                let summary = of_recording(&head, &open_tail(&head, status), 0, false);
+                let summary = Summary::of(&head, &open_tail(&head, status), 0, false);
                 JournalView { summary: Summary { id: found.id.clone(), ..summary }, inode: stamp.inode, counted_bytes: line.len() as u64 }
             }
         };
         if view.summary.status != Status::Corrupted {
-            view.summary.frame_count += lines::count_lines(&file, view.counted_bytes, stamp.size).map_err(failed)?;
+            let mut lines = LineReader::new(&file, view.counted_bytes, stamp.size);
+            while let Some(line) = lines.next_line().map_err(failed)? {
+                view.summary.frame_count += u64::from(recording_text::is_counted(line));
+            }
+            view.counted_bytes = lines.position();
             view.summary.status = status;
             view.summary.status_reason = (status == Status::Incomplete).then(|| CRASHED.to_owned());
         }
-        view.counted_bytes = stamp.size;
         view.summary.file_size_bytes = stamp.size;
         Ok(Some(view))
     };

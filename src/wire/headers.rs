@@ -50,15 +50,15 @@ impl Headers {
         self.0.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
     }
 
-    /// Removes the hop-by-hop fields: those of RFC 9110 §7.6.1 and those that `Connection` names.
+    /// The fields without the hop-by-hop ones: those of RFC 9110 §7.6.1 and those that `Connection` names; `kept` ones stay.
     /// `Host` and `Content-Length` stay even where `Connection` names them: the message would mean something else without them.
-    pub fn remove_hop_by_hop(&mut self) {
-        let named: Vec<Vec<u8>> = self.list("Connection").map(<[u8]>::to_vec).collect();
-        self.0.retain(|(name, _)| {
-            let is = |other: &[u8]| name.as_bytes().eq_ignore_ascii_case(other);
-            let stays = is(b"Host") || is(b"Content-Length");
-            stays || !(HOP_BY_HOP.iter().any(|hop| is(hop.as_bytes())) || named.iter().any(|one| is(one)))
-        });
+    pub fn end_to_end(&self, kept: &[&str]) -> Self {
+        let stays = |name: &str| {
+            let is = |other: &&str| name.eq_ignore_ascii_case(other);
+            let stays = ["Host", "Content-Length"].iter().chain(kept).any(is);
+            stays || !(HOP_BY_HOP.iter().any(is) || self.has_token("Connection", name))
+        };
+        Self(self.0.iter().filter(|(name, _)| stays(name)).cloned().collect())
     }
 
     /// Appends the fields and the empty line. What a parser of ours never gives, but a file of recorded fields may hold,
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn hop_by_hop_fields_go() {
-        let mut all = headers(&[
+        let all = headers(&[
             ("Host", "x"),
             ("Connection", "keep-alive, X-Mine, Host, content-length"),
             ("Keep-Alive", "5"),
@@ -129,10 +129,12 @@ mod tests {
             ("Transfer-Encoding", "chunked"),
             ("Content-Length", "3"),
             ("Proxy-Connection", "close"),
+            ("Proxy-Authenticate", "Basic"),
             ("X-Other", "2"),
         ]);
-        all.remove_hop_by_hop();
-        assert_eq!(all, headers(&[("Host", "x"), ("Content-Length", "3"), ("X-Other", "2")]));
+        let end_to_end = [("Host", "x"), ("Content-Length", "3"), ("Proxy-Authenticate", "Basic"), ("X-Other", "2")];
+        assert_eq!(all.end_to_end(&[]), headers(&end_to_end));
+        assert_eq!(all.end_to_end(&["upgrade"]).get("Upgrade"), Some("h2c"));
     }
 
     #[test]

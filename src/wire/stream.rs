@@ -90,6 +90,11 @@ impl Stream {
         }
     }
 
+    /// Says that nothing more will be read; wakes a thread that waits in `read`.
+    pub fn shutdown_read(&self) {
+        self.shut(Shutdown::Read);
+    }
+
     /// Ends both directions at once; wakes threads that wait in `read` or `write_all`.
     pub fn shutdown(&self) {
         self.shut(Shutdown::Both);

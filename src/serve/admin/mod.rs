@@ -16,7 +16,7 @@ pub mod socket;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use tiny_http::{Request, Server};
 
@@ -25,6 +25,7 @@ use self::answer::Answer;
 use self::call::{Call, Parameters};
 use self::routes::Found;
 use crate::base::error::{Error, Result};
+use crate::base::sync::Place;
 use crate::base::{limits, sync, time};
 use crate::engine::app::App;
 
@@ -64,25 +65,6 @@ pub fn serve_requests(app: &Arc<App>, server: &Server) -> Result<()> {
         if let Err(error) = started {
             log::warn!("an admin call gets no answer: {error}");
         }
-    }
-}
-
-/// One of the calls under way, as long as it lives.
-struct Place {
-    under_way: Arc<AtomicU64>,
-    number: u64,
-}
-
-impl Place {
-    fn take(under_way: &Arc<AtomicU64>) -> Self {
-        let number = under_way.fetch_add(1, Ordering::Relaxed) + 1;
-        Self { under_way: Arc::clone(under_way), number }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -258,6 +240,6 @@ mod tests {
         drop(first);
         assert_eq!(Place::take(&under_way).number, 2);
         drop(second);
-        assert_eq!(under_way.load(Ordering::Relaxed), 0);
+        assert_eq!(under_way.load(std::sync::atomic::Ordering::Relaxed), 0);
     }
 }

@@ -1,5 +1,7 @@
 //! The calls below `/stream-recordings`: each reads its call, asks the store or the engine, and answers.
 
+use std::io::Write;
+
 use serde_json::json;
 
 use super::answer::Answer;
@@ -7,7 +9,7 @@ use super::call::Call;
 use crate::base::error::{Error, Result};
 use crate::base::text;
 use crate::model::api::{Edit, ListQuery, StartRequest};
-use crate::model::recording_text;
+use crate::store::write_recording;
 
 /// `GET /stream-recordings`
 pub fn list(call: &Call) -> Result<Answer> {
@@ -58,7 +60,12 @@ pub fn resolve(call: &Call) -> Result<String> {
 pub fn show(call: &Call) -> Result<Answer> {
     let id = match call.app.store.resolve(&call.id) {
         Err(Error::NotFound { kind, id }) => match call.app.recordings.waiting(&call.id) {
-            Some(recording) => return Ok(Answer::bytes(200, "application/json", recording_text::whole(&recording)?)),
+            Some(recording) => {
+                let failed = |error: std::io::Error| Error::Failed(format!("the client left: {error}"));
+                return Ok(Answer::stream("application/json", move |out| {
+                    write_recording(&recording, |bytes| out.write_all(bytes).map_err(failed))
+                }));
+            }
             None => return Err(Error::NotFound { kind, id }),
         },
         resolved => resolved?,

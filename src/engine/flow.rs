@@ -1,0 +1,27 @@
+//! Two moves of bytes that several streams share: sending what is recorded, and reading to nowhere before a close.
+
+use std::time::{Duration, Instant};
+
+use crate::base::platform;
+use crate::wire::stream::Stream;
+
+/// Writes, then records; where the peer takes no bytes now, records before the wait. `false` when the peer is gone.
+pub fn send_recorded(peer: &Stream, bytes: &[u8], record: impl FnOnce()) -> bool {
+    let taken = peer.write_now(bytes);
+    record();
+    // Also where nothing is left: TLS may have taken all of it and still hold ciphertext that the socket refused.
+    taken.is_ok_and(|taken| peer.write_all(&bytes[taken..], None).is_ok())
+}
+
+/// Reads what still comes from a peer and throws it away, until its end or for `limit`.
+pub fn discard(source: &Stream, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    let mut buffer = [0; 4096];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || !matches!(platform::wait_readable(source.fd(), left), Ok(true)) || !matches!(source.read(&mut buffer), Ok(1..))
+        {
+            return;
+        }
+    }
+}
