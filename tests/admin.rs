@@ -288,3 +288,19 @@ fn both_ports_listen_on_ipv6_loopback_too() {
         ask(address, "GET", "/health", &[], b"").expect(200);
     }
 }
+
+/// Cleaners of temporary directories do that.
+#[test]
+fn an_inner_socket_that_was_cleaned_away_is_made_again() {
+    let server = Server::start();
+    let inner = || {
+        let entries = std::fs::read_dir(server.place.home()).unwrap().flatten();
+        entries.map(|entry| entry.path()).find(|path| path.file_name().unwrap().to_string_lossy().starts_with("mockd-"))
+    };
+    let first = inner().expect("the directory of the inner socket");
+    std::fs::remove_dir_all(&first).unwrap();
+    assert_eq!(server.get("/health")["status"], "ok");
+    let second = inner().expect("a new one");
+    assert_ne!(first, second);
+    assert_eq!(server.get("/health")["status"], "ok");
+}

@@ -1,6 +1,7 @@
 //! The one error type: what failed, on which thing, what to do; with its code, HTTP status and exit code beside it.
 //! It never holds a secret: what it quotes has been shortened and cleaned by the one who made it.
 
+use super::limits::MIN_ID_PREFIX;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -196,9 +197,10 @@ impl fmt::Display for Error {
             Self::Invalid { place, message } => write!(f, "{place}: {message}"),
             Self::File { path, place, message } if place.is_empty() => write!(f, "{}: {message}", path.display()),
             Self::File { path, place, message } => write!(f, "{}: {place}: {message}", path.display()),
-            Self::NotFound { kind, id } => {
-                write!(f, "no {kind} has the id {id:?}; {} lists them", list_call(kind))
+            Self::NotFound { kind, id } if id.len() < MIN_ID_PREFIX => {
+                write!(f, "{id:?} means no {kind}: give at least {MIN_ID_PREFIX} characters of its id; {} lists them", list_call(kind))
             }
+            Self::NotFound { kind, id } => write!(f, "no {kind} has the id {id:?}; {} lists them", list_call(kind)),
             Self::Ambiguous { prefix, candidates } => {
                 write!(f, "{prefix:?} fits {} ids, give more of it: {}", candidates.len(), candidates.join(", "))
             }

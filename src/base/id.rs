@@ -48,6 +48,10 @@ pub fn check_prefix(text: &str) -> Result<()> {
 /// # Errors
 /// [`Error::Invalid`] for what can be no id, [`Error::NotFound`], [`Error::Ambiguous`].
 pub fn resolve<'a>(kind: &'static str, prefix: &str, ids: impl Iterator<Item = &'a str>) -> Result<String> {
+    // Too short to mean one, it means none; what can be no id at all is malformed.
+    if prefix.len() < MIN_ID_PREFIX {
+        return Err(Error::NotFound { kind, id: prefix.to_owned() });
+    }
     check_prefix(prefix)?;
     let mut candidates = Vec::new();
     for id in ids {
@@ -88,7 +92,10 @@ mod tests {
         assert_eq!(of("01HXYZ123456789ABCDEF").as_deref(), Ok("01HXYZ123456789ABCDEF"));
         assert!(matches!(of("01HXYZ12"), Err(Error::Ambiguous { candidates, .. }) if candidates.len() == 2));
         assert!(matches!(of("01HQQQ"), Err(Error::NotFound { .. })));
-        for bad in ["01HXY", "", "../../etc/passwd", "01HXYZ/../x", "01HXYZ\0"] {
+        for short in ["01HXY", ""] {
+            assert!(matches!(of(short), Err(Error::NotFound { .. })), "{short:?}");
+        }
+        for bad in ["../../etc/passwd", "01HXYZ/../x", "01HXYZ\0"] {
             assert!(matches!(of(bad), Err(Error::Invalid { .. })), "{bad:?}");
         }
     }

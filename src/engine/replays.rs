@@ -240,15 +240,15 @@ impl Replays {
         let boards = sync::lock(&self.boards);
         let mut ended = false;
         for board in boards.values() {
-            if !board.is_for(asked.protocol, asked.path, asked.method) {
-                continue;
-            }
-            if let Some((seat, player)) = board.claim(asked.client) {
+            if board.is_for(asked.protocol, asked.path, asked.method)
+                && let Some((seat, player)) = board.claim(asked.client)
+            {
                 return Claim::Session(seat, player);
             }
-            ended |= board.status().is_ended();
+            // An EventSource asks again by GET, also where the stream that ended was one of a POST.
+            ended |= asked.resumes && board.path() == asked.path && board.protocol() == asked.protocol && board.status().is_ended();
         }
-        if ended && asked.resumes { Claim::Ended } else { Claim::Nothing }
+        if ended { Claim::Ended } else { Claim::Nothing }
     }
 
     /// The session that a client names.
@@ -265,13 +265,15 @@ impl Replays {
             let message = format!("the replay session {} is on {}, not on {}", board.id(), board.path(), asked.path);
             return Err(Error::conflict("wrong_path", message));
         }
+        if asked.resumes && board.protocol() == asked.protocol && board.status().is_ended() {
+            return Ok(Claim::Ended);
+        }
         if !board.is_for(asked.protocol, asked.path, asked.method) {
             let message = format!("the replay session {} is for {} by {}", board.id(), board.protocol().word(), board.method());
             return Err(Error::conflict("wrong_protocol", message));
         }
         match board.claim(asked.client) {
             Some((seat, player)) => Ok(Claim::Session(seat, player)),
-            None if asked.resumes && board.status().is_ended() => Ok(Claim::Ended),
             None => Err(board.forbidden("not_pending", "it takes no further client")),
         }
     }
@@ -282,9 +284,9 @@ impl Replays {
         boards.values().any(|board| board.status() == ReplayStatus::Pending && crate::rules::pattern::matches(path, board.path()))
     }
 
-    /// Whether any session, ended ones too, is on this path.
-    pub fn is_on(&self, path: &str) -> bool {
-        sync::lock(&self.boards).values().any(|board| board.path() == path)
+    /// Whether a session is on this path: one that has not ended, or (`ended`) any.
+    pub fn is_on(&self, path: &str, ended: bool) -> bool {
+        sync::lock(&self.boards).values().any(|board| board.path() == path && (ended || !board.status().is_ended()))
     }
 
     /// How many sessions have clients.

@@ -3,14 +3,14 @@
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::admin::{self, AdminSocket};
 use super::door::Behind;
-use crate::base::error::Error;
-use crate::base::limits;
+use crate::base::error::{Error, Result};
 use crate::base::time::Origin;
+use crate::base::{limits, sync};
 use crate::engine::answer;
 use crate::engine::app::App;
 use crate::engine::inlet::{HeadLimits, Inlet};
@@ -20,28 +20,58 @@ use crate::wire::head::{Malformed, RequestHead};
 use crate::wire::stream::Stream;
 
 /// Behind the admin port.
-#[derive(Debug)]
 pub struct Gate {
     app: Arc<App>,
-    /// Where the HTTP server listens.
-    inner: PathBuf,
+    /// The HTTP server's socket; `None` when the server ends.
+    inner: Mutex<Option<AdminSocket>>,
     head_limits: HeadLimits,
 }
 
 impl Gate {
-    /// The gate before the server at the Unix socket `inner`.
-    pub fn new(app: Arc<App>, inner: PathBuf) -> Self {
+    /// Starts the HTTP server and puts the gate before it.
+    ///
+    /// # Errors
+    /// There is no place for its socket, or no thread.
+    pub fn open(app: Arc<App>) -> Result<Self> {
+        let inner = admin::open(&app)?;
         let settings = &app.settings;
         let head_limits = HeadLimits {
             max_head_bytes: settings.max_head_bytes,
             head_timeout: Duration::from_millis(settings.head_timeout_ms),
             idle_timeout: Duration::from_millis(settings.idle_timeout_ms),
         };
-        Self { app, inner, head_limits }
+        Ok(Self { app, inner: Mutex::new(Some(inner)), head_limits })
+    }
+
+    /// Ends the HTTP server and removes its socket.
+    pub fn close(&self) {
+        drop(sync::lock(&self.inner).take());
+    }
+
+    /// A connection to the HTTP server. Where somebody has cleaned its socket away it gets a new one.
+    fn connect(&self) -> Result<UnixStream> {
+        let ends = || Error::Failed("the server is ending".to_owned());
+        let path = sync::lock(&self.inner).as_ref().map(|inner| inner.path.clone()).ok_or_else(ends)?;
+        let failed =
+            |error: std::io::Error| Error::Failed(format!("the admin port's server at {} does not answer: {error}", path.display()));
+        match UnixStream::connect(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                log::warn!("the admin port's inner socket {} was removed; it gets a new one", path.display());
+                let mut inner = sync::lock(&self.inner);
+                // Another call may have been here first.
+                if inner.as_ref().is_some_and(|inner| inner.path == path) {
+                    *inner = Some(admin::open(&self.app)?);
+                }
+                let path = inner.as_ref().map(|inner| inner.path.clone()).ok_or_else(ends)?;
+                drop(inner);
+                UnixStream::connect(path).map_err(failed)
+            }
+            connected => connected.map_err(failed),
+        }
     }
 
     /// What the inner server would not survive or would misread.
-    fn check(head: &RequestHead) -> Result<(), Malformed> {
+    fn check(head: &RequestHead) -> std::result::Result<(), Malformed> {
         let malformed = |status, message: &str| Malformed { status, message: message.to_owned() };
         if head.headers.0.iter().any(|(_, value)| !value.is_ascii()) {
             return Err(malformed(400, "header fields of an admin call must be ASCII"));
@@ -57,9 +87,8 @@ impl Gate {
         }
     }
 
-    fn relay(&self, client: &mut Inlet, head: &RequestHead) -> Result<After, Error> {
-        let inner =
-            UnixStream::connect(&self.inner).map_err(|error| Error::Failed(format!("the admin port's server does not answer: {error}")))?;
+    fn relay(&self, client: &mut Inlet, head: &RequestHead) -> Result<After> {
+        let inner = self.connect()?;
         let mut headers = head.headers.end_to_end(&["Transfer-Encoding"]);
         headers.set("Connection", "close");
         let outgoing = RequestHead { headers, ..head.clone() };

@@ -115,7 +115,7 @@ impl<'a> Request<'a> {
     }
 
     fn serve(&self, mut client: Inlet) -> Outcome {
-        if cors::is_preflight(self.head) && self.app.replays.is_on(self.path) {
+        if cors::is_preflight(self.head) && self.answers_preflight() {
             let after = answer::send(&mut client, self.head, cors::preflight(self.head), None, self.cors_origin());
             return Ok(Some((client, after)));
         }
@@ -146,6 +146,13 @@ impl<'a> Request<'a> {
     fn named_session(&self) -> Option<String> {
         let in_query = || url::parameters(self.head.query()?).find(|(name, _)| name == SESSION_PARAMETER).map(|(_, value)| value);
         self.head.headers.get(SESSION_HEADER).map(str::to_owned).or_else(in_query)
+    }
+
+    /// A replay's preflight is ours; so is that of one that has ended, unless an upstream serves its path now.
+    fn answers_preflight(&self) -> bool {
+        let replays = &self.app.replays;
+        replays.is_on(self.path, false)
+            || (replays.is_on(self.path, true) && self.app.upstreams.route(self.path, &self.app.recordings).is_none())
     }
 
     fn claim(&self, client: &Inlet, named: Option<String>) -> Result<Claim> {

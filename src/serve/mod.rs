@@ -50,15 +50,8 @@ pub fn run(settings: Settings, announce: &Announce) -> Result<()> {
     let (mock_address, admin_address) = (reachable(mock_port.address), reachable(admin_port.address));
     let demo = if settings.demo { Some(demo::start()?) } else { None };
     let app = Arc::new(App::new(settings, store, mock_address, demo, max_connections)?);
-    let inner = admin::bind(&socket_parents())?;
-    let server = Arc::clone(&inner.server);
-    let for_calls = Arc::clone(&app);
-    sync::spawn("admin calls", move || {
-        if let Err(error) = admin::serve_requests(&for_calls, &server) {
-            log::error!("{error}");
-        }
-    })?;
-    door::open("admin port", admin_port, &Arc::new(Gate::new(Arc::clone(&app), inner.path.clone())), &Arc::default())?;
+    let gate = Arc::new(Gate::open(Arc::clone(&app))?);
+    door::open("admin port", admin_port, &gate, &Arc::default())?;
     door::open("mock port", mock_port, &Arc::new(MockPort::new(Arc::clone(&app))), &app.open_connections)?;
     log::info!("mock port http://{mock_address}, admin port http://{admin_address}, at most {max_connections} connections");
     if let Some(demo) = demo {
@@ -73,7 +66,7 @@ pub fn run(settings: Settings, announce: &Announce) -> Result<()> {
     })?;
     log::info!("ending: recordings are finished, streams are closed");
     app.end();
-    drop(inner);
+    gate.close();
     if let Some(path) = &announce.ready_file {
         files::remove(path);
     }
@@ -129,12 +122,6 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, v6.port())),
         other => other,
     }
-}
-
-/// Where the admin port's inner socket may be, best first.
-fn socket_parents() -> Vec<PathBuf> {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    runtime.into_iter().chain([std::env::temp_dir(), PathBuf::from("/dev/shm"), PathBuf::from(".")]).collect()
 }
 
 fn wait_for_end() {

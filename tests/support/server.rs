@@ -61,7 +61,13 @@ impl Place {
     /// A command of mockd in this place, with a clean environment and no input.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(MOCKD);
-        command.args(args).env_clear().env("HOME", self.home()).env("PATH", "/usr/bin:/bin").current_dir(self.home());
+        command
+            .args(args)
+            .env_clear()
+            .env("HOME", self.home())
+            .env("TMPDIR", self.home())
+            .env("PATH", "/usr/bin:/bin")
+            .current_dir(self.home());
         command.env("MOCKD_DATA_DIR", self.data_dir()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command

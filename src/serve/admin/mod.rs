@@ -15,6 +15,7 @@ pub mod routes;
 pub mod socket;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -34,6 +35,27 @@ pub use self::socket::{AdminSocket, bind};
 /// Requests answered at once. The gate lets in [`limits::ADMIN_CONNECTIONS`]; a call that waits for something may
 /// outlive its connection, so there is a bound here too.
 const MAX_CALLS: u64 = limits::ADMIN_CONNECTIONS * 2;
+
+/// Starts the HTTP server on a socket of its own; it ends when the socket is dropped.
+///
+/// # Errors
+/// There is no place for the socket, or no thread.
+pub fn open(app: &Arc<App>) -> Result<AdminSocket> {
+    let socket = bind(&socket_parents())?;
+    let (app, server) = (Arc::clone(app), Arc::clone(&socket.server));
+    sync::spawn("admin calls", move || {
+        if let Err(error) = serve_requests(&app, &server) {
+            log::error!("{error}");
+        }
+    })?;
+    Ok(socket)
+}
+
+/// Where the admin port's inner socket may be, best first.
+fn socket_parents() -> Vec<PathBuf> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    runtime.into_iter().chain([std::env::temp_dir(), PathBuf::from("/dev/shm"), PathBuf::from(".")]).collect()
+}
 
 /// Answers requests until `server` is unblocked.
 ///

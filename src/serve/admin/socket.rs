@@ -22,6 +22,12 @@ pub struct AdminSocket {
     _directory: Directory,
 }
 
+impl Drop for AdminSocket {
+    fn drop(&mut self) {
+        self.server.unblock();
+    }
+}
+
 /// A directory with a socket in it, removed when dropped.
 struct Directory(PathBuf);
 
