@@ -369,6 +369,8 @@ fn a_session_that_waits_for_its_first_connection_is_there() {
     let waiting = server.get(&path);
     assert_eq!((&waiting["id"], &waiting["status"], &waiting["endTime"]), (&json!(id), &json!("recording"), &Value::Null));
     assert_eq!(waiting["websocket"]["frames"], json!([]));
+    let listed = server.get("/stream-recordings?status=recording");
+    assert_eq!((&listed["total"], &listed["recordings"][0]["id"]), (&json!(1), &json!(id)));
     server.call("DELETE", &path, &Value::Null).expect_error(409, "still_recording", &["stop"]);
     server.post(&format!("{path}/replay"), &json!({})).expect_error(409, "still_recording", &["stop"]);
     let mut frames = Stream::open(server.admin, &format!("{path}/frames?follow=true"), &[]);
@@ -458,4 +460,15 @@ fn an_end_that_the_client_has_seen_is_in_the_recording() {
         let part = &server.recording(&id)["websocket"];
         assert_eq!((&part["closedBy"], &part["closeCode"]), (&json!("server"), &json!(4000)), "in round {round}");
     }
+}
+
+#[test]
+fn each_protocol_has_the_upstream_of_its_own_session() {
+    let (chat, events) = (Upstream::script("send text from the chat"), Upstream::events(&["data: from the events\n\n"]));
+    let server = Server::start();
+    for (protocol, url) in [("websocket", chat.url()), ("sse", events.url())] {
+        server.post("/stream-recordings/start", &json!({"protocol": protocol, "path": "/x", "upstream": url})).expect(201);
+    }
+    assert_eq!(Stream::open(server.mock, "/x", &[]).rest_text(), "data: from the events\n\n");
+    Raw::open(server.mock, "/x").run("expect text from the chat");
 }

@@ -357,3 +357,32 @@ fn an_upstream_that_never_answers_the_websocket_handshake_is_504() {
     let server = Server::builder().upstream(upstream.url()).config("server:\n  connectTimeout: 300\n").start();
     Raw::try_open(server.mock, "/ws", &[]).expect_err("a refusal").expect_error(504, "gateway_timeout", &["upstream", "300 ms"]);
 }
+
+/// `printf … | nc -N` closes its sending half with its request.
+#[test]
+fn a_client_that_half_closes_gets_its_response() {
+    let upstream = Upstream::http(|head, mut conn| {
+        if head.target() == "/events" {
+            conn.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n");
+        } else {
+            conn.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+        }
+    });
+    let server = Server::before(&upstream);
+    for (target, body) in [("/plain", "hi"), ("/events", "data: x\n\n")] {
+        let mut client = Conn::open(server.mock);
+        client.send(format!("GET {target} HTTP/1.0\r\n\r\n"));
+        client.shut_write();
+        assert_eq!(client.head().status(), 200, "{target}");
+        assert_eq!(String::from_utf8_lossy(&client.read_to_end()), body, "{target}");
+    }
+}
+
+#[test]
+fn options_for_the_whole_server_goes_to_the_upstream() {
+    let upstream = mirror();
+    let server = Server::before(&upstream);
+    let mut client = Conn::open(server.mock);
+    client.send("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(client.answer("OPTIONS").text(), "OPTIONS * []");
+}

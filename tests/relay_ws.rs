@@ -343,3 +343,23 @@ fn pings_and_pongs_are_seen_by_the_recording() {
         recording["websocket"]["frames"].as_array().unwrap().iter().map(|frame| frame["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["ping", "pong", "ping", "pong", "close", "close"]);
 }
+
+/// The WebSocket has ended with the second close frame, whatever becomes of TCP.
+#[test]
+fn a_recording_ends_with_the_closing_handshake_and_not_with_tcp() {
+    let (go, gate) = gate();
+    let upstream = Upstream::websocket(None, move |mut raw| {
+        raw.run("send close 4000 over\nexpect close 4000 over");
+        gate.wait();
+    });
+    let server = Server::before(&upstream);
+    let id = server.record("websocket", "/ws");
+    let mut client = Raw::open(server.mock, "/ws");
+    client.run("expect close 4000 over\nsend close 4000 over");
+    let recording = server.finished(&id);
+    assert_eq!((&recording["websocket"]["closeCode"], &recording["websocket"]["closedBy"]), (&json!(4000), &json!("server")));
+    assert_eq!(recording["websocket"]["frames"].as_array().map(Vec::len), Some(2));
+    // Nobody ends TCP: after a second it is ended for them.
+    client.expect_end();
+    drop(go);
+}

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::recordings::{Made, ws};
+use crate::support::recordings::{Made, put, ws};
 use crate::support::server::text;
 use crate::support::ws::{Client, Raw};
 use crate::support::{Server, Upstream};
@@ -335,4 +335,16 @@ fn a_client_that_leaves_early_aborts() {
         let view = server.wait(&replay, "ended");
         assert_eq!((&view["status"], &view["framesSent"]), (&json!("aborted"), &json!(1)), "{leaving}");
     }
+}
+
+/// As people write a recording by hand: binary is base64, said or not.
+#[test]
+fn binary_without_an_encoding_is_base64() {
+    let server = Server::start();
+    let mut file = ws("/ws").binary("s2c", 0, "AAEC/w==").json();
+    file["websocket"]["frames"][0].as_object_mut().unwrap().remove("encoding").expect("an encoding");
+    let id = text(&file["id"]);
+    put(&server.place.data_dir(), &format!("rec_{id}.json"), file.to_string().as_bytes());
+    server.replay(&id, &json!({}));
+    Raw::open(server.mock, "/ws").run("expect binary 000102ff");
 }

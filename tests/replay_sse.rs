@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::recordings::{Made, sse};
 use crate::support::sse::Stream;
-use crate::support::{Server, Upstream, http};
+use crate::support::{Conn, Server, Upstream, http};
 
 fn events() -> Made {
     sse("/events")
@@ -54,7 +54,9 @@ fn what_was_recorded_through_the_relay_replays_byte_for_byte() {
         "data\n\n",
         ":\n\n",
         "event:e\nid:",
-        "9\n\nretry: 5\n",
+        "9\n\nevent: message\ndata: explicit\n\n",
+        "event: no-data\n\nevent: a\nid: 3\n\n: c\nevent: x\n\n",
+        "retry: 5\n",
         "data: tail",
     ]);
     let server = Server::before(&upstream);
@@ -322,4 +324,30 @@ fn a_preflight_for_a_replay_is_answered() {
         "{:?}",
         answer.head
     );
+}
+
+/// An EventSource that comes back is told to stop by a stream that it had, and not by one that nobody ever had.
+#[test]
+fn a_session_that_had_no_client_tells_nobody_to_stop() {
+    let upstream = Upstream::events(&["data: live\n\n"]);
+    let server = Server::before(&upstream);
+    let id = sse("/events").data(0, "x").end("server", 1).save(&server.place.data_dir());
+    let replay = server.replay(&id, &json!({}));
+    server.call("DELETE", &format!("/replay/{replay}"), &Value::Null).expect(204);
+    assert_eq!(http::ask(server.mock, "GET", "/events", &[("Last-Event-ID", "1")], b"").text(), "data: live\n\n");
+}
+
+/// `printf … | nc -N` closes its sending half with its request.
+#[test]
+fn a_client_that_half_closes_gets_its_replay() {
+    let server = Server::start();
+    let id = sse("/events").data(0, "x").data(20_000, "y").end("server", 30_000).save(&server.place.data_dir());
+    let replay = server.replay(&id, &json!({}));
+    let mut client = Conn::open(server.mock);
+    client.send("GET /events HTTP/1.0\r\n\r\n");
+    client.shut_write();
+    assert_eq!(client.head().status(), 200);
+    let body = client.read_to_end();
+    // Where the end of the request is seen after the response has begun it is the end of the client.
+    assert!(body == b"data: x\n\ndata: y\n\n" || server.view(&replay)["status"] == "aborted", "{}", String::from_utf8_lossy(&body));
 }

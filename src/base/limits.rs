@@ -20,7 +20,7 @@ pub const MAX_REFUSED: usize = 1024;
 /// Bytes of a request head.
 pub const MAX_HEAD_BYTES: u64 = 64 * KIB;
 /// Header fields of a head.
-pub const MAX_HEADERS: usize = 256;
+pub const MAX_HEADERS: usize = 4096;
 /// Milliseconds for a head to arrive, from its first byte.
 pub const HEAD_TIMEOUT_MS: u64 = 10_000;
 /// Milliseconds that a keep-alive connection may wait for its next request's first byte.
@@ -59,6 +59,8 @@ pub const MAX_API_BODY_BYTES: u64 = MIB;
 pub const MAX_STORE_BYTES: u64 = 524_288_000;
 /// Per cent of `maxBytes` at which a warning is given.
 pub const WARN_PERCENT: u64 = 80;
+/// Bytes that must be free, of the quota (a tenth of a smaller one) and on the disk, for a recording to begin.
+pub const ROOM_TO_BEGIN_BYTES: u64 = 4 * KIB;
 /// Bytes of a recording that passed and are not yet written; past it the recording ends.
 pub const MAX_TAPE_BYTES: usize = 64 * MIB as usize;
 /// Milliseconds between two rounds of the recorder.

@@ -76,24 +76,41 @@ pub fn wait_readable(socket: BorrowedFd<'_>, limit: Duration) -> std::io::Result
     poll(&mut fds, limit)
 }
 
-/// Waits until `source` can be read or `peer` has gone (its end of the connection closed or broken), or for `limit`.
+/// Waits until `source` can be read or `peer` has gone, or for `limit`. A peer whose connection is broken has gone; one that has
+/// closed its sending half only has where `half_close_counts`.
 ///
 /// # Errors
 /// What poll(2) says.
-pub fn wait_either(source: BorrowedFd<'_>, peer: BorrowedFd<'_>, limit: Duration) -> std::io::Result<Woken> {
+pub fn wait_either(source: BorrowedFd<'_>, peer: BorrowedFd<'_>, half_close_counts: bool, limit: Duration) -> std::io::Result<Woken> {
     use nix::poll::{PollFd, PollFlags};
-    // POLLRDHUP sees the peer's end even where unread bytes stand before it.
-    #[cfg(target_os = "linux")]
-    let hang_up = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
-    #[cfg(not(target_os = "linux"))]
-    let hang_up = PollFlags::POLLHUP;
-    let mut fds = [PollFd::new(source, PollFlags::POLLIN), PollFd::new(peer, hang_up)];
+    let mut fds =
+        [PollFd::new(source, PollFlags::POLLIN), PollFd::new(peer, if half_close_counts { hang_up() } else { PollFlags::empty() })];
     if !poll(&mut fds, limit)? {
         return Ok(Woken::TimedOut);
     }
     // `None` are bits that nix has no name for, POLLRDHUP among them.
     let seen = |fd: &PollFd<'_>| fd.revents().is_none_or(|events| !events.is_empty());
     Ok(if seen(&fds[1]) { Woken::Gone } else { Woken::Readable })
+}
+
+/// Whether a peer has closed its sending half already; more of it may stand unread before that end.
+pub fn has_half_closed(peer: BorrowedFd<'_>) -> bool {
+    let mut fds = [nix::poll::PollFd::new(peer, hang_up())];
+    poll(&mut fds, Duration::ZERO).unwrap_or(true)
+}
+
+/// Waits until the whole connection of a peer is gone, from either side.
+pub fn wait_gone(peer: BorrowedFd<'_>) {
+    let mut fds = [nix::poll::PollFd::new(peer, nix::poll::PollFlags::empty())];
+    while let Ok(false) = poll(&mut fds, Duration::from_secs(3600)) {}
+}
+
+/// What sees the peer's end even where unread bytes stand before it.
+fn hang_up() -> nix::poll::PollFlags {
+    #[cfg(target_os = "linux")]
+    return nix::poll::PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
+    #[cfg(not(target_os = "linux"))]
+    nix::poll::PollFlags::POLLHUP
 }
 
 fn poll(fds: &mut [nix::poll::PollFd<'_>], limit: Duration) -> std::io::Result<bool> {
@@ -181,6 +198,12 @@ pub fn reserve(file: &std::fs::File, len: u64) -> std::io::Result<bool> {
         let _ = (file, len);
         Ok(false)
     }
+}
+
+/// Bytes that the disk below a directory still takes; `None` where it does not say.
+pub fn free_bytes(dir: &std::path::Path) -> Option<u64> {
+    let disk = nix::sys::statvfs::statvfs(dir).ok()?;
+    Some(disk.blocks_available().saturating_mul(disk.fragment_size()))
 }
 
 /// Whether a process of this id exists.

@@ -124,6 +124,12 @@ impl Board {
         sync::lock(&self.state).view.status
     }
 
+    /// Whether a client of this protocol was there and the session has ended: who comes back to it is to stop asking.
+    pub fn has_played(&self, protocol: Protocol) -> bool {
+        let state = sync::lock(&self.state);
+        self.protocol == protocol && state.view.status.is_ended() && state.started.is_some()
+    }
+
     /// Whether a client is there.
     pub fn is_connected(&self) -> bool {
         sync::lock(&self.state).client.is_some()

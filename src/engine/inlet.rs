@@ -138,7 +138,8 @@ impl Inlet {
                 Ok(None) => {}
                 Err(malformed) => return Err(failed(format!("its response is no HTTP: {}", malformed.message))),
             }
-            match self.wait_beside(peer, deadline) {
+            // A client may close its sending half when it has sent its request; it waits for the response all the same.
+            match self.wait_beside(peer, false, deadline) {
                 Woken::Readable => {}
                 Woken::Gone => return Ok(None),
                 Woken::TimedOut => {
@@ -154,14 +155,14 @@ impl Inlet {
         }
     }
 
-    /// Waits until there is something to read, `peer` has gone, or `deadline` is over.
-    pub fn wait_beside(&self, peer: &Stream, deadline: Option<Instant>) -> Woken {
+    /// Waits until there is something to read, `peer` has gone (as [`platform::wait_either`] says), or `deadline` is over.
+    pub fn wait_beside(&self, peer: &Stream, half_close_counts: bool, deadline: Option<Instant>) -> Woken {
         if self.stream.has_buffered() {
             return Woken::Readable;
         }
         loop {
             let left = deadline.map_or(Duration::from_secs(3600), |deadline| deadline.saturating_duration_since(Instant::now()));
-            match platform::wait_either(self.stream.fd(), peer.fd(), left) {
+            match platform::wait_either(self.stream.fd(), peer.fd(), half_close_counts, left) {
                 Ok(Woken::TimedOut) if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
                 Ok(woken) => return woken,
                 // What is wrong shows when it is read.

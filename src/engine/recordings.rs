@@ -157,6 +157,14 @@ impl Recordings {
         Some(self.empty_recording(session, Status::Recording))
     }
 
+    /// The recordings of all open sessions that have no file yet, for a list.
+    pub fn all_waiting(&self) -> Vec<Summary> {
+        let open = sync::lock(&self.open);
+        let waits = |session: &&Session| session.tapes.first().is_none_or(|tape| tape.wait_growth(0, Duration::ZERO) == (0, true));
+        let recordings = open.sessions.iter().filter(waits).map(|session| self.empty_recording(session, Status::Recording));
+        recordings.map(|recording| Summary::of(&recording.head, &recording.tail, 0, false)).collect()
+    }
+
     /// Waits until the file of an open session's first connection is there, at most `limit`; `false` when the session is open no more.
     pub fn wait_begun(&self, id: &str, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
@@ -182,13 +190,17 @@ impl Recordings {
             || sync::lock(&self.open).sessions.iter().any(|session| session.takes(protocol, path))
     }
 
-    /// The upstream that an open session gives for a path, with the session's pattern.
-    pub fn upstream_for(&self, path: &str) -> Option<(String, Arc<UpstreamUrl>)> {
+    /// The upstream that an open session gives for a path, with the session's pattern; one of the asked protocol before another's.
+    pub fn upstream_for(&self, protocol: Protocol, path: &str) -> Option<(String, Arc<UpstreamUrl>)> {
         let open = sync::lock(&self.open);
-        let with_upstream: Vec<&Session> = open.sessions.iter().filter(|session| session.upstream.is_some()).collect();
-        let at = pattern::most_specific(with_upstream.iter().map(|session| session.request.path.as_str()), path)?;
-        let session = with_upstream.get(at)?;
-        Some((session.request.path.clone(), session.upstream.clone()?))
+        let best = |of_protocol: bool| {
+            let given = open.sessions.iter().filter(|session| session.upstream.is_some());
+            let given: Vec<&Session> = given.filter(|session| (session.request.protocol == protocol) == of_protocol).collect();
+            let at = pattern::most_specific(given.iter().map(|session| session.request.path.as_str()), path)?;
+            let session = given.get(at)?;
+            Some((session.request.path.clone(), session.upstream.clone()?))
+        };
+        best(true).or_else(|| best(false))
     }
 
     /// Whether an open session brings an upstream for this path, or for one that this pattern takes.
@@ -281,7 +293,11 @@ impl Recordings {
         }
         match self.store.resolve(prefix).and_then(|id| self.store.summary(&id)) {
             Ok(summary) if summary.session_id.as_deref().is_none_or(|session| session == summary.id) => {
-                Error::conflict("not_recording", format!("{} is not being recorded; its status is {}", summary.id, summary.status.word()))
+                let message = match summary.status {
+                    Status::Recording => format!("{} is being recorded by another server: stop it there", summary.id),
+                    status => format!("{} is not being recorded; its status is {}", summary.id, status.word()),
+                };
+                Error::conflict("not_recording", message)
             }
             Ok(summary) => Error::NotFound { kind: "recording session", id: summary.id },
             Err(error) => error,
@@ -319,7 +335,7 @@ impl Recordings {
     /// A session that saw no connection: one complete recording of no frames.
     fn save_empty(&self, session: &Session) -> Result<Summary> {
         let recording = self.empty_recording(session, Status::Complete);
-        self.store.create(&recording.head)?.finish(&recording.tail)
+        self.store.keep_empty(&recording.head, &recording.tail)
     }
 
     /// What a session without a connection has recorded.

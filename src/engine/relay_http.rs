@@ -13,7 +13,7 @@ use super::tape::{End, Tape};
 use crate::base::error::{Error, Result};
 use crate::base::platform::Woken;
 use crate::base::time::{self, Origin};
-use crate::base::{limits, sync};
+use crate::base::{limits, platform, sync};
 use crate::model::pairs::Pairs;
 use crate::model::recording::{Direction, Metadata, Protocol, SseRequest, StreamHead, encode};
 use crate::wire::body::{self, BodyReader, Framing};
@@ -230,12 +230,15 @@ impl Exchange<'_> {
         let mut bytes = Vec::with_capacity(1024);
         ResponseHead { minor_version: 1, headers, status: response.status, reason: response.reason.clone() }.write(&mut bytes);
         let tape = if is_stream { self.begin_recording(head, &response, head_us, capture) } else { None };
+        let half_closed = platform::has_half_closed(client.fd());
         let _entry = self.live.enter(Running::Response(Arc::clone(&inlet.stream)));
         if client.write_all(&bytes, None).is_err() {
             end_tape(tape.as_deref(), Direction::ClientToServer);
             return Ok(After::Close);
         }
-        let ended = relay_body(client, &mut inlet, framing, pass, tape.as_deref());
+        // Who leaves an event stream is found out at once, and not by the next event; who had closed its sending half before waits for it.
+        let watched = is_stream && !half_closed;
+        let ended = relay_body(client, &mut inlet, framing, pass, watched, tape.as_deref());
         match ended {
             BodyEnd::Complete => {}
             // The server ends: what it cut off at the upstream ends properly for the client.
@@ -360,13 +363,13 @@ enum BodyEnd {
 }
 
 /// Passes a body on as it arrives; an event stream's data goes to the tape after the client has it.
-fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, pass: Pass, tape: Option<&Tape>) -> BodyEnd {
+fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, pass: Pass, watched: bool, tape: Option<&Tape>) -> BodyEnd {
     const DIRECTION: Direction = Direction::ServerToClient;
     let mut reader = BodyReader::new(framing);
     let (mut out, mut data) = (Vec::new(), Vec::new());
     loop {
         if upstream.data().is_empty() && !reader.is_done() {
-            if upstream.wait_beside(client, None) == Woken::Gone {
+            if upstream.wait_beside(client, watched, None) == Woken::Gone {
                 return BodyEnd::ClientGone;
             }
             match upstream.fill() {

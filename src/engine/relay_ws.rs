@@ -150,7 +150,28 @@ impl Relay {
         outlet.mid_frame = !at_boundary;
         outlet.closed |= closed;
         self.send_due(direction, &mut outlet);
+        drop(outlet);
+        if closed {
+            self.check_closed();
+        }
         sent
+    }
+
+    /// When both close frames have passed the WebSocket has ended, whatever becomes of TCP (RFC 6455 §7.1.3): so has its recording,
+    /// and a peer that does not end its connection within a second is not waited for.
+    fn check_closed(&self) {
+        let both = [Direction::ClientToServer, Direction::ServerToClient];
+        if !both.iter().all(|direction| sync::lock(self.outlet(*direction)).closed) {
+            return;
+        }
+        if let Some(tape) = &self.tape {
+            tape.end(End::Side(Direction::ServerToClient));
+        }
+        for stream in [&self.client, &self.upstream] {
+            if let Err(error) = stream.set_read_timeout(Some(Duration::from_millis(limits::CLOSE_GRACE_MS))) {
+                log::debug!("a closed WebSocket waits for its peer: {error}");
+            }
+        }
     }
 
     /// Sends the close frame that waits, if there is one, this is a frame boundary, and the peer's own has not passed. Nothing

@@ -15,7 +15,7 @@ use super::tape::{End, Tape};
 use super::{answer, cors};
 use crate::base::error::{Error, Result};
 use crate::base::time::{self, Origin};
-use crate::base::{limits, sync};
+use crate::base::{limits, platform, sync};
 use crate::model::recording::{Direction, FrameType, Metadata, Protocol, SseRequest, StreamHead, decode, encode};
 use crate::model::replay::{Matching, ReplayError};
 use crate::rules::player::Player;
@@ -121,12 +121,18 @@ impl Met<'_> {
         let reserved = recordings.claim(Protocol::Sse, self.metadata);
         let tape = reserved.map(|reserved| recordings.begin(reserved, self.origin, stream_head));
         let from = Arc::clone(&client.stream);
+        let half_closed = platform::has_half_closed(from.fd());
         let stall = Duration::from_millis(settings.stall_timeout_ms);
         let line = Line { stream: Arc::clone(&client.stream), stall, tape, head: Some(bytes), chunked };
         start(self.seat, self.player, line, self.origin, |inbox, _| {
-            // Whatever the client still sends is not for this response; its end is what matters.
+            // Whatever the client still sends is not for this response; its end is what matters. One that had closed its
+            // sending half with its request waits for the response.
             let mut buffer = [0; 1024];
-            while matches!(from.read(&mut buffer), Ok(1..)) {}
+            if half_closed {
+                platform::wait_gone(from.fd());
+            } else {
+                while matches!(from.read(&mut buffer), Ok(1..)) {}
+            }
             drop(inbox.send(Input::Gone));
         })?;
         Ok(After::Close)

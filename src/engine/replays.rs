@@ -246,7 +246,7 @@ impl Replays {
                 return Claim::Session(seat, player);
             }
             // An EventSource asks again by GET, also where the stream that ended was one of a POST.
-            ended |= asked.resumes && board.path() == asked.path && board.protocol() == asked.protocol && board.status().is_ended();
+            ended |= asked.resumes && board.path() == asked.path && board.has_played(asked.protocol);
         }
         if ended { Claim::Ended } else { Claim::Nothing }
     }
@@ -265,7 +265,7 @@ impl Replays {
             let message = format!("the replay session {} is on {}, not on {}", board.id(), board.path(), asked.path);
             return Err(Error::conflict("wrong_path", message));
         }
-        if asked.resumes && board.protocol() == asked.protocol && board.status().is_ended() {
+        if asked.resumes && board.has_played(asked.protocol) {
             return Ok(Claim::Ended);
         }
         if !board.is_for(asked.protocol, asked.path, asked.method) {

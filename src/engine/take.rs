@@ -374,15 +374,17 @@ fn ws_frame(origin: Origin, direction: Direction, stamp_us: Micros, message: Mes
 
 fn sse_event(origin: Origin, stamp_us: Micros, block: Block) -> SseEvent {
     let relative_us = origin.relative_us(stamp_us);
-    let raw = (!block.is_canonical()).then(|| encode(&block.raw));
-    let (raw, raw_encoding) = raw.map_or((None, None), |(text, encoding)| (Some(text), encoding));
     let kind = block.data.is_some().then(|| block.event.clone().unwrap_or_else(|| "message".to_owned()));
+    // What is written back from the entry says no event of type `message`, and none without data; where the stream did, its bytes are kept.
+    let written = Block { event: kind.clone().filter(|kind| kind != "message"), ..block };
+    let raw = (!written.is_canonical()).then(|| encode(&written.raw));
+    let (raw, raw_encoding) = raw.map_or((None, None), |(text, encoding)| (Some(text), encoding));
     SseEvent {
         kind,
-        data: block.data,
-        id: block.id,
-        retry: block.retry,
-        comment: block.comment,
+        data: written.data,
+        id: written.id,
+        retry: written.retry,
+        comment: written.comment,
         raw,
         raw_encoding,
         timestamp: time::rfc3339(origin.wall_us.saturating_add(relative_us)),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::recordings::Recordings;
 use crate::base::error::{Error, Result};
 use crate::base::platform;
+use crate::model::recording::Protocol;
 use crate::model::settings::Settings;
 use crate::rules::pattern;
 use crate::wire::stream::Stream;
@@ -55,15 +56,15 @@ impl Upstreams {
             (None, None) => None,
         };
         if let Some(url) = fallback {
-            entries.push(Entry { path: "/*".to_owned(), route: Route { url: Arc::new(url), origin: None } });
+            entries.push(Entry { path: "*".to_owned(), route: Route { url: Arc::new(url), origin: None } });
         }
         let tls = TlsSettings::new(settings.upstream_ca.as_deref(), settings.upstream_insecure)?;
         Ok(Self { entries, tls, connect_timeout: Duration::from_millis(settings.connect_timeout_ms) })
     }
 
     /// The upstream of a path: the most specific of the config's and of the open recording sessions', a session's first.
-    pub fn route(&self, path: &str, recordings: &Recordings) -> Option<Route> {
-        let of_session = recordings.upstream_for(path);
+    pub fn route(&self, protocol: Protocol, path: &str, recordings: &Recordings) -> Option<Route> {
+        let of_session = recordings.upstream_for(protocol, path);
         let of_config = pattern::most_specific(self.entries.iter().map(|entry| entry.path.as_str()), path);
         let of_config = of_config.and_then(|at| self.entries.get(at));
         match (of_session, of_config) {

@@ -234,16 +234,13 @@ impl Edit {
     /// Reads the body.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for unknown fields, wrong types, an empty name, or nothing to change.
+    /// [`Error::Invalid`] for unknown fields, wrong types, an empty name.
     pub fn from_json(body: &Value) -> Result<Self> {
         let mut fields = Fields::of(body, "")?;
         let edit = Self { name: fields.string("name")?, description: fields.string("description")?, tags: fields.strings("tags")? };
         fields.finish()?;
         if edit.name.as_deref() == Some("") {
             return Err(Error::invalid("name", "a name has at least one character"));
-        }
-        if edit == Self::default() {
-            return Err(Error::invalid("", "nothing to change: give name, description or tags"));
         }
         Ok(edit)
     }

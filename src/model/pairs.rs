@@ -47,6 +47,15 @@ impl Pairs {
         self.0.iter_mut().flat_map(|(name, values)| values.iter_mut().map(|value| (name.as_str(), value)))
     }
 
+    /// Gives names another form where `form` has one.
+    pub fn rename(&mut self, form: impl Fn(&str) -> Option<String>) {
+        for (name, _) in &mut self.0 {
+            if let Some(other) = form(name) {
+                *name = other;
+            }
+        }
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

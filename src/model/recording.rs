@@ -422,14 +422,19 @@ pub struct WsFrame {
 }
 
 impl WsFrame {
-    /// The payload's bytes; bytes that claim to be base64 and are not give `None`.
+    /// How `data` is to be read: binary is base64 also where a file that people wrote does not say so.
+    fn data_encoding(&self) -> Option<Encoding> {
+        self.encoding.or((self.kind == FrameType::Binary).then_some(Encoding::Base64))
+    }
+
+    /// The payload's bytes; bytes that must be base64 and are not give `None`.
     pub fn payload(&self) -> Option<Vec<u8>> {
-        decode(&self.data, self.encoding)
+        decode(&self.data, self.data_encoding())
     }
 
     /// The payload's length in bytes.
     pub fn payload_len(&self) -> u64 {
-        match self.encoding {
+        match self.data_encoding() {
             None => self.data.len() as u64,
             Some(Encoding::Base64) => {
                 let padding = self.data.bytes().rev().take_while(|b| *b == b'=').count() as u64;

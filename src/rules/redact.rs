@@ -76,6 +76,7 @@ impl Redactor {
         for (name, value) in query.iter_mut() {
             self.pair(self.rules.query.iter().any(|known| known == name), value);
         }
+        query.rename(|name| self.plain(name));
     }
 
     fn pair(&self, is_named: bool, value: &mut String) {
@@ -100,13 +101,25 @@ impl Redactor {
                         out.push('=');
                         out.push_str(&self.rules.redact_value);
                     }
-                    _ => out.push_str(piece),
+                    Some((name, value)) => {
+                        out.push_str(self.encoded(name));
+                        out.push('=');
+                        out.push_str(self.encoded(value));
+                    }
+                    None => out.push_str(self.encoded(piece)),
                 }
             }
             out.push_str(fragment);
         }
         self.plain_in_place(&mut out);
         out
+    }
+
+    /// A part of a query as it stands, unless a pattern finds in its decoded form what it does not find in this one.
+    fn encoded<'a>(&'a self, part: &'a str) -> &'a str {
+        let hidden =
+            part.contains(['%', '+']) && self.plain(part).is_none() && self.plain(&percent_decode(&part.replace('+', " "))).is_some();
+        if hidden { &self.rules.redact_value } else { part }
     }
 
     fn names_parameter(&self, encoded: &str) -> bool {

@@ -222,11 +222,11 @@ impl ScriptBuilder {
         };
         let start = self.script.bytes.len();
         let payload_len = match frame.encoding {
-            None => {
+            None if frame.kind != FrameType::Binary => {
                 ws::push_frame(&mut self.script.bytes, code, frame.data.as_bytes(), None);
                 frame.data.len()
             }
-            Some(_) => {
+            _ => {
                 let payload = frame.payload().ok_or_else(|| self.wrong("its data is no base64"))?;
                 ws::push_frame(&mut self.script.bytes, code, &payload, None);
                 payload.len()

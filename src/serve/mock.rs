@@ -148,16 +148,20 @@ impl<'a> Request<'a> {
         self.head.headers.get(SESSION_HEADER).map(str::to_owned).or_else(in_query)
     }
 
+    fn protocol(&self) -> Protocol {
+        if self.websocket { Protocol::WebSocket } else { Protocol::Sse }
+    }
+
     /// A replay's preflight is ours; so is that of one that has ended, unless an upstream serves its path now.
     fn answers_preflight(&self) -> bool {
         let replays = &self.app.replays;
         replays.is_on(self.path, false)
-            || (replays.is_on(self.path, true) && self.app.upstreams.route(self.path, &self.app.recordings).is_none())
+            || (replays.is_on(self.path, true) && self.app.upstreams.route(self.protocol(), self.path, &self.app.recordings).is_none())
     }
 
     fn claim(&self, client: &Inlet, named: Option<String>) -> Result<Claim> {
         let asked = Asked {
-            protocol: if self.websocket { Protocol::WebSocket } else { Protocol::Sse },
+            protocol: self.protocol(),
             path: self.path,
             method: &self.head.method,
             resumes: self.head.method == "GET" && !self.websocket && self.head.headers.get("Last-Event-ID").is_some(),
@@ -195,7 +199,7 @@ impl<'a> Request<'a> {
 
     /// To the upstream, where there is one.
     fn forward(&self, client: Inlet) -> Outcome {
-        match self.app.upstreams.route(self.path, &self.app.recordings) {
+        match self.app.upstreams.route(self.protocol(), self.path, &self.app.recordings) {
             Some(route) => self.relay(client, &route),
             None => Err((client, self.nothing_here())),
         }

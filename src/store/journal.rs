@@ -31,9 +31,14 @@ pub struct Journal {
 impl Journal {
     /// Makes the journal of `head` in `dir`. It is locked before it gets its name, so that nobody sees it as a leftover.
     pub(super) fn create(dir: &Path, quota: Arc<Quota>, head: &Head) -> Result<Self> {
+        quota.check(recording_text::head_line(head)?.len() as u64)?;
+        Self::create_unchecked(dir, quota, head)
+    }
+
+    /// As [`Journal::create`], whatever the quota says.
+    pub(super) fn create_unchecked(dir: &Path, quota: Arc<Quota>, head: &Head) -> Result<Self> {
         let line = recording_text::head_line(head)?;
         let len = line.len() as u64;
-        quota.check(len)?;
         files::make_dir(dir)?;
         check_new(dir, &head.id)?;
         let path = files::path_of(dir, &head.id, Kind::Journal);

@@ -1,13 +1,15 @@
 //! Filters, order, pages and counts over summaries. Pure: it reads no file.
 
 use super::index::Index;
+use crate::base::time;
 use crate::model::api::{ListPage, ListQuery, SortBy, StoreStats, Summary};
 use crate::model::recording::Protocol;
 use crate::rules::pattern;
 
-/// The page of the index that a query asks for.
-pub fn page(index: &Index, query: &ListQuery) -> ListPage {
-    let mut rows: Vec<(u64, &Summary)> = index.iter().filter(|(_, summary)| takes(query, summary)).collect();
+/// The page that a query asks for, of the index and of what has no file yet.
+pub fn page(index: &Index, waiting: &[Summary], query: &ListQuery) -> ListPage {
+    let waiting = waiting.iter().map(|summary| (time::parse_rfc3339(&summary.start_time).unwrap_or(0), summary));
+    let mut rows: Vec<(u64, &Summary)> = index.iter().chain(waiting).filter(|(_, summary)| takes(query, summary)).collect();
     let total = rows.len() as u64;
     rows.sort_unstable_by(|(a_us, a), (b_us, b)| {
         let by = match query.sort_by {
@@ -127,7 +129,7 @@ mod tests {
         ] {
             let pairs = parameters.split('&').filter_map(|pair| pair.split_once('='));
             let query = ListQuery::from_parameters(pairs).unwrap();
-            let page = page(&index, &query);
+            let page = page(&index, &[], &query);
             let found: Vec<String> =
                 page.recordings.iter().map(|summary| summary.id.replace("01AAAA", "A").replace("01BBBB", "B")).collect();
             assert_eq!((found.join(" ").as_str(), page.total), (ids, total), "{parameters}");

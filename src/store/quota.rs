@@ -1,11 +1,11 @@
 //! How full the directory is: measured now and then, own writes counted at once. It refuses; it never removes.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::files;
 use crate::base::error::{Error, Result};
-use crate::base::{text, time};
+use crate::base::{limits, platform, text, time};
 
 /// The bytes of a directory and their limit, shared by the store and its journals.
 #[derive(Debug)]
@@ -16,6 +16,10 @@ pub struct Quota {
     used_bytes: AtomicU64,
     /// When the directory was measured, on the process's clock plus one; 0: never.
     measured_us: AtomicU64,
+    /// The bytes in use when somebody was refused; 0: nobody was, or room was made since.
+    refused_at: AtomicU64,
+    /// The warning has been logged, and is still true.
+    warned: AtomicBool,
 }
 
 /// Other processes write as well: after this time the directory is measured again.
@@ -24,7 +28,15 @@ const MEASURE_EVERY_US: u64 = 5_000_000;
 impl Quota {
     /// The quota of a directory. Does no I/O.
     pub fn new(dir: PathBuf, max_bytes: u64, warn_percent: u64) -> Self {
-        Self { dir, max_bytes, warn_percent, used_bytes: AtomicU64::new(0), measured_us: AtomicU64::new(0) }
+        Self {
+            dir,
+            max_bytes,
+            warn_percent,
+            used_bytes: AtomicU64::new(0),
+            measured_us: AtomicU64::new(0),
+            refused_at: AtomicU64::new(0),
+            warned: AtomicBool::new(false),
+        }
     }
 
     /// The limit in bytes.
@@ -46,12 +58,29 @@ impl Quota {
         }
         // Somebody may have made room; nobody is refused by an old figure.
         self.measure();
-        if self.fits(more) { Ok(()) } else { Err(self.full()) }
+        if self.fits(more) {
+            return Ok(());
+        }
+        self.refused_at.store(self.used_bytes.load(Ordering::Relaxed).max(1), Ordering::Relaxed);
+        Err(self.full())
     }
 
     /// Counts bytes that were written.
     pub fn add(&self, bytes: u64) {
-        self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let used = self.used_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.warn_once(used);
+    }
+
+    /// Logs the warning when it becomes true.
+    fn warn_once(&self, used_bytes: u64) {
+        match self.warning(used_bytes) {
+            None => self.warned.store(false, Ordering::Relaxed),
+            Some(warning) => {
+                if !self.warned.swap(true, Ordering::Relaxed) {
+                    log::warn!("{warning}");
+                }
+            }
+        }
     }
 
     /// The directory has changed otherwise: the next check measures it.
@@ -76,14 +105,26 @@ impl Quota {
         })
     }
 
-    /// Measures now: refuses at the limit, and gives the warning from `warnPercent` on.
+    /// Measures now, for a recording that is to begin: refuses where it would not get far, or where another was refused and
+    /// nobody has made room since; gives the warning from `warnPercent` on.
     ///
     /// # Errors
     /// [`Error::StorageFull`].
     pub fn check_now(&self) -> Result<Option<String>> {
         self.measure();
-        self.check(1)?;
-        Ok(self.warning(self.used_bytes.load(Ordering::Relaxed)))
+        let used = self.used_bytes.load(Ordering::Relaxed);
+        let refused_at = self.refused_at.load(Ordering::Relaxed);
+        if refused_at > 0 && used >= refused_at {
+            return Err(self.full());
+        }
+        self.refused_at.store(0, Ordering::Relaxed);
+        self.check(limits::ROOM_TO_BEGIN_BYTES.min(self.max_bytes / 10).max(1))?;
+        if platform::free_bytes(&self.dir).is_some_and(|free| free < limits::ROOM_TO_BEGIN_BYTES) {
+            let message =
+                format!("the disk below {} is full; free some space, or choose another place with --data-dir", self.dir.display());
+            return Err(Error::StorageFull(message));
+        }
+        Ok(self.warning(used))
     }
 
     fn fits(&self, more: u64) -> bool {
@@ -103,7 +144,11 @@ impl Quota {
     fn measure(&self) {
         let at = time::now_us();
         match files::scan(&self.dir) {
-            Ok(found) => self.used_bytes.store(found.iter().map(|found| found.stamp.size).sum(), Ordering::Relaxed),
+            Ok(found) => {
+                let used = found.iter().map(|found| found.stamp.size).sum();
+                self.used_bytes.store(used, Ordering::Relaxed);
+                self.warn_once(used);
+            }
             // What is wrong with the directory is said by the write that follows.
             Err(error) => log::debug!("the recordings' size stays as it was: {error}"),
         }

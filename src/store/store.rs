@@ -11,7 +11,7 @@ use super::{Journal, RecordingFile, journal, layout, query, recovery, summary};
 use crate::base::error::{Error, Result};
 use crate::base::{id, sync};
 use crate::model::api::{ListPage, ListQuery, StoreStats, Summary};
-use crate::model::recording::{Head, Recording};
+use crate::model::recording::{Head, Recording, Tail};
 
 /// A directory of recordings.
 #[derive(Debug)]
@@ -89,12 +89,28 @@ impl Store {
         Ok(Summary::of(&recording.head, &recording.tail, size, false))
     }
 
+    /// Writes a complete recording of no frames, also at the limit: its session was let in before.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`] on a full disk, [`Error::Storage`].
+    pub fn keep_empty(&self, head: &Head, tail: &Tail) -> Result<Summary> {
+        Journal::create_unchecked(&self.dir, Arc::clone(&self.quota), head)?.finish(tail)
+    }
+
     /// A page of the list. Reads no frames.
     ///
     /// # Errors
     /// The directory is there and cannot be read.
     pub fn list(&self, query: &ListQuery) -> Result<ListPage> {
-        Ok(query::page(&*self.index()?, query))
+        self.list_with(query, &[])
+    }
+
+    /// A page of the list, `waiting` recordings that have no file yet among the others.
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    pub fn list_with(&self, query: &ListQuery, waiting: &[Summary]) -> Result<ListPage> {
+        Ok(query::page(&*self.index()?, waiting, query))
     }
 
     /// The full id of a prefix, soft-deleted and running ones included.

@@ -218,11 +218,12 @@ fn other_files_are_not_touched() {
 fn the_store_is_full_at_its_limit_until_there_is_room_again() {
     let dir = tempfile::tempdir().unwrap();
     let size = text_of(&sample("01AAAAAA", 3)).len() as u64;
-    let store = Store::new(dir.path().to_owned(), size + 1, 80);
+    let store = Store::new(dir.path().to_owned(), size * 10 / 8, 79);
     store.save(&sample("01AAAAAA", 3)).unwrap();
-    assert!(store.check_room().unwrap().unwrap().starts_with("99."));
+    assert!(store.check_room().unwrap().unwrap().starts_with("80."));
     assert!(matches!(store.save(&sample("01BBBBBB", 3)), Err(Error::StorageFull(_))));
     assert!(matches!(store.create(&sample("01BBBBBB", 3).head), Err(Error::StorageFull(_))));
+    assert!(matches!(store.check_room(), Err(Error::StorageFull(_))), "nobody has made room since");
     assert!(store.stats().unwrap().warning.unwrap().contains("% of "));
     assert_eq!(list(&store).len(), 1);
     // Another process makes room.

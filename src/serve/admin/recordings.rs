@@ -14,7 +14,7 @@ use crate::store::write_recording;
 /// `GET /stream-recordings`
 pub fn list(call: &Call) -> Result<Answer> {
     let query = ListQuery::from_parameters(call.parameters.iter())?;
-    Answer::json(200, &call.app.store.list(&query)?)
+    Answer::json(200, &call.app.store.list_with(&query, &call.app.recordings.all_waiting())?)
 }
 
 /// `GET /stream-recordings/stats`
@@ -77,7 +77,9 @@ pub fn show(call: &Call) -> Result<Answer> {
 /// `PATCH /stream-recordings/{id}`
 pub fn edit(call: &Call) -> Result<Answer> {
     let edit = Edit::from_json(&call.json()?)?;
-    Answer::json(200, &call.app.store.edit(&resolve(call)?, &edit)?)
+    let id = resolve(call)?;
+    // An empty body asks for nothing, and nothing is written.
+    Answer::json(200, &if edit == Edit::default() { call.app.store.summary(&id)? } else { call.app.store.edit(&id, &edit)? })
 }
 
 /// `DELETE /stream-recordings/{id}`
