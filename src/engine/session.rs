@@ -17,7 +17,6 @@ use crate::model::replay::{Advanced, Injection, ReplayError, ReplayStatus};
 use crate::rules::player::{Finale, Player, Ticket, Turn};
 use crate::rules::script::Script;
 use crate::wire::body;
-use crate::wire::sse::Block;
 use crate::wire::stream::Stream;
 use crate::wire::ws::{self, opcode};
 
@@ -259,17 +258,7 @@ impl Session {
                 };
                 ws::push_frame(&mut self.between, opcode, payload, None);
             }
-            Injection::Event(event) => {
-                let block = Block {
-                    raw: Vec::new(),
-                    event: event.kind.clone().filter(|kind| kind != "message"),
-                    data: event.data.clone(),
-                    id: event.id.clone(),
-                    retry: event.retry,
-                    comment: event.comment.clone(),
-                };
-                self.between.extend(block.canonical());
-            }
+            Injection::Event(event) => self.between.extend(event.canonical()),
         }
     }
 
@@ -369,6 +358,10 @@ impl Session {
             Over::Gone | Over::ClientClosed(..) => Direction::ClientToServer,
             Over::Ours(_) => Direction::ServerToClient,
         };
+        // Before an event stream's client sees the end, so that a stop that follows it finds a recording that has ended.
+        if self.protocol == Protocol::Sse {
+            self.end_tape(side);
+        }
         let says_goodbye = !matches!(over, Over::Gone | Over::Ours(None)) && self.finish_write();
         match (&over, self.protocol) {
             _ if !says_goodbye => {}
@@ -377,9 +370,8 @@ impl Session {
             (Over::Ours(Some(_)), Protocol::Sse) => self.end_event_stream(),
             (Over::Gone | Over::Ours(None), _) => {}
         }
-        if let Some(tape) = &self.parts.line.tape {
-            tape.end(End::Side(side));
-        }
+        // A close frame that has just been sent belongs to the recording of a WebSocket.
+        self.end_tape(side);
         self.abort("client_left");
         self.answer_tickets();
         // Whoever asked for more finds on the board how it ended.
@@ -389,6 +381,12 @@ impl Session {
         self.parts.line.stream.shutdown_write();
         if !matches!(over, Over::Gone) {
             self.await_client();
+        }
+    }
+
+    fn end_tape(&self, side: Direction) {
+        if let Some(tape) = &self.parts.line.tape {
+            tape.end(End::Side(side));
         }
     }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::pairs::Pairs;
+use crate::wire::sse::Block;
 
 /// The version that this program writes.
 pub const FORMAT_VERSION: &str = "1.0";
@@ -480,6 +481,21 @@ pub struct SseEvent {
     /// Fields of other programs.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+impl SseEvent {
+    /// The event as mockd writes it. The type `message` is what a stream that names none has; one that names it has `raw`.
+    pub fn canonical(&self) -> Vec<u8> {
+        let block = Block {
+            raw: Vec::new(),
+            event: self.kind.clone().filter(|kind| kind != "message"),
+            data: self.data.clone(),
+            id: self.id.clone(),
+            retry: self.retry,
+            comment: self.comment.clone(),
+        };
+        block.canonical()
+    }
 }
 
 /// One entry of `frames` or `events`.

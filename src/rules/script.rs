@@ -244,7 +244,7 @@ impl ScriptBuilder {
                 let raw = decode(raw, event.raw_encoding).ok_or_else(|| self.wrong("its raw is no base64"))?;
                 self.script.bytes.extend_from_slice(&raw);
             }
-            None => self.script.bytes.extend_from_slice(&canonical(event)),
+            None => self.script.bytes.extend_from_slice(&event.canonical()),
         }
         if let Some(id) = &event.id {
             self.script.ids.push((self.script.entries.len(), id.clone()));
@@ -297,19 +297,6 @@ impl ScriptBuilder {
         script.bytes.shrink_to_fit();
         script
     }
-}
-
-/// An event as mockd writes it. The type `message` is what a stream that names none has; one that names it has `raw`.
-fn canonical(event: &SseEvent) -> Vec<u8> {
-    let block = Block {
-        raw: Vec::new(),
-        event: event.kind.clone().filter(|kind| kind != "message"),
-        data: event.data.clone(),
-        id: event.id.clone(),
-        retry: event.retry,
-        comment: event.comment.clone(),
-    };
-    block.canonical()
 }
 
 #[cfg(test)]
