@@ -1,6 +1,7 @@
 //! Plain HTTP through the mock port: methods, queries and bodies both ways, connections kept alive, and what mockd itself answers.
 
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -385,4 +386,26 @@ fn options_for_the_whole_server_goes_to_the_upstream() {
     let mut client = Conn::open(server.mock);
     client.send("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!(client.answer("OPTIONS").text(), "OPTIONS * []");
+}
+
+/// A call that is cancelled before it is answered is cancelled at the upstream, and takes no recording's id.
+#[test]
+fn a_client_that_leaves_before_the_response_ends_its_request() {
+    let (asked, request) = channel();
+    let (left, end) = channel();
+    let upstream = Upstream::http(move |_, mut conn| {
+        asked.send(()).expect("the test runs");
+        conn.read_to_end();
+        left.send(()).expect("the test runs");
+    });
+    let server = Server::before(&upstream);
+    server.record("sse", "/chat");
+    let mut client = Conn::open(server.mock);
+    client.send("POST /chat HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}");
+    wait::next("the request", &request);
+    // Longer than a half-close that comes with a request takes.
+    assert!(end.recv_timeout(Duration::from_millis(100)).is_err());
+    drop(client);
+    wait::next("the end of the request at the upstream", &end);
+    assert_eq!(server.get("/stream-recordings/sessions")["sessions"][0]["recordings"], json!([]));
 }

@@ -23,6 +23,9 @@ pub const MAX_HEAD_BYTES: u64 = 64 * KIB;
 pub const MAX_HEADERS: usize = 4096;
 /// Milliseconds for a head to arrive, from its first byte.
 pub const HEAD_TIMEOUT_MS: u64 = 10_000;
+/// Microseconds after a request within which the end of the client's sending half came with it, as `nc -N` sends it. Later it is
+/// the end of the client: who cancels a call closes its connection.
+pub const HALF_CLOSE_US: u64 = 50_000;
 /// Milliseconds that a keep-alive connection may wait for its next request's first byte.
 pub const IDLE_TIMEOUT_MS: u64 = 60_000;
 /// Milliseconds for an upstream to accept a connection and, for a WebSocket, to answer the handshake.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::error::Error;
 use crate::base::platform::Woken;
+use crate::base::time::{self, Micros};
 use crate::base::{limits, platform};
 use crate::wire::head::{Malformed, RequestHead, ResponseHead};
 use crate::wire::stream::Stream;
@@ -121,11 +122,19 @@ impl Inlet {
         }
     }
 
-    /// Reads an upstream's response head, interim ones included, while `peer` stays: `Ok(None)` when the peer has gone.
+    /// Reads an upstream's response head, interim ones included, while `peer` stays: `Ok(None)` when the peer has gone. A peer that
+    /// closes its sending half within [`limits::HALF_CLOSE_US`] of its request, at `asked_us`, waits for the response all the same.
     ///
     /// # Errors
     /// [`Error::BadGateway`], and [`Error::GatewayTimeout`] after `limit` (`None`: it may take its time).
-    pub fn read_response(&mut self, peer: &Stream, max_head_bytes: u64, limit: Option<Duration>) -> Result<Option<ResponseHead>, Error> {
+    pub fn read_response(
+        &mut self,
+        peer: &Stream,
+        asked_us: Micros,
+        max_head_bytes: u64,
+        limit: Option<Duration>,
+    ) -> Result<Option<ResponseHead>, Error> {
+        let mut half_close_counts = true;
         let deadline = limit.map(|limit| Instant::now() + limit);
         let failed = |what: String| Error::BadGateway(format!("the upstream failed: {what}"));
         loop {
@@ -138,9 +147,12 @@ impl Inlet {
                 Ok(None) => {}
                 Err(malformed) => return Err(failed(format!("its response is no HTTP: {}", malformed.message))),
             }
-            // A client may close its sending half when it has sent its request; it waits for the response all the same.
-            match self.wait_beside(peer, false, deadline) {
+            match self.wait_beside(peer, half_close_counts, deadline) {
                 Woken::Readable => {}
+                Woken::Gone if half_close_counts && time::now_us().saturating_sub(asked_us) <= limits::HALF_CLOSE_US => {
+                    half_close_counts = false;
+                    continue;
+                }
                 Woken::Gone => return Ok(None),
                 Woken::TimedOut => {
                     let limit_ms = limit.unwrap_or_default().as_millis();

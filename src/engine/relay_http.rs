@@ -168,7 +168,9 @@ impl Exchange<'_> {
     ) -> Result<After> {
         let mut inlet = Inlet::new(Arc::clone(upstream));
         let response = loop {
-            let Some(response) = inlet.read_response(client, self.max_head_bytes, None)? else { return Ok(After::Close) };
+            let Some(response) = inlet.read_response(client, self.origin.mono_us, self.max_head_bytes, None)? else {
+                return Ok(After::Close);
+            };
             match response.status {
                 101 => return Err(Error::BadGateway("the upstream switched protocols although nobody asked for it".to_owned())),
                 100 if self.continued => {}

@@ -206,7 +206,9 @@ impl<'a> Request<'a> {
     }
 
     fn relay(&self, client: Inlet, route: &Route) -> Outcome {
-        let target = format!("{}{}", route.url.path_prefix, self.target);
+        // `OPTIONS *` asks for the whole server (RFC 9110 §9.3.7); no prefix makes a path of it.
+        let prefix = if self.target == "*" { "" } else { route.url.path_prefix.as_str() };
+        let target = format!("{prefix}{}", self.target);
         let kept: &[&str] = if self.websocket { &["Connection", "Upgrade"] } else { &[] };
         let mut outgoing = upstream_head(self.head, target, Some(&route.url.authority()), route.origin.as_deref(), kept);
         if self.websocket {
@@ -258,7 +260,7 @@ impl<'a> Request<'a> {
         let mut inlet = Inlet::new(Arc::clone(&upstream));
         let limit = Duration::from_millis(self.app.settings.connect_timeout_ms);
         let response = loop {
-            match inlet.read_response(&client.stream, self.app.settings.max_head_bytes, Some(limit)) {
+            match inlet.read_response(&client.stream, 0, self.app.settings.max_head_bytes, Some(limit)) {
                 Ok(Some(response)) if (100..200).contains(&response.status) && response.status != 101 => {}
                 Ok(Some(response)) => break response,
                 Ok(None) => return Ok(Some((client, After::Close))),
