@@ -262,7 +262,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: Some("connect-timeout"),
         env: "MOCKD_CONNECT_TIMEOUT",
         value_name: "MS",
-        help: "Time for an upstream to accept a connection",
+        help: "Time for an upstream to accept a connection, and to answer a WebSocket handshake",
         slot: Slot::Millis(|s| &mut s.connect_timeout_ms),
     },
     Setting {
