@@ -222,3 +222,18 @@ fn a_session_at_the_limit_is_refused_at_its_start_and_never_at_its_stop() {
     kept.iter().for_each(|id| assert_eq!(server.recording(id)["status"], "complete"));
     assert!(server.log().contains("% of 5.9 KB used"), "the warning is logged: {}", server.log());
 }
+
+/// Somebody saved what `GET` answered in the middle of a recording.
+#[test]
+fn a_copy_of_a_running_recording_is_incomplete_and_replays() {
+    let server = Server::start();
+    for pretty in [false, true] {
+        let made = ws("/ws").s2c(0, "hello").set("/status", json!("recording"));
+        let id = if pretty { made.save_pretty(&server.place.data_dir()) } else { made.save(&server.place.data_dir()) };
+        let listed = server.get("/stream-recordings?status=incomplete");
+        let reasons: Vec<&Value> = listed["recordings"].as_array().unwrap().iter().map(|summary| &summary["statusReason"]).collect();
+        assert!(!reasons.is_empty() && reasons.iter().all(|reason| **reason == "copied_while_recording"), "{listed}");
+        server.replay(&id, &json!({}));
+        Raw::open(server.mock, "/ws").run("expect text hello");
+    }
+}

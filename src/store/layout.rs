@@ -6,7 +6,7 @@ use std::fs::File;
 use super::lines;
 use crate::base::error::{Error, Result};
 use crate::base::limits::{KIB, MAX_STORE_BYTES};
-use crate::model::recording::{Head, Recording, Stats, Tail};
+use crate::model::recording::{Head, Recording, Stats, Status, Tail};
 use crate::model::recording_text;
 
 /// A file in our lines.
@@ -46,7 +46,8 @@ pub fn read_content(file: &File, size: u64) -> std::io::Result<Content> {
     if size == 0 {
         return Ok(Content::Corrupted("the file is empty".to_owned()));
     }
-    if let Some(ends) = read_ends(file, size)? {
+    if let Some(mut ends) = read_ends(file, size)? {
+        settle(&mut ends.tail);
         return Ok(Content::Lines(Box::new(ends)));
     }
     if size > MAX_STORE_BYTES {
@@ -59,10 +60,19 @@ pub fn read_content(file: &File, size: u64) -> std::io::Result<Content> {
                 recording.frames.iter().for_each(|frame| recording.tail.stats.count(frame));
             }
             recording.tail.stats.file_size_bytes = size;
+            settle(&mut recording.tail);
             Content::Whole(Box::new(recording))
         }
         Err(error) => Content::Corrupted(error.to_string()),
     })
+}
+
+/// A file that is no journal is being recorded by nobody: one that says so was copied from an answer while it was.
+fn settle(tail: &mut Tail) {
+    if tail.status == Status::Recording {
+        tail.status = Status::Incomplete;
+        tail.status_reason = Some("copied_while_recording".to_owned());
+    }
 }
 
 /// Head and tail of a file in our lines; `None` for any other.
