@@ -48,6 +48,8 @@ pub const MAX_ENDED_REPLAYS: usize = 1_000;
 pub const MAX_KEPT_MESSAGES: usize = 10_000;
 /// Bytes of client messages that a replay session keeps for `GET /replay/{id}/messages`.
 pub const MAX_KEPT_MESSAGE_BYTES: usize = 8 * MIB as usize;
+/// Bytes of client messages that all ended replay sessions keep together; the oldest lose theirs first.
+pub const MAX_ENDED_MESSAGE_BYTES: usize = 64 * MIB as usize;
 
 /// Milliseconds that any time limit may be set to: a month.
 pub const MAX_TIME_MS: u64 = 31 * 86_400_000;

@@ -204,12 +204,14 @@ impl Board {
     /// Keeps a message of the client, within bounds.
     pub fn add_message(&self, kind: FrameType, payload: &[u8], relative_us: u64) {
         let mut state = sync::lock(&self.state);
+        // A small message takes more room than its payload.
+        let bytes = payload.len() + size_of::<ReplayMessage>();
         state.messages_full |=
-            state.messages.len() >= limits::MAX_KEPT_MESSAGES || state.message_bytes + payload.len() > limits::MAX_KEPT_MESSAGE_BYTES;
+            state.messages.len() >= limits::MAX_KEPT_MESSAGES || state.message_bytes + bytes > limits::MAX_KEPT_MESSAGE_BYTES;
         if state.messages_full {
             return;
         }
-        state.message_bytes += payload.len();
+        state.message_bytes += bytes;
         let (data, kind) = match kind {
             FrameType::Binary => (data_encoding::BASE64.encode(payload), "binary"),
             _ => (String::from_utf8_lossy(payload).into_owned(), "text"),
@@ -227,6 +229,18 @@ impl Board {
         if let Some(message) = sync::lock(&self.state).messages.first_mut() {
             message.matched = matched;
         }
+    }
+
+    /// Bytes of the messages that are kept.
+    pub fn message_bytes(&self) -> usize {
+        sync::lock(&self.state).message_bytes
+    }
+
+    /// Keeps the messages no longer.
+    pub fn forget_messages(&self) {
+        let mut state = sync::lock(&self.state);
+        state.messages = Vec::new();
+        state.message_bytes = 0;
     }
 
     /// What became of client messages.
@@ -370,19 +384,36 @@ mod tests {
     use crate::rules::matching::Matcher;
     use crate::rules::script::{ScriptBuilder, samples};
 
-    #[test]
-    fn an_ended_session_holds_no_recording() {
+    /// A session of a recording without frames.
+    fn board(id: &str) -> (Board, Arc<Compiled>) {
         let head = samples::head(Protocol::WebSocket, None);
         let end = StreamTail::WebSocket { close_code: None, close_reason: None, closed_by: None, end_relative_us: None };
         let script = Arc::new(ScriptBuilder::new(&head).finish(&samples::tail(end)));
         let compiled = Arc::new(Compiled { head, script: Arc::clone(&script), redactor: None });
         let options = ReplayOptions::default();
         let matcher = Matcher::new(options.matching, &[], Vec::new()).unwrap();
-        let player = Player::new(Arc::clone(&script), options.clone(), matcher).unwrap();
-        let board = Board::new("01".to_owned(), "/ws".to_owned(), options, Arc::clone(&compiled), player);
-        assert_eq!((Arc::strong_count(&compiled), Arc::strong_count(&script)), (2, 3));
+        let player = Player::new(script, options.clone(), matcher).unwrap();
+        (Board::new(id.to_owned(), "/ws".to_owned(), options, Arc::clone(&compiled), player), compiled)
+    }
+
+    #[test]
+    fn an_ended_session_holds_no_recording() {
+        let (board, compiled) = board("01");
+        assert_eq!((Arc::strong_count(&compiled), Arc::strong_count(&compiled.script)), (2, 2));
         board.tell_stop("stopped");
         assert_eq!(board.status(), ReplayStatus::Aborted);
-        assert_eq!((Arc::strong_count(&compiled), Arc::strong_count(&script)), (1, 2));
+        assert_eq!((Arc::strong_count(&compiled), Arc::strong_count(&compiled.script)), (1, 1));
+    }
+
+    #[test]
+    fn messages_are_kept_within_their_bound_and_forgotten_whole() {
+        let (board, _) = board("01");
+        let payload = vec![b'x'; limits::MAX_KEPT_MESSAGE_BYTES / 4];
+        (0..5).for_each(|_| board.add_message(FrameType::Text, &payload, 0));
+        board.add_message(FrameType::Text, b"after one that did not fit", 0);
+        assert_eq!(board.messages().len(), 3);
+        assert!((3 * payload.len()..=limits::MAX_KEPT_MESSAGE_BYTES).contains(&board.message_bytes()));
+        board.forget_messages();
+        assert_eq!((board.messages().len(), board.message_bytes()), (0, 0));
     }
 }

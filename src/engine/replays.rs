@@ -391,11 +391,19 @@ fn stop(boards: &[Arc<Board>], reason: &'static str) {
     }
 }
 
-/// Keeps the last ended sessions only.
+/// Keeps the last ended sessions only, and of their clients' messages the last that fit the bound over all of them.
 fn forget_old(boards: &mut BTreeMap<String, Arc<Board>>) {
-    let ended: Vec<String> =
-        boards.values().filter(|board| board.status().is_ended() && !board.is_connected()).map(|board| board.id().to_owned()).collect();
-    for id in ended.iter().take(ended.len().saturating_sub(limits::MAX_ENDED_REPLAYS)) {
-        boards.remove(id);
+    let is_over = |board: &&Arc<Board>| board.status().is_ended() && !board.is_connected();
+    let ended: Vec<Arc<Board>> = boards.values().filter(is_over).cloned().collect();
+    let (gone, kept) = ended.split_at(ended.len().saturating_sub(limits::MAX_ENDED_REPLAYS));
+    for board in gone {
+        boards.remove(board.id());
+    }
+    let mut bytes = 0;
+    for board in kept.iter().rev() {
+        bytes += board.message_bytes();
+        if bytes > limits::MAX_ENDED_MESSAGE_BYTES {
+            board.forget_messages();
+        }
     }
 }
