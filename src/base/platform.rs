@@ -135,15 +135,6 @@ pub fn keep_alive(socket: &impl AsFd) {
     }
 }
 
-/// Makes the coming close of a TCP connection a reset: what is unsent is thrown away, and the peer sees no orderly end.
-///
-/// # Errors
-/// What setsockopt(2) says.
-pub fn reset_on_close(socket: &impl AsFd) -> std::io::Result<()> {
-    let at_once = nix::libc::linger { l_onoff: 1, l_linger: 0 };
-    socket::setsockopt(socket, socket::sockopt::Linger, &at_once).map_err(Into::into)
-}
-
 /// Raises the soft limit of open files to the hard one and gives the limit that is then in force.
 pub fn raise_open_files() -> u64 {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -195,6 +186,7 @@ pub fn reserve(file: &std::fs::File, len: u64) -> std::io::Result<bool> {
     }
     #[cfg(not(target_os = "linux"))]
     {
+        // Other systems promise nothing, so there is nothing to ask for.
         let _ = (file, len);
         Ok(false)
     }
@@ -204,12 +196,6 @@ pub fn reserve(file: &std::fs::File, len: u64) -> std::io::Result<bool> {
 pub fn free_bytes(dir: &std::path::Path) -> Option<u64> {
     let disk = nix::sys::statvfs::statvfs(dir).ok()?;
     Some(disk.blocks_available().saturating_mul(disk.fragment_size()))
-}
-
-/// Whether a process of this id exists.
-pub fn process_exists(pid: i32) -> bool {
-    use nix::errno::Errno;
-    matches!(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None), Ok(()) | Err(Errno::EPERM))
 }
 
 /// A signal that steers the server.

@@ -243,8 +243,6 @@ pub struct Advanced {
 }
 
 /// The body of `POST /replay/{id}/inject`.
-// It lives for one call; a box would only move it.
-#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Injection {
     /// A WebSocket frame: `{type: text|binary|ping|pong, data}`, binary as base64.

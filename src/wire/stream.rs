@@ -100,19 +100,6 @@ impl Stream {
         self.shut(Shutdown::Both);
     }
 
-    /// Makes the coming close a reset (SO_LINGER 0), as of a peer that vanished, then ends both directions.
-    /// The reset goes out when the stream is dropped; what is written until then is lost.
-    pub fn abort(&self) {
-        if let Err(error) = platform::reset_on_close(&self.fd()) {
-            log::debug!("a connection ends in order instead of with a reset: {error}");
-        }
-        // Ending the writing half as well would send the FIN of an orderly end before the reset. It is only needed to
-        // wake a writer that waits, and then the FIN is behind bytes that the peer does not take.
-        let a_writer_may_wait = !platform::wait_writable(self.fd(), Duration::ZERO).unwrap_or(false);
-        let is_local = matches!(self, Self::Unix(_));
-        self.shut(if a_writer_may_wait || is_local { Shutdown::Both } else { Shutdown::Read });
-    }
-
     /// The socket, to wait for.
     pub fn fd(&self) -> BorrowedFd<'_> {
         match self {
@@ -246,25 +233,14 @@ mod tests {
 
     #[test]
     fn shutdown_wakes_a_reader_and_a_writer() {
-        for ends in [Stream::shutdown, Stream::abort] {
-            let (near, _far) = tcp_pair();
-            while near.write_now(&[0; 65_536]).expect("room") > 0 {}
-            std::thread::scope(|scope| {
-                let reader = scope.spawn(|| near.read(&mut [0; 9]));
-                let writer = scope.spawn(|| near.write_all(&vec![0; 16 << 20], None));
-                ends(&near);
-                assert_eq!(reader.join().expect("no panic").expect("an end"), 0);
-                assert!(writer.join().expect("no panic").is_err());
-            });
-        }
-    }
-
-    #[test]
-    fn an_aborted_connection_ends_with_a_reset() {
-        let (near, far) = tcp_pair();
-        near.abort();
-        assert_eq!(near.read(&mut [0; 9]).expect("an end"), 0);
-        drop(near);
-        assert_eq!(far.read(&mut [0; 9]).map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
+        let (near, _far) = tcp_pair();
+        while near.write_now(&[0; 65_536]).expect("room") > 0 {}
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| near.read(&mut [0; 9]));
+            let writer = scope.spawn(|| near.write_all(&vec![0; 16 << 20], None));
+            near.shutdown();
+            assert_eq!(reader.join().expect("no panic").expect("an end"), 0);
+            assert!(writer.join().expect("no panic").is_err());
+        });
     }
 }
