@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::live::Live;
+use super::mocks::Mocks;
 use super::recorder::Recorder;
 use super::recordings::Recordings;
 use super::replays::Replays;
@@ -38,6 +39,8 @@ pub struct App {
     pub recordings: Recordings,
     /// Replay sessions.
     pub replays: Replays,
+    /// The mocks of the config and of the API.
+    pub mocks: Mocks,
     /// Where requests go that nothing else takes.
     pub upstreams: Upstreams,
     /// The streams that run.
@@ -77,6 +80,7 @@ impl App {
             store,
             recordings,
             replays,
+            mocks: Mocks::default(),
             upstreams,
             live: Live::default(),
             redactor,

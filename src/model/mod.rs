@@ -6,6 +6,9 @@
 pub mod api;
 pub mod config;
 pub mod fields;
+pub mod mock;
+pub mod mock_http;
+pub mod mock_ws;
 pub mod pairs;
 pub mod recording;
 pub mod recording_text;

@@ -7,6 +7,7 @@ use super::setting::{Setting, Slot};
 use crate::base::error::{Error, Result};
 use crate::base::limits;
 use crate::base::log::Format;
+use crate::model::mock::Mock;
 use crate::model::recording::Redaction;
 
 /// One upstream of the config's `upstreams`.
@@ -37,6 +38,8 @@ pub struct Settings {
     pub upstream: Option<String>,
     /// Upstreams by path.
     pub upstreams: Vec<UpstreamSetting>,
+    /// The mocks of the config files, in their order.
+    pub mocks: Vec<Mock>,
     /// A private CA's certificates, PEM.
     pub upstream_ca: Option<PathBuf>,
     /// Skip the verification of upstreams.
@@ -102,6 +105,7 @@ impl Default for Settings {
             admin_token: None,
             upstream: None,
             upstreams: Vec::new(),
+            mocks: Vec::new(),
             upstream_ca: None,
             upstream_insecure: false,
             record: None,

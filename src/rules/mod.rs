@@ -3,10 +3,13 @@
 //! It relies on the floors below it, and on nothing that acts: no file, no socket, no thread, no clock. `now` is an argument.
 
 pub mod correlate;
+pub mod events;
 pub mod json_span;
 pub mod matching;
 mod pace;
 pub mod pattern;
+pub mod performance;
 pub mod player;
 pub mod redact;
+pub mod scenario;
 pub mod script;

@@ -1,0 +1,63 @@
+//! What a mock's connection is to the thread that serves it: something that is asked what to do next and told what was heard.
+//! The scenario of a WebSocket mock and the events of an event stream are such things. No clock and no chance of its own.
+
+use super::player::Finale;
+use crate::model::recording::FrameType;
+
+/// A moment, with what is uncertain about it: time and chance are arguments.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// Microseconds of the monotonic clock.
+    pub now_us: u64,
+    /// Microseconds since 1970.
+    pub wall_us: u64,
+    /// 64 random bits at each call.
+    pub random: fn() -> u64,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Act {
+    /// Write these bytes: whole WebSocket frames, or bytes of an event stream (chunks are the writer's matter).
+    Write(Vec<u8>),
+    /// Nothing before this moment of the monotonic clock, or before something is heard.
+    Sleep {
+        /// Microseconds.
+        until_us: u64,
+    },
+    /// Nothing before something is heard.
+    Wait,
+    /// End the connection so.
+    End(Finale),
+}
+
+/// What was heard of the client.
+#[derive(Debug, Clone, Copy)]
+pub enum Heard<'a> {
+    /// A data message.
+    Message(FrameType, &'a [u8]),
+    /// A pong.
+    Pong,
+}
+
+/// A mock's side of one connection.
+pub trait Performance: Send {
+    /// The connection begins: the 101 has been sent, or the request read.
+    fn start(&mut self, now_us: u64);
+
+    /// The moment at which an event stream's head is due; `None`: at once.
+    fn head_due_us(&self) -> Option<u64> {
+        None
+    }
+
+    /// What to do now. After a `Write` it is asked again when the bytes are out.
+    fn next(&mut self, at: Moment) -> Act;
+
+    /// The client said something.
+    fn hear(&mut self, heard: Heard<'_>, at: Moment);
+
+    /// How many client messages wait in it.
+    fn queued(&self) -> usize {
+        0
+    }
+}
