@@ -22,6 +22,7 @@ pub mod relay_http;
 pub mod relay_ws;
 pub mod replay_door;
 pub mod replays;
+mod request_body;
 pub mod session;
 pub mod take;
 pub mod tape;

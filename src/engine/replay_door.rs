@@ -13,13 +13,12 @@ use super::relay_http::{After, cut_text, pairs};
 use super::session::{self, Line, Parts};
 use super::tape::{End, Tape};
 use super::{answer, cors};
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::base::time::{self, Origin};
 use crate::base::{limits, platform, sync};
 use crate::model::recording::{Direction, FrameType, Metadata, Protocol, SseRequest, StreamHead, decode, encode};
 use crate::model::replay::{Matching, ReplayError};
 use crate::rules::player::Player;
-use crate::wire::body::{BodyReader, Framing};
 use crate::wire::handshake;
 use crate::wire::head::{Headers, RequestHead, ResponseHead};
 use crate::wire::stream::Stream;
@@ -81,7 +80,8 @@ impl Met<'_> {
         let max_bytes = usize::try_from(settings.max_request_body_bytes).unwrap_or(usize::MAX);
         // One more than a recording keeps, so that a longer body is seen to be longer.
         let kept_bytes = max_bytes.max(self.recorded_body_bytes()).saturating_add(1);
-        let Some(mut body) = read_body(client, self.head, kept_bytes)? else {
+        let patience = Duration::from_millis(settings.head_timeout_ms);
+        let Some(mut body) = client.read_body(self.head, kept_bytes, patience)? else {
             return Ok(After::Close);
         };
         if let Some(last) = self.head.headers.get("Last-Event-ID") {
@@ -191,32 +191,6 @@ fn without_body(head: &RequestHead) -> RequestHead {
     head.headers.remove("Content-Length");
     head.headers.remove("Transfer-Encoding");
     head
-}
-
-/// Reads a request's body to its end and gives its first `kept_bytes`; `None` when the client leaves in the middle of it.
-///
-/// # Errors
-/// [`Error::Invalid`] for malformed framing.
-fn read_body(client: &mut Inlet, head: &RequestHead, kept_bytes: usize) -> Result<Option<Vec<u8>>> {
-    let framing = head.framing().map_err(|malformed| Error::invalid("", malformed.message))?;
-    let mut reader = BodyReader::new(framing);
-    let mut body = Vec::new();
-    if framing != Framing::None && head.headers.has_token("Expect", "100-continue") && client.data().is_empty() {
-        let go_on = client.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n", Some(Duration::from_millis(limits::STALL_TIMEOUT_MS)));
-        if go_on.is_err() {
-            return Ok(None);
-        }
-    }
-    while !reader.is_done() {
-        if client.data().is_empty() && !matches!(client.fill(), Ok(1..)) {
-            return Ok(None);
-        }
-        let piece = reader.next(client.data()).map_err(|malformed| Error::invalid("", malformed.message))?;
-        body.extend_from_slice(&piece.data[..piece.data.len().min(kept_bytes - body.len())]);
-        let consumed = piece.consumed;
-        client.consume(consumed);
-    }
-    Ok(Some(body))
 }
 
 /// Starts the session's thread and runs the reader on this one until the connection ends.
