@@ -16,11 +16,11 @@ use super::{answer, cors};
 use crate::base::error::Result;
 use crate::base::time::{self, Origin};
 use crate::base::{limits, platform, sync};
-use crate::model::recording::{Direction, FrameType, Metadata, Protocol, SseRequest, StreamHead, decode, encode};
+use crate::model::recording::{Direction, FrameType, Head, Metadata, Protocol, SseRequest, StreamHead, decode, encode};
 use crate::model::replay::{Matching, ReplayError};
 use crate::rules::player::Player;
 use crate::wire::handshake;
-use crate::wire::head::{Headers, RequestHead, ResponseHead};
+use crate::wire::head::{RequestHead, ResponseHead};
 use crate::wire::stream::Stream;
 use crate::wire::ws::{self, Message, MessageReader, Side, opcode};
 
@@ -94,9 +94,9 @@ impl Met<'_> {
             self.seat.board.publish(&self.player, None);
             return Ok(self.refuse(client, &mismatch));
         }
-        let (status, headers) = self.response();
+        let ResponseHead { status, mut headers, .. } = recorded_head(&self.seat.compiled.head);
+        cors::allow(&mut headers, self.head, self.app.settings.cors_origin.as_deref());
         let chunked = self.head.minor_version == 1;
-        let mut headers = headers;
         if chunked {
             headers.push("Transfer-Encoding", "chunked");
         }
@@ -159,30 +159,27 @@ impl Met<'_> {
         let request = without_body(self.head);
         answer::send(client, &request, ResponseHead::new(409), Some(body.as_bytes()), self.app.settings.cors_origin.as_deref())
     }
+}
 
-    /// The recorded status and fields, less what belongs to the recorded connection alone.
-    fn response(&self) -> (u16, Headers) {
-        let mut headers = Headers::default();
-        let mut status = 200;
-        let redacted = &self.seat.compiled.head.metadata.redaction;
-        if let StreamHead::Sse { response_status, response_headers, .. } = &self.seat.compiled.head.stream {
-            status = *response_status;
-            for (name, value) in response_headers.iter() {
-                let is_redacted =
-                    redacted.as_ref().is_some_and(|rules| !rules.redact_value.is_empty() && value.contains(&rules.redact_value));
-                let is_length = name.eq_ignore_ascii_case("Content-Length");
-                if !(is_redacted || is_length || cors::is_cors_field(name) || value.contains(['\r', '\n', '\0'])) {
-                    headers.push(name, value);
-                }
+/// The head of an event stream as it was recorded, less what belongs to the recorded connection alone; CORS is not in it.
+pub fn recorded_head(recorded: &Head) -> ResponseHead {
+    let mut response = ResponseHead::new(200);
+    let redacted = &recorded.metadata.redaction;
+    if let StreamHead::Sse { response_status, response_headers, .. } = &recorded.stream {
+        response.status = *response_status;
+        for (name, value) in response_headers.iter() {
+            let is_redacted = redacted.as_ref().is_some_and(|rules| !rules.redact_value.is_empty() && value.contains(&rules.redact_value));
+            let is_length = name.eq_ignore_ascii_case("Content-Length");
+            if !(is_redacted || is_length || cors::is_cors_field(name) || value.contains(['\r', '\n', '\0'])) {
+                response.headers.push(name, value);
             }
         }
-        headers = headers.end_to_end(&[]);
-        if headers.get("Content-Type").is_none() {
-            headers.push("Content-Type", "text/event-stream");
-        }
-        cors::allow(&mut headers, self.head, self.app.settings.cors_origin.as_deref());
-        (status, headers)
     }
+    response.headers = response.headers.end_to_end(&[]);
+    if response.headers.get("Content-Type").is_none() {
+        response.headers.push("Content-Type", "text/event-stream");
+    }
+    response
 }
 
 /// The request as if it had no body.
