@@ -8,6 +8,7 @@ pub mod board;
 pub mod compiled;
 pub mod cors;
 pub mod demo;
+mod event_stream;
 pub mod flow;
 pub mod inbox;
 pub mod inlet;

@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use super::app::App;
 use super::board::Seat;
+use super::event_stream::{Opening, hear_end};
 use super::inbox::{Gate, Input};
 use super::inlet::Inlet;
 use super::line::Line;
-use super::relay_http::{After, cut_text, pairs};
+use super::relay_http::After;
 use super::session::{self, Parts};
 use super::tape::End;
 use super::ws_reader::WsReader;
 use super::{answer, cors};
 use crate::base::error::Result;
+use crate::base::sync;
 use crate::base::time::{self, Origin};
-use crate::base::{limits, platform, sync};
-use crate::model::recording::{Direction, Metadata, Protocol, SseRequest, StreamHead, decode, encode};
+use crate::model::recording::{Direction, Metadata, Protocol, StreamHead, decode};
 use crate::model::replay::{Matching, ReplayError};
 use crate::rules::player::Player;
 use crate::wire::handshake;
@@ -81,7 +82,7 @@ impl Met<'_> {
         // One more than a recording keeps, so that a longer body is seen to be longer.
         let kept_bytes = max_bytes.max(self.recorded_body_bytes()).saturating_add(1);
         let patience = Duration::from_millis(settings.head_timeout_ms);
-        let Some(mut body) = client.read_body(self.head, kept_bytes, patience)? else {
+        let Some(body) = client.read_body(self.head, kept_bytes, patience)? else {
             return Ok(After::Close);
         };
         if let Some(last) = self.head.headers.get("Last-Event-ID") {
@@ -95,46 +96,12 @@ impl Met<'_> {
             return Ok(self.refuse(client, &mismatch));
         }
         let (status, headers) = self.response();
-        let chunked = self.head.minor_version == 1;
-        let mut headers = headers;
-        if chunked {
-            headers.push("Transfer-Encoding", "chunked");
-        }
-        headers.push("Connection", "close");
-        let mut bytes = Vec::with_capacity(512);
-        ResponseHead { headers: headers.clone(), ..ResponseHead::new(status) }.write(&mut bytes);
-        let truncated = body.len() > max_bytes;
-        if truncated {
-            cut_text(&mut body, max_bytes);
-        }
-        let (text, encoding) = encode(&body);
         // The times of this replay, not those of the recording that it plays.
         self.player.start(self.origin.mono_us);
         let head_us = self.player.head_due_us().unwrap_or_else(time::now_us);
-        let stream_head = StreamHead::Sse {
-            request: SseRequest { method: self.head.method.clone(), body: Some(text).filter(|text| !text.is_empty()), encoding, truncated },
-            response_status: status,
-            response_headers: pairs(&headers),
-            head_relative_us: Some(self.origin.relative_us(head_us)),
-        };
-        let recordings = &self.app.recordings;
-        let reserved = recordings.claim(Protocol::Sse, self.metadata);
-        let tape = reserved.map(|reserved| recordings.begin(reserved, self.origin, stream_head));
-        let from = Arc::clone(&client.stream);
-        let half_closed = platform::has_half_closed(from.fd());
-        let stall = Duration::from_millis(settings.stall_timeout_ms);
-        let line = Line::event_stream(Arc::clone(&client.stream), stall, tape, bytes, chunked);
-        start(self.seat, self.player, line, self.origin, |inbox, _| {
-            // Whatever the client still sends is not for this response; its end is what matters. One that had closed its
-            // sending half with its request waits for the response.
-            let mut buffer = [0; 1024];
-            if half_closed {
-                platform::wait_gone(from.fd());
-            } else {
-                while matches!(from.read(&mut buffer), Ok(1..)) {}
-            }
-            drop(inbox.send(Input::Gone));
-        })?;
+        let opening = Opening { app: self.app, head: self.head, origin: self.origin, metadata: self.metadata, body };
+        let line = opening.open(&client.stream, status, headers, head_us);
+        start(self.seat, self.player, line, self.origin, hear_end(&client.stream))?;
         Ok(After::Close)
     }
 

@@ -13,5 +13,6 @@ pub mod performance;
 mod placeholder;
 pub mod player;
 pub mod redact;
+pub mod resume;
 pub mod scenario;
 pub mod script;
