@@ -25,6 +25,13 @@ pub fn random_u64() -> u64 {
     RandomState::new().hash_one(time::now_us())
 }
 
+/// A version 4 UUID (RFC 9562 §5.4) of these random bits, in lower case.
+pub fn uuid_v4(random: u128) -> String {
+    let bits = (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    let hex = format!("{bits:032x}");
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
 fn random_u128() -> u128 {
     (u128::from(random_u64()) << 64) | u128::from(random_u64())
 }
@@ -127,6 +134,17 @@ mod tests {
         }
         for bad in ["", "a b", "a/b", "ä", &"x".repeat(65)] {
             assert!(check_given(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_uuid_says_its_version_and_variant() {
+        for (random, uuid) in [
+            (0, "00000000-0000-4000-8000-000000000000"),
+            (u128::MAX, "ffffffff-ffff-4fff-bfff-ffffffffffff"),
+            (0x0123_4567_89ab_cdef_0123_4567_89ab_cdef, "01234567-89ab-4def-8123-456789abcdef"),
+        ] {
+            assert_eq!(uuid_v4(random), uuid);
         }
     }
 
