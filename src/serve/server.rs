@@ -11,6 +11,7 @@ use crate::base::error::{Error, Result};
 use crate::base::{limits, platform};
 use crate::engine::app::App;
 use crate::engine::demo;
+use crate::engine::mocks::Mocks;
 use crate::model::settings::Settings;
 use crate::store::Store;
 
@@ -29,19 +30,21 @@ impl Server {
     /// Opens both ports. What a crash left in the data directory is turned into recordings first.
     ///
     /// # Errors
-    /// A setting that is wrong, a port that is taken, an admin port open to others without a token.
-    pub fn open(settings: Settings) -> Result<Self> {
+    /// A setting that is wrong, a mock whose recording is not there, a port that is taken, an admin port open to others without a token.
+    pub fn open(mut settings: Settings) -> Result<Self> {
         let data_dir = settings.data_dir.clone().ok_or_else(no_data_dir)?;
         check_admin_host(&settings)?;
         let open_files = platform::raise_open_files();
         let max_connections = settings.max_connections.min(platform::connection_cap(open_files));
         let store = Arc::new(Store::new(data_dir, settings.max_bytes, settings.warn_percent));
         recover(&store);
+        let mocks = Mocks::new(Arc::clone(&store), settings.max_message_bytes);
+        mocks.load(std::mem::take(&mut settings.mocks))?;
         let mock_port = Port::bind(&settings.host, settings.port, "--port")?;
         let admin_port = Port::bind(&settings.admin_host, settings.admin_port, "--admin-port")?;
         let (mock, admin) = (reachable(mock_port.address), reachable(admin_port.address));
         let demo = if settings.demo { Some(demo::start()?) } else { None };
-        let app = Arc::new(App::new(settings, store, mock, demo, max_connections)?);
+        let app = Arc::new(App::new(settings, store, mocks, mock, demo, max_connections)?);
         let gate = Arc::new(Gate::open(Arc::clone(&app))?);
         door::open("admin port", admin_port, &gate, &Arc::default())?;
         door::open("mock port", mock_port, &Arc::new(MockPort::new(Arc::clone(&app))), &app.open_connections)?;
