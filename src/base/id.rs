@@ -50,16 +50,44 @@ pub fn check_prefix(text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Checks that `text` can be an id that a person gave, or a prefix of one: 1 to 64 letters, digits, `.`, `_` or `-`.
+///
+/// # Errors
+/// [`Error::Invalid`] that says what such an id looks like.
+pub fn check_given(text: &str) -> Result<()> {
+    if !(1..=64).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
+        return Err(Error::invalid("id", "an id has 1 to 64 letters, digits, '.', '_' and '-'"));
+    }
+    Ok(())
+}
+
+/// The one id among `ids`, which people gave, that `text` means: itself, of whatever length, or as [`resolve`] says.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Ambiguous`].
+pub fn resolve_given<'a>(kind: &'static str, text: &str, ids: impl Iterator<Item = &'a str> + Clone) -> Result<String> {
+    match ids.clone().find(|id| *id == text) {
+        Some(id) => Ok(id.to_owned()),
+        None => pick(kind, text, ids),
+    }
+}
+
 /// The one id among `ids` that `prefix` means: itself, or the only one that it begins (ASCII case ignored).
 ///
 /// # Errors
 /// [`Error::Invalid`] for what can be no id, [`Error::NotFound`], [`Error::Ambiguous`].
 pub fn resolve<'a>(kind: &'static str, prefix: &str, ids: impl Iterator<Item = &'a str>) -> Result<String> {
     // Too short to mean one, it means none; what can be no id at all is malformed.
+    if prefix.len() >= MIN_ID_PREFIX {
+        check_prefix(prefix)?;
+    }
+    pick(kind, prefix, ids)
+}
+
+fn pick<'a>(kind: &'static str, prefix: &str, ids: impl Iterator<Item = &'a str>) -> Result<String> {
     if prefix.len() < MIN_ID_PREFIX {
         return Err(Error::NotFound { kind, id: prefix.to_owned() });
     }
-    check_prefix(prefix)?;
     let mut candidates = Vec::new();
     for id in ids {
         if id.eq_ignore_ascii_case(prefix) {
@@ -98,6 +126,25 @@ mod tests {
             (0x0123_4567_89ab_cdef_0123_4567_89ab_cdef, "01234567-89ab-4def-8123-456789abcdef"),
         ] {
             assert_eq!(uuid_v4(random), uuid);
+        }
+    }
+
+    #[test]
+    fn ids_that_people_gave_resolve_whole_at_any_length() {
+        let ids = ["a", "chat", "chat.v1", "chat.v1-old", "Chat"];
+        let of = |text: &str| resolve_given("mock", text, ids.into_iter());
+        for id in ids {
+            assert_eq!(of(id).as_deref(), Ok(id));
+        }
+        assert_eq!(of("chat.v1-").as_deref(), Ok("chat.v1-old"));
+        assert_eq!(of("CHAT.V1").as_deref(), Ok("chat.v1"));
+        assert!(matches!(of("chat."), Err(Error::NotFound { .. })));
+        assert!(matches!(of("chat.v"), Err(Error::Ambiguous { .. })));
+        for good in ["a", "a.b_c-D9"] {
+            assert_eq!(check_given(good), Ok(()));
+        }
+        for bad in ["", "a b", "a/b", "ä", &"x".repeat(65)] {
+            assert!(check_given(bad).is_err(), "{bad:?}");
         }
     }
 

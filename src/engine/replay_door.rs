@@ -19,11 +19,11 @@ use super::{answer, cors};
 use crate::base::error::Result;
 use crate::base::sync;
 use crate::base::time::{self, Origin};
-use crate::model::recording::{Direction, Metadata, Protocol, StreamHead, decode};
+use crate::model::recording::{Direction, Head, Metadata, Protocol, StreamHead, decode};
 use crate::model::replay::{Matching, ReplayError};
 use crate::rules::player::Player;
 use crate::wire::handshake;
-use crate::wire::head::{Headers, RequestHead, ResponseHead};
+use crate::wire::head::{RequestHead, ResponseHead};
 
 /// A client that has been given a session.
 pub struct Met<'a> {
@@ -95,7 +95,8 @@ impl Met<'_> {
             self.seat.board.publish(&self.player, None);
             return Ok(self.refuse(client, &mismatch));
         }
-        let (status, headers) = self.response();
+        let ResponseHead { status, mut headers, .. } = recorded_head(&self.seat.compiled.head);
+        cors::allow(&mut headers, self.head, self.app.settings.cors_origin.as_deref());
         // The times of this replay, not those of the recording that it plays.
         self.player.start(self.origin.mono_us);
         let head_us = self.player.head_due_us().unwrap_or_else(time::now_us);
@@ -126,30 +127,27 @@ impl Met<'_> {
         let request = without_body(self.head);
         answer::send(client, &request, ResponseHead::new(409), Some(body.as_bytes()), self.app.settings.cors_origin.as_deref())
     }
+}
 
-    /// The recorded status and fields, less what belongs to the recorded connection alone.
-    fn response(&self) -> (u16, Headers) {
-        let mut headers = Headers::default();
-        let mut status = 200;
-        let redacted = &self.seat.compiled.head.metadata.redaction;
-        if let StreamHead::Sse { response_status, response_headers, .. } = &self.seat.compiled.head.stream {
-            status = *response_status;
-            for (name, value) in response_headers.iter() {
-                let is_redacted =
-                    redacted.as_ref().is_some_and(|rules| !rules.redact_value.is_empty() && value.contains(&rules.redact_value));
-                let is_length = name.eq_ignore_ascii_case("Content-Length");
-                if !(is_redacted || is_length || cors::is_cors_field(name) || value.contains(['\r', '\n', '\0'])) {
-                    headers.push(name, value);
-                }
+/// The head of an event stream as it was recorded, less what belongs to the recorded connection alone; CORS is not in it.
+pub fn recorded_head(recorded: &Head) -> ResponseHead {
+    let mut response = ResponseHead::new(200);
+    let redacted = &recorded.metadata.redaction;
+    if let StreamHead::Sse { response_status, response_headers, .. } = &recorded.stream {
+        response.status = *response_status;
+        for (name, value) in response_headers.iter() {
+            let is_redacted = redacted.as_ref().is_some_and(|rules| !rules.redact_value.is_empty() && value.contains(&rules.redact_value));
+            let is_length = name.eq_ignore_ascii_case("Content-Length");
+            if !(is_redacted || is_length || cors::is_cors_field(name) || value.contains(['\r', '\n', '\0'])) {
+                response.headers.push(name, value);
             }
         }
-        headers = headers.end_to_end(&[]);
-        if headers.get("Content-Type").is_none() {
-            headers.push("Content-Type", "text/event-stream");
-        }
-        cors::allow(&mut headers, self.head, self.app.settings.cors_origin.as_deref());
-        (status, headers)
     }
+    response.headers = response.headers.end_to_end(&[]);
+    if response.headers.get("Content-Type").is_none() {
+        response.headers.push("Content-Type", "text/event-stream");
+    }
+    response
 }
 
 /// The request as if it had no body.
