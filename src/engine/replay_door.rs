@@ -7,23 +7,23 @@ use std::time::Duration;
 
 use super::app::App;
 use super::board::Seat;
+use super::event_stream::{Opening, hear_end};
 use super::inbox::{Gate, Input};
 use super::inlet::Inlet;
 use super::line::Line;
-use super::relay_http::{After, cut_text, pairs};
+use super::relay_http::After;
 use super::session::{self, Parts};
 use super::tape::End;
 use super::ws_reader::WsReader;
 use super::{answer, cors};
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
+use crate::base::sync;
 use crate::base::time::{self, Origin};
-use crate::base::{limits, platform, sync};
-use crate::model::recording::{Direction, Metadata, Protocol, SseRequest, StreamHead, decode, encode};
+use crate::model::recording::{Direction, Head, Metadata, Protocol, StreamHead, decode};
 use crate::model::replay::{Matching, ReplayError};
 use crate::rules::player::Player;
-use crate::wire::body::{BodyReader, Framing};
 use crate::wire::handshake;
-use crate::wire::head::{Headers, RequestHead, ResponseHead};
+use crate::wire::head::{RequestHead, ResponseHead};
 
 /// A client that has been given a session.
 pub struct Met<'a> {
@@ -81,7 +81,8 @@ impl Met<'_> {
         let max_bytes = usize::try_from(settings.max_request_body_bytes).unwrap_or(usize::MAX);
         // One more than a recording keeps, so that a longer body is seen to be longer.
         let kept_bytes = max_bytes.max(self.recorded_body_bytes()).saturating_add(1);
-        let Some(mut body) = read_body(client, self.head, kept_bytes)? else {
+        let patience = Duration::from_millis(settings.head_timeout_ms);
+        let Some(body) = client.read_body(self.head, kept_bytes, patience)? else {
             return Ok(After::Close);
         };
         if let Some(last) = self.head.headers.get("Last-Event-ID") {
@@ -94,47 +95,14 @@ impl Met<'_> {
             self.seat.board.publish(&self.player, None);
             return Ok(self.refuse(client, &mismatch));
         }
-        let (status, headers) = self.response();
-        let chunked = self.head.minor_version == 1;
-        let mut headers = headers;
-        if chunked {
-            headers.push("Transfer-Encoding", "chunked");
-        }
-        headers.push("Connection", "close");
-        let mut bytes = Vec::with_capacity(512);
-        ResponseHead { headers: headers.clone(), ..ResponseHead::new(status) }.write(&mut bytes);
-        let truncated = body.len() > max_bytes;
-        if truncated {
-            cut_text(&mut body, max_bytes);
-        }
-        let (text, encoding) = encode(&body);
+        let ResponseHead { status, mut headers, .. } = recorded_head(&self.seat.compiled.head);
+        cors::allow(&mut headers, self.head, self.app.settings.cors_origin.as_deref());
         // The times of this replay, not those of the recording that it plays.
         self.player.start(self.origin.mono_us);
         let head_us = self.player.head_due_us().unwrap_or_else(time::now_us);
-        let stream_head = StreamHead::Sse {
-            request: SseRequest { method: self.head.method.clone(), body: Some(text).filter(|text| !text.is_empty()), encoding, truncated },
-            response_status: status,
-            response_headers: pairs(&headers),
-            head_relative_us: Some(self.origin.relative_us(head_us)),
-        };
-        let recordings = &self.app.recordings;
-        let reserved = recordings.claim(Protocol::Sse, self.metadata);
-        let tape = reserved.map(|reserved| recordings.begin(reserved, self.origin, stream_head));
-        let from = Arc::clone(&client.stream);
-        let half_closed = platform::has_half_closed(from.fd());
-        let stall = Duration::from_millis(settings.stall_timeout_ms);
-        let line = Line::event_stream(Arc::clone(&client.stream), stall, tape, bytes, chunked);
-        start(self.seat, self.player, line, self.origin, |inbox, _| {
-            // Whatever the client still sends is not for this response; its end is what matters. One that had closed its
-            // sending half with its request waits for the response.
-            let mut buffer = [0; 1024];
-            if half_closed {
-                platform::wait_gone(from.fd());
-            } else {
-                while matches!(from.read(&mut buffer), Ok(1..)) {}
-            }
-            drop(inbox.send(Input::Gone));
-        })?;
+        let opening = Opening { app: self.app, head: self.head, origin: self.origin, metadata: self.metadata, body };
+        let line = opening.open(&client.stream, status, headers, head_us);
+        start(self.seat, self.player, line, self.origin, hear_end(&client.stream))?;
         Ok(After::Close)
     }
 
@@ -159,30 +127,27 @@ impl Met<'_> {
         let request = without_body(self.head);
         answer::send(client, &request, ResponseHead::new(409), Some(body.as_bytes()), self.app.settings.cors_origin.as_deref())
     }
+}
 
-    /// The recorded status and fields, less what belongs to the recorded connection alone.
-    fn response(&self) -> (u16, Headers) {
-        let mut headers = Headers::default();
-        let mut status = 200;
-        let redacted = &self.seat.compiled.head.metadata.redaction;
-        if let StreamHead::Sse { response_status, response_headers, .. } = &self.seat.compiled.head.stream {
-            status = *response_status;
-            for (name, value) in response_headers.iter() {
-                let is_redacted =
-                    redacted.as_ref().is_some_and(|rules| !rules.redact_value.is_empty() && value.contains(&rules.redact_value));
-                let is_length = name.eq_ignore_ascii_case("Content-Length");
-                if !(is_redacted || is_length || cors::is_cors_field(name) || value.contains(['\r', '\n', '\0'])) {
-                    headers.push(name, value);
-                }
+/// The head of an event stream as it was recorded, less what belongs to the recorded connection alone; CORS is not in it.
+pub fn recorded_head(recorded: &Head) -> ResponseHead {
+    let mut response = ResponseHead::new(200);
+    let redacted = &recorded.metadata.redaction;
+    if let StreamHead::Sse { response_status, response_headers, .. } = &recorded.stream {
+        response.status = *response_status;
+        for (name, value) in response_headers.iter() {
+            let is_redacted = redacted.as_ref().is_some_and(|rules| !rules.redact_value.is_empty() && value.contains(&rules.redact_value));
+            let is_length = name.eq_ignore_ascii_case("Content-Length");
+            if !(is_redacted || is_length || cors::is_cors_field(name) || value.contains(['\r', '\n', '\0'])) {
+                response.headers.push(name, value);
             }
         }
-        headers = headers.end_to_end(&[]);
-        if headers.get("Content-Type").is_none() {
-            headers.push("Content-Type", "text/event-stream");
-        }
-        cors::allow(&mut headers, self.head, self.app.settings.cors_origin.as_deref());
-        (status, headers)
     }
+    response.headers = response.headers.end_to_end(&[]);
+    if response.headers.get("Content-Type").is_none() {
+        response.headers.push("Content-Type", "text/event-stream");
+    }
+    response
 }
 
 /// The request as if it had no body.
@@ -191,32 +156,6 @@ fn without_body(head: &RequestHead) -> RequestHead {
     head.headers.remove("Content-Length");
     head.headers.remove("Transfer-Encoding");
     head
-}
-
-/// Reads a request's body to its end and gives its first `kept_bytes`; `None` when the client leaves in the middle of it.
-///
-/// # Errors
-/// [`Error::Invalid`] for malformed framing.
-fn read_body(client: &mut Inlet, head: &RequestHead, kept_bytes: usize) -> Result<Option<Vec<u8>>> {
-    let framing = head.framing().map_err(|malformed| Error::invalid("", malformed.message))?;
-    let mut reader = BodyReader::new(framing);
-    let mut body = Vec::new();
-    if framing != Framing::None && head.headers.has_token("Expect", "100-continue") && client.data().is_empty() {
-        let go_on = client.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n", Some(Duration::from_millis(limits::STALL_TIMEOUT_MS)));
-        if go_on.is_err() {
-            return Ok(None);
-        }
-    }
-    while !reader.is_done() {
-        if client.data().is_empty() && !matches!(client.fill(), Ok(1..)) {
-            return Ok(None);
-        }
-        let piece = reader.next(client.data()).map_err(|malformed| Error::invalid("", malformed.message))?;
-        body.extend_from_slice(&piece.data[..piece.data.len().min(kept_bytes - body.len())]);
-        let consumed = piece.consumed;
-        client.consume(consumed);
-    }
-    Ok(Some(body))
 }
 
 /// Starts the session's thread and runs the reader on this one until the connection ends.

@@ -151,6 +151,9 @@ pub struct Lateness {
 pub struct ReplayView {
     /// The session's ULID.
     pub id: String,
+    /// The replay mock that made it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mock_id: Option<String>,
     /// What it replays.
     pub recording_id: String,
     /// How it stands.

@@ -21,6 +21,7 @@ use crate::base::error::{Error, Result};
 use crate::base::{files, limits, platform, sync};
 use crate::engine::app::App;
 use crate::engine::demo;
+use crate::engine::mocks::Mocks;
 use crate::model::settings::Settings;
 use crate::store::Store;
 
@@ -45,11 +46,12 @@ pub fn run(settings: Settings, announce: &Announce) -> Result<()> {
     let max_connections = settings.max_connections.min(platform::connection_cap(open_files));
     let store = Arc::new(Store::new(data_dir, settings.max_bytes, settings.warn_percent));
     recover(&store);
+    let mocks = Mocks::new(Arc::clone(&store));
     let mock_port = Port::bind(&settings.host, settings.port, "--port")?;
     let admin_port = Port::bind(&settings.admin_host, settings.admin_port, "--admin-port")?;
     let (mock_address, admin_address) = (reachable(mock_port.address), reachable(admin_port.address));
     let demo = if settings.demo { Some(demo::start()?) } else { None };
-    let app = Arc::new(App::new(settings, store, mock_address, demo, max_connections)?);
+    let app = Arc::new(App::new(settings, store, mocks, mock_address, demo, max_connections)?);
     let gate = Arc::new(Gate::open(Arc::clone(&app))?);
     door::open("admin port", admin_port, &gate, &Arc::default())?;
     door::open("mock port", mock_port, &Arc::new(MockPort::new(Arc::clone(&app))), &app.open_connections)?;
