@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::message_match::Said;
 use super::performance::Moment;
-use crate::base::time;
+use crate::base::{id, time};
 
 /// What templates are filled with.
 #[derive(Debug, Clone, Copy)]
@@ -81,8 +81,8 @@ impl Filling<'_> {
         Some(match name {
             "message" => Filled::Text(self.said.map_or(Cow::Borrowed(""), Said::text)),
             "now" => Filled::Text(Cow::Owned(time::rfc3339(self.at.wall_us))),
-            "timestamp" => Filled::Value(Cow::Owned(unix_seconds(self.at).into())),
-            "uuid" => Filled::Text(Cow::Owned(uuid_v4(self.at.random))),
+            "timestamp" => Filled::Value(Cow::Owned((self.at.wall_us / 1_000_000).into())),
+            "uuid" => Filled::Text(Cow::Owned(id::uuid_v4(self.at.random_u128()))),
             _ => {
                 let path = name.strip_prefix("message.").filter(|path| path.split('.').all(|part| !part.is_empty()))?;
                 self.said.and_then(|said| find(said.json()?, path)).map_or(Filled::Missing, |value| Filled::Value(Cow::Borrowed(value)))
@@ -109,19 +109,6 @@ fn find<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
         Value::Array(items) => items.get(part.parse::<usize>().ok()?),
         _ => None,
     })
-}
-
-/// Seconds since 1970.
-pub fn unix_seconds(at: Moment) -> u64 {
-    at.wall_us / 1_000_000
-}
-
-/// A UUID of version 4 (RFC 9562 §5.4) from 128 random bits.
-pub fn uuid_v4(random: fn() -> u64) -> String {
-    let (high, low) = (random(), random());
-    let high = (high & !0xf000) | 0x4000;
-    let low = (low & !(0b11 << 62)) | (0b10 << 62);
-    format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32, (high >> 16) & 0xffff, high & 0xffff, low >> 48, low & 0xffff_ffff_ffff)
 }
 
 #[cfg(test)]
