@@ -5,10 +5,14 @@
 
 pub mod api;
 pub mod config;
+pub mod duration;
 pub mod fields;
 pub mod mock;
 pub mod mock_http;
+mod mock_http_fields;
+mod mock_parts;
 pub mod mock_ws;
+mod mock_ws_fields;
 pub mod pairs;
 pub mod recording;
 pub mod recording_text;
@@ -16,3 +20,4 @@ pub mod replay;
 pub mod replay_options;
 pub mod setting;
 pub mod settings;
+pub mod syntax;
