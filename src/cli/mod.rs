@@ -4,6 +4,7 @@
 //! What never belongs here: anything that a recording, a replay or a server does.
 
 pub mod client;
+pub mod color;
 pub mod command;
 pub mod commands;
 pub mod context;
@@ -11,6 +12,7 @@ pub mod help;
 pub mod init;
 pub mod output;
 pub mod parser;
+pub mod progress;
 pub mod recordings;
 pub mod replays;
 pub mod serve;
