@@ -22,7 +22,7 @@ pub mod table;
 
 use std::ffi::OsString;
 
-use context::{Context, Surroundings, tell};
+use context::{Context, Surroundings, tell_error};
 use output::Output;
 use parser::{Parsed, Typed, parse};
 
@@ -60,7 +60,7 @@ fn conclude(result: Result<()>, out: &mut Output<'_>) -> u8 {
     match result.and(printed) {
         Ok(()) => 0,
         Err(error) => {
-            tell(&error.to_string());
+            tell_error(&error);
             error.exit_code()
         }
     }

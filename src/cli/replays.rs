@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::client::Answer;
+use super::color::Paint;
 use super::context::Context;
 use super::show::to_the_second;
 use super::table::{Table, cut_id, id_chars};
@@ -43,7 +44,7 @@ pub fn list(context: &mut Context<'_>) -> Result<()> {
             duration(replay.elapsed_ms),
         ]);
     }
-    table.lines().iter().try_for_each(|line| context.out.line(line))
+    table.painted_lines(Paint::for_stdout()).iter().try_for_each(|line| context.out.line(line))
 }
 
 /// `replay start`
