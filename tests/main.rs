@@ -40,6 +40,10 @@ mod replay_sessions;
 mod admin;
 // Every subcommand: what it prints, how it ends, what it says of wrong usage.
 mod cli;
+// Completions in the shells themselves, help texts, exit codes.
+mod shell;
+// What people see on a terminal: prompts, colours, progress bars.
+mod terminal;
 // Settings from files, the environment and flags.
 mod config;
 // The built-in upstream of `serve --demo`.

@@ -1,6 +1,6 @@
 //! Help texts, made from the COMMANDS table and the settings; at most 100 characters wide. It prints nothing.
 
-use super::command::{Command, Flag, Kind, top_level};
+use super::command::{Command, EXITS, Flag, Kind, top_level};
 
 /// The width that no line passes.
 const WIDTH: usize = 100;
@@ -29,6 +29,7 @@ fn overview() -> String {
             ("-V, --version".to_owned(), "Print the version".to_owned()),
         ],
     );
+    push_exits(&mut out, EXITS);
     out.push_str(
         "\nA first try: `mockd serve --demo --record`, then `curl -N http://localhost:4280/events` and\n`mockd stream-recordings list`.\n",
     );
@@ -65,7 +66,19 @@ fn of_leaf(command: &Command) -> String {
     rows.push(("-h, --help".to_owned(), "Print this help".to_owned()));
     push_columns(&mut out, rows);
     push_details(&mut out, command);
+    if !command.examples.is_empty() {
+        out.push_str(&format!("\nExamples:\n  {}\n", command.examples.join("\n  ")));
+    }
+    if !command.exits.is_empty() {
+        push_exits(&mut out, &[EXITS, command.exits].concat());
+    }
     out
+}
+
+/// What the exit codes mean.
+fn push_exits(out: &mut String, exits: &[(u8, &str)]) {
+    out.push_str("\nExit codes:\n");
+    push_columns(out, exits.iter().map(|(code, meaning)| (code.to_string(), (*meaning).to_owned())).collect());
 }
 
 fn push_details(out: &mut String, command: &Command) {

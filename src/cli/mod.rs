@@ -7,6 +7,7 @@ pub mod client;
 pub mod color;
 pub mod command;
 pub mod commands;
+pub mod completions;
 pub mod context;
 pub mod help;
 pub mod init;
