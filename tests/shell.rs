@@ -195,6 +195,32 @@ fn commands_flags_and_words_are_completed() {
     );
 }
 
+/// The keys themselves: what a shell inserts is what mockd runs with.
+#[test]
+fn a_line_is_typed_with_tabs() {
+    let place = Place::new();
+    let id = ws("/ws").s2c(0, "x").save(&place.data_dir());
+    for name in ["bash", "zsh"] {
+        let Some(path) = find(name) else { continue };
+        // zsh finds its script in a directory as well.
+        let file = script(&place, name);
+        std::fs::copy(file, place.home().join("_mockd")).unwrap();
+        place.file(".zshrc", "fpath=($PWD $fpath); autoload -U compinit; compinit -u -D; PROMPT='ready> '");
+        let mut command = shell(&place, &path);
+        command.env("ZDOTDIR", place.home()).env("PS1", "ready> ").env("INPUTRC", "/dev/null");
+        command.args(if name == "bash" { ["--norc", "-i"] } else { ["-d", "-i"] });
+        let mut pty = Pty::spawn(command);
+        pty.sees("ready> ");
+        if name == "bash" {
+            pty.keys("source mockd.bash\n");
+        }
+        pty.keys("mockd str\tli\t--protocol=w\t--js\t\n");
+        pty.sees("{\"recordings\":[{\"id\":\"");
+        pty.keys(&format!("mockd sr export {}\t-o copy.json\n", &id[..8]));
+        pty.sees("Exported ");
+    }
+}
+
 #[test]
 fn files_and_directories_are_completed() {
     let place = Place::new();

@@ -378,10 +378,10 @@ pub const COMMANDS: &[Command] = &[
     Command {
         path: &["completions"],
         summary: "Print a script that completes mockd's commands, flags and ids in a shell",
-        details: "Where the scripts of a shell stand differs; these places work for most:\n\
-                  bash: ~/.local/share/bash-completion/completions/mockd, which needs the package bash-completion;\n\
-                  zsh: a file _mockd in a directory of $fpath, before compinit runs;\n\
-                  fish: ~/.config/fish/completions/mockd.fish.",
+        details: "A shell finds the script by itself in the file\n\
+                  bash: ~/.local/share/bash-completion/completions/mockd (with the package bash-completion)\n\
+                  zsh: _mockd in a directory of $fpath\n\
+                  fish: ~/.config/fish/completions/mockd.fish",
         positionals: &[Positional { name: "SHELL", help: "bash, zsh or fish", many: false, takes: Takes::Words(&SHELLS) }],
         examples: &[
             "source <(mockd completions bash)  # in ~/.bashrc",

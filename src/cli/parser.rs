@@ -73,7 +73,7 @@ impl Typed {
 /// [`Error::Usage`] that says what is wrong, with the nearest known name.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
     let args: Vec<OsString> = args.into_iter().collect();
-    let mut parser = lexopt::Parser::from_args(args);
+    let mut parser = lexopt::Parser::from_args(args.clone());
     let mut group: Option<&'static Command> = None;
     loop {
         let Some(arg) = parser.next().map_err(|error| Error::Usage(error.to_string()))? else {
@@ -89,23 +89,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
                 }
                 let command = step(group, &word)?;
                 if command.run.is_some() {
-                    let rest: Vec<OsString> = parser.raw_args().map_err(|error| Error::Usage(error.to_string()))?.collect();
-                    return parse_leaf(command, lexopt::Parser::from_args(&rest)).or_else(|error| help_or(error, Some(command), &rest));
+                    return parse_leaf(command, parser).or_else(|error| help_or(error, Some(command), &args));
                 }
                 group = Some(command);
             }
-            Arg::Short(letter) => return help_or(early_flag(&format!("-{letter}"), group), group, &rest_of(parser)),
-            Arg::Long(name) => {
-                let error = early_flag(&format!("--{name}"), group);
-                return help_or(error, group, &rest_of(parser));
-            }
+            Arg::Short(letter) => return help_or(early_flag(&format!("-{letter}"), group), group, &args),
+            Arg::Long(name) => return help_or(early_flag(&format!("--{name}"), group), group, &args),
         }
     }
-}
-
-/// The arguments that have not been read; none where the last one was read in part.
-fn rest_of(mut parser: lexopt::Parser) -> Vec<OsString> {
-    parser.raw_args().map(Iterator::collect).unwrap_or_default()
 }
 
 /// Who asks for help beside a mistake is helped.

@@ -52,7 +52,11 @@ impl Pty {
     /// Waits until this has been written.
     #[track_caller]
     pub fn sees(&self, text: &str) {
-        eventually(&format!("{text:?} on the terminal"), || self.written().contains(text).then_some(()));
+        let end = std::time::Instant::now() + wait::DEADLINE;
+        while !self.written().contains(text) {
+            assert!(std::time::Instant::now() < end, "waited in vain for {text:?} on the terminal, which says {:?}", self.written());
+            std::thread::park_timeout(std::time::Duration::from_millis(5));
+        }
     }
 
     /// Waits for the end; the status and all that was written.
@@ -84,8 +88,10 @@ pub fn screen(written: &str) -> Vec<String> {
             '\r' => column = 0,
             '\n' => lines.push(Vec::new()),
             '\x1b' => {
-                let code: String =
-                    rest.by_ref().scan(false, |over, c| (!std::mem::replace(over, c.is_ascii_alphabetic())).then_some(c)).collect();
+                let mut code = String::new();
+                while !code.ends_with(|c: char| c.is_ascii_alphabetic()) {
+                    code.extend([rest.next().expect("a code has an end")]);
+                }
                 match code.as_str() {
                     "[K" => line.truncate(column),
                     "[?7l" | "[?7h" => {}

@@ -135,8 +135,8 @@ const IDS: &str = r#"    end
             set -a listing $words[$i]
         end
     end
-    # The first line is the table's header; an id has no other characters, whatever a file is called.
-    $mockd $listing 2>/dev/null </dev/null | tail -n +2 | string match -- $only | string replace -rf '^([0-9A-Za-z]+)\s+(.*)$' '$1\t$2'
+    # The table's header is none; an id has no other characters, whatever a file is called.
+    $mockd $listing 2>/dev/null </dev/null | string match -- $only | string replace -rf '^(?!ID )([0-9A-Za-z]+)\s+(.*)$' '$1\t$2'
 end
 
 "#;
