@@ -102,8 +102,8 @@ fn a_failure_is_red_on_a_terminal_alone() {
     assert_eq!(run(plain).1, piped.replace('\n', "\r\n"));
 }
 
-/// A recording of some MiB goes through a pipe whose reader takes its time.
-fn export_slowly(place: &Place, id: &str, variables: &[(&str, &str)]) -> (String, u64) {
+/// A recording of some MiB goes through a pipe whose reader takes its time: until there is a bar, or until there would have been one.
+fn export_slowly(place: &Place, id: &str, has_bar: bool, variables: &[(&str, &str)]) -> (String, u64) {
     let pipe = place.home().join("pipe");
     if !pipe.exists() {
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -114,10 +114,9 @@ fn export_slowly(place: &Place, id: &str, variables: &[(&str, &str)]) -> (String
     let mut from = std::fs::File::open(&pipe).unwrap();
     let (mut bytes, mut taken) = ([0; 4096], 0);
     let begun = std::time::Instant::now();
-    // Work of some 700 ms, in which a bar comes after 500.
-    eventually("half a second of work", || {
+    eventually("a bar, or its time", || {
         taken += from.read(&mut bytes).unwrap() as u64;
-        (begun.elapsed().as_millis() > 700).then_some(())
+        if has_bar { pty.written().contains("exporting") } else { begun.elapsed().as_millis() > 700 }.then_some(())
     });
     taken += std::io::copy(&mut from, &mut std::io::sink()).unwrap();
     let (status, written) = pty.end();
@@ -134,11 +133,11 @@ fn large(place: &Place) -> String {
 fn long_work_has_a_bar_that_leaves_nothing_behind() {
     let place = Place::new();
     let id = large(&place);
-    let (written, taken) = export_slowly(&place, &id, &[]);
+    let (written, taken) = export_slowly(&place, &id, true, &[]);
     assert!(written.contains("exporting  [") && written.contains(" of 8.0 MB  ") && written.contains("/s"), "{written:?}");
     assert_eq!(screen(&written), [format!("Exported {id} to pipe")], "{written:?}");
     assert_eq!(taken, std::fs::metadata(place.data_dir().join(format!("rec_{id}.json"))).unwrap().len());
-    let (narrow, _) = export_slowly(&place, &id, &[("COLUMNS", "30")]);
+    let (narrow, _) = export_slowly(&place, &id, true, &[("COLUMNS", "30")]);
     let widest = narrow.split('\r').map(|line| line.trim_start_matches("\u{1b}[?7l").split('\u{1b}').next().unwrap().len()).max();
     assert!(narrow.contains("exporting") && widest < Some(60), "{narrow:?}");
 }
@@ -147,7 +146,7 @@ fn long_work_has_a_bar_that_leaves_nothing_behind() {
 fn there_is_no_bar_where_nobody_can_see_it() {
     let place = Place::new();
     let id = large(&place);
-    let (written, _) = export_slowly(&place, &id, &[("TERM", "dumb")]);
+    let (written, _) = export_slowly(&place, &id, false, &[("TERM", "dumb")]);
     assert_eq!(written, format!("Exported {id} to pipe\r\n"));
     // Short work is done before a bar is worth it.
     let (_, written) = run(command(&place, &["sr", "export", &id, "-o", "copy.json"]));
