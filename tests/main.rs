@@ -42,6 +42,10 @@ mod admin;
 mod cli;
 // `start`, `stop` and `status`: a server in the background.
 mod daemon;
+// Completions in the shells themselves, help texts, exit codes.
+mod shell;
+// What people see on a terminal: prompts, colours, progress bars.
+mod terminal;
 // Settings from files, the environment and flags.
 mod config;
 // The built-in upstream of `serve --demo`.

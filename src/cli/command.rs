@@ -3,7 +3,7 @@
 use super::commands::COMMANDS;
 use super::context::Context;
 use crate::base::error::Result;
-use crate::model::setting::{Setting, Slot};
+use crate::model::setting::{LOG_FORMATS, Setting, Slot};
 use crate::model::settings::{SETTINGS, by_flag};
 
 /// A command, or a group of commands.
@@ -25,6 +25,11 @@ pub struct Command {
     pub trailing: Option<&'static str>,
     /// The flags that come from the settings.
     pub scope: Scope,
+    /// Lines as one would type them, which its help shows; each has all that the command needs, and what it does behind two blanks
+    /// and a `#` where that is not plain.
+    pub examples: &'static [&'static str],
+    /// Exit codes that only this command has, with what they mean.
+    pub exits: &'static [(u8, &'static str)],
     /// What it does; a group has nothing.
     pub run: Option<fn(&mut Context<'_>) -> Result<()>>,
 }
@@ -38,7 +43,33 @@ pub struct Positional {
     pub help: &'static str,
     /// Whether there may be several.
     pub many: bool,
+    /// What it names.
+    pub takes: Takes,
 }
+
+/// What an argument names: what a shell offers for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// A word that only the one who types knows.
+    Anything,
+    /// One of some words.
+    Words(&'static [&'static str]),
+    /// A file.
+    File,
+    /// A directory.
+    Directory,
+    /// The id of a recording in the data directory.
+    Recording,
+    /// The id of a recording that was deleted and can be restored.
+    DeletedRecording,
+    /// The id of a recording session of the server.
+    Session,
+    /// The id of a replay on the server.
+    Replay,
+}
+
+/// Exit codes that every command has.
+pub const EXITS: &[(u8, &str)] = &[(0, "done"), (1, "failed"), (2, "wrong usage")];
 
 /// Which settings a command reads, and so has flags for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +108,8 @@ pub enum Kind {
     Switch,
     /// A text, called so.
     Text(&'static str),
+    /// A file, called so.
+    File(&'static str),
     /// A whole number, called so, of at least this.
     Integer(&'static str, u64),
     /// A number of at least 0, called so.
@@ -95,6 +128,11 @@ pub const fn switch(name: &'static str, help: &'static str) -> Flag {
 /// A flag with a text.
 pub const fn text(name: &'static str, value: &'static str, help: &'static str) -> Flag {
     Flag { name, short: None, kind: Kind::Text(value), help, required: false }
+}
+
+/// A flag with a file.
+pub const fn file(name: &'static str, value: &'static str, help: &'static str) -> Flag {
+    Flag { name, short: None, kind: Kind::File(value), help, required: false }
 }
 
 /// A flag with a whole number of at least `low`.
@@ -128,8 +166,24 @@ impl Flag {
         match self.kind {
             Kind::Switch => None,
             Kind::Setting(setting) if setting.is_switch() => None,
-            Kind::Text(name) | Kind::Integer(name, _) | Kind::Decimal(name) | Kind::Word(name, _) => Some(name),
+            Kind::Text(name) | Kind::File(name) | Kind::Integer(name, _) | Kind::Decimal(name) | Kind::Word(name, _) => Some(name),
             Kind::Setting(setting) => Some(setting.value_name),
+        }
+    }
+
+    /// What its value names.
+    pub fn takes(&self) -> Takes {
+        match self.kind {
+            Kind::File(_) => Takes::File,
+            Kind::Word(_, words) => Takes::Words(words),
+            Kind::Setting(setting) => match setting.slot {
+                Slot::Path(_) if setting.value_name == DIRECTORY => Takes::Directory,
+                Slot::Path(_) => Takes::File,
+                Slot::Word(_, words) => Takes::Words(words),
+                Slot::LogFormat(_) => Takes::Words(&LOG_FORMATS),
+                _ => Takes::Anything,
+            },
+            Kind::Switch | Kind::Text(_) | Kind::Integer(..) | Kind::Decimal(_) => Takes::Anything,
         }
     }
 
@@ -139,8 +193,11 @@ impl Flag {
     }
 }
 
+/// What the value of a setting that is a directory is called.
+const DIRECTORY: &str = "DIR";
+
 /// The flags that config files come by.
-const CONFIG: Flag = text("config", "FILE", "A config file (JSON or YAML), read after mockd.yaml; may be repeated");
+const CONFIG: Flag = file("config", "FILE", "A config file (JSON or YAML), read after mockd.yaml; may be repeated");
 
 /// The address of a server.
 const ADMIN_URL: Flag = text("admin-url", "URL", "The server's admin port [env: MOCKD_ADMIN_URL] [default: http://localhost:4290]");
@@ -149,6 +206,13 @@ impl Command {
     /// Every flag that it takes, its own first.
     pub fn all_flags(&self) -> Vec<Flag> {
         let mut flags = self.flags.to_vec();
+        flags.extend(self.shared_flags());
+        flags
+    }
+
+    /// The flags that it has with all commands of its scope.
+    pub fn shared_flags(&self) -> Vec<Flag> {
+        let mut flags = Vec::new();
         let setting = |name| by_flag(name).and_then(Flag::of);
         match self.scope {
             Scope::Nothing => {}

@@ -1,7 +1,8 @@
 //! The COMMANDS table: every command with its words, arguments, flags and help. The parser, the help texts and the dispatch are made
 //! from it. It holds no behaviour but the names of functions.
 
-use super::command::{Command, Flag, Kind, Positional, Scope, integer, switch, text, word};
+use super::command::{Command, Flag, Kind, Positional, Scope, Takes, file, integer, switch, text, word};
+use super::completions::{self, SHELLS};
 use super::{daemon, init, recordings, replays, serve, sessions};
 use crate::model::recording::{Protocol, Status};
 
@@ -15,18 +16,30 @@ const ROW: Command = Command {
     flags: &[],
     trailing: None,
     scope: Scope::Nothing,
+    examples: &[],
+    exits: &[],
     run: None,
 };
 
-const RECORDING: &[Positional] = &[Positional { name: "ID", help: "The id of a recording, or at least 6 characters of it", many: false }];
-const RECORDINGS: &[Positional] = &[Positional { name: "ID", help: "Ids of recordings, or at least 6 characters of each", many: true }];
-const SESSION: &[Positional] =
-    &[Positional { name: "ID", help: "The id of a recording session, or at least 6 characters of it", many: false }];
-const REPLAY: &[Positional] = &[Positional { name: "ID", help: "The id of a replay, or at least 6 characters of it", many: false }];
+/// The one argument of a command that is an id.
+const fn one(takes: Takes, help: &'static str) -> Positional {
+    Positional { name: "ID", help, many: false, takes }
+}
+
+/// Ids, as many as one likes.
+const fn several(takes: Takes) -> Positional {
+    Positional { name: "ID", help: "Ids of recordings, or at least 6 characters of each", many: true, takes }
+}
+
+const RECORDING: &[Positional] = &[one(Takes::Recording, "The id of a recording, or at least 6 characters of it")];
+const RECORDINGS: &[Positional] = &[several(Takes::Recording)];
+const DELETED: &[Positional] = &[several(Takes::DeletedRecording)];
+const SESSION: &[Positional] = &[one(Takes::Session, "The id of a recording session, or at least 6 characters of it")];
+const REPLAY: &[Positional] = &[one(Takes::Replay, "The id of a replay, or at least 6 characters of it")];
 
 const JSON: Flag = switch("json", "Print what the API answers, as JSON");
 
-const READY_FILE: Flag = text("ready-file", "FILE", "Write the addresses to this file, as JSON, when both ports are open");
+const READY_FILE: Flag = file("ready-file", "FILE", "Write the addresses to this file, as JSON, when both ports are open");
 const READY_JSON: Flag = switch("json", "Print the addresses as one line of JSON when both ports are open");
 const ADMIN_PORT: Flag = integer("admin-port", "PORT", 1, "The admin port of the server that is meant");
 
@@ -40,14 +53,19 @@ pub const COMMANDS: &[Command] = &[
                   bytes, or end in KiB, MiB or GiB.",
         flags: &[READY_FILE, READY_JSON, switch("detach", "Run it in the background, as `mockd start` does")],
         scope: Scope::Everything,
+        examples: &[
+            "mockd serve --upstream http://localhost:8080",
+            "mockd serve --demo --record  # try it without an upstream",
+            "mockd serve --port 0 --admin-port 0 --json --ready-file ready.json  # free ports, for scripts",
+        ],
         run: Some(serve::serve),
         ..ROW
     },
     Command {
         path: &["start"],
         summary: "Start the server in the background, and return when both ports answer",
-        details: "It takes the flags of `mockd serve`. What it logs, and a pid file per admin port, stand in .run below\n\
-                  the data directory. `mockd status` shows it, `mockd stop` ends it.",
+        details: "It takes the flags of `mockd serve`. What it logs, and a pid file per admin port, stand in .run\n\
+                  below the data directory. `mockd status` shows it, `mockd stop` ends it.",
         flags: &[READY_FILE, READY_JSON],
         scope: Scope::Everything,
         run: Some(daemon::start),
@@ -104,6 +122,10 @@ pub const COMMANDS: &[Command] = &[
             JSON,
         ],
         scope: Scope::Store,
+        examples: &[
+            "mockd stream-recordings list --protocol sse --sort-by size --limit 10",
+            "mockd stream-recordings list --path '/ws/*' --json",
+        ],
         run: Some(recordings::list),
         ..ROW
     },
@@ -113,6 +135,7 @@ pub const COMMANDS: &[Command] = &[
         positionals: RECORDING,
         flags: &[switch("json", "Print the whole recording as JSON, all frames included")],
         scope: Scope::Store,
+        examples: &["mockd stream-recordings show 01HXYZ123456", "mockd stream-recordings show 01HXYZ123456 --json | head -c 1000"],
         run: Some(recordings::show),
         ..ROW
     },
@@ -121,10 +144,11 @@ pub const COMMANDS: &[Command] = &[
         summary: "Write a recording to stdout or to a file",
         positionals: RECORDING,
         flags: &[
-            text("output", "FILE", "The file to write; one that is there is replaced").short('o'),
+            file("output", "FILE", "The file to write; one that is there is replaced").short('o'),
             word("format", "FORMAT", &["json"], "The format"),
         ],
         scope: Scope::Store,
+        examples: &["mockd stream-recordings export 01HXYZ123456 -o chat.json"],
         run: Some(recordings::export),
         ..ROW
     },
@@ -136,13 +160,17 @@ pub const COMMANDS: &[Command] = &[
         positionals: RECORDINGS,
         flags: &[switch("force", "Do not ask").short('f'), switch("permanent", "Delete for ever")],
         scope: Scope::Store,
+        examples: &[
+            "mockd stream-recordings delete 01HXYZ123456 01HABC123456",
+            "mockd stream-recordings delete 01HXYZ123456 --permanent --force  # in a script",
+        ],
         run: Some(recordings::delete),
         ..ROW
     },
     Command {
         path: &["stream-recordings", "restore"],
         summary: "Restore deleted recordings",
-        positionals: RECORDINGS,
+        positionals: DELETED,
         flags: &[JSON],
         scope: Scope::Store,
         run: Some(recordings::restore),
@@ -159,6 +187,7 @@ pub const COMMANDS: &[Command] = &[
             JSON,
         ],
         scope: Scope::Store,
+        examples: &["mockd stream-recordings edit 01HXYZ123456 --name login --tag auth --tag v2"],
         run: Some(recordings::edit),
         ..ROW
     },
@@ -201,6 +230,10 @@ pub const COMMANDS: &[Command] = &[
             JSON,
         ],
         scope: Scope::Server,
+        examples: &[
+            "mockd stream-recordings start --protocol websocket --path /ws/chat --name chat",
+            "mockd stream-recordings start --protocol sse --path '/events/*' --upstream http://localhost:8080",
+        ],
         run: Some(sessions::start),
         ..ROW
     },
@@ -219,6 +252,7 @@ pub const COMMANDS: &[Command] = &[
         positionals: RECORDING,
         flags: &[switch("json", "Print each frame as a line of JSON")],
         scope: Scope::Server,
+        examples: &["mockd stream-recordings tail 01HXYZ123456 --json"],
         run: Some(sessions::tail),
         ..ROW
     },
@@ -265,6 +299,11 @@ pub const COMMANDS: &[Command] = &[
             JSON,
         ],
         scope: Scope::Server,
+        examples: &[
+            "mockd replay start 01HXYZ123456 --timing-scale 0.5  # twice as fast",
+            "mockd replay start 01HXYZ123456 --mode synchronized --match json --ignore '$.id'",
+            "mockd replay start 01HXYZ123456 --mode triggered --path /ws/other",
+        ],
         run: Some(replays::start),
         ..ROW
     },
@@ -278,6 +317,7 @@ pub const COMMANDS: &[Command] = &[
             JSON,
         ],
         scope: Scope::Server,
+        examples: &["mockd replay show 01HXYZ123456 --wait complete --timeout 5000"],
         run: Some(replays::show),
         ..ROW
     },
@@ -300,6 +340,7 @@ pub const COMMANDS: &[Command] = &[
             JSON,
         ],
         scope: Scope::Server,
+        examples: &["mockd replay advance 01HXYZ123456 --count 3", "mockd replay advance 01HXYZ123456 --until '{\"type\":\"done\"}'"],
         run: Some(replays::advance),
         ..ROW
     },
@@ -334,6 +375,10 @@ pub const COMMANDS: &[Command] = &[
             JSON,
         ],
         scope: Scope::Server,
+        examples: &[
+            "mockd replay inject 01HXYZ123456 --type text --data '{\"type\":\"notice\"}'",
+            "mockd replay inject 01HXYZ123456 --type tick --data 7 --event-id 42  # an event stream",
+        ],
         run: Some(replays::inject),
         ..ROW
     },
@@ -348,6 +393,7 @@ pub const COMMANDS: &[Command] = &[
             JSON,
         ],
         scope: Scope::Server,
+        examples: &["mockd replay close 01HXYZ123456 --code 1011 --reason overloaded", "mockd replay close 01HXYZ123456 --abrupt"],
         run: Some(replays::close),
         ..ROW
     },
@@ -359,11 +405,64 @@ pub const COMMANDS: &[Command] = &[
         run: Some(replays::stop),
         ..ROW
     },
+    Command {
+        path: &["completions"],
+        summary: "Print a script that completes mockd's commands, flags and ids in a shell",
+        details: "A shell finds the script by itself in the file\n\
+                  bash: ~/.local/share/bash-completion/completions/mockd (with the package bash-completion)\n\
+                  zsh: _mockd in a directory of $fpath\n\
+                  fish: ~/.config/fish/completions/mockd.fish",
+        positionals: &[Positional { name: "SHELL", help: "bash, zsh or fish", many: false, takes: Takes::Words(&SHELLS) }],
+        examples: &[
+            "source <(mockd completions bash)  # in ~/.bashrc",
+            "source <(mockd completions zsh)  # in ~/.zshrc, behind compinit",
+            "mockd completions fish > ~/.config/fish/completions/mockd.fish",
+        ],
+        run: Some(completions::completions),
+        ..ROW
+    },
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::command::EXITS;
+    use crate::cli::parser::{Parsed, parse};
+
+    /// Whether a value is called as a file or a directory is.
+    fn is_path_name(name: &str) -> bool {
+        ["FILE", "DIR"].iter().any(|word| name.contains(word))
+    }
+
+    /// The words of an example that are arguments of `mockd`, as a shell splits them.
+    fn words(example: &str) -> Vec<String> {
+        let typed = example.split("  #").next().unwrap_or_default();
+        let typed = &typed[typed.find("mockd").expect("it calls mockd") + "mockd".len()..];
+        let mut words = vec![String::new()];
+        let mut quoted = false;
+        for c in typed.chars() {
+            match c {
+                '\'' => quoted = !quoted,
+                '|' | '>' | ')' | '&' | ';' if !quoted => break,
+                ' ' if !quoted => words.push(String::new()),
+                other => words.last_mut().expect("one is there").push(other),
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    #[test]
+    fn every_example_is_one_of_its_command() {
+        for command in COMMANDS {
+            for example in command.examples {
+                match parse(words(example).into_iter().map(Into::into)) {
+                    Ok(Parsed::Run(typed)) => assert_eq!(typed.command.path, command.path, "{example}"),
+                    other => panic!("{example}: {other:?}"),
+                }
+            }
+        }
+    }
 
     #[test]
     fn every_row_is_whole() {
@@ -379,6 +478,11 @@ mod tests {
             for (at, positional) in command.positionals.iter().enumerate() {
                 assert!(!positional.help.is_empty(), "{name}");
                 assert!(!positional.many || at + 1 == command.positionals.len(), "{name}");
+                let path = matches!(positional.takes, Takes::File | Takes::Directory);
+                assert_eq!(path, is_path_name(positional.name), "{name} <{}>: shells complete what it takes", positional.name);
+            }
+            for (code, meaning) in command.exits {
+                assert!(!meaning.is_empty() && EXITS.iter().all(|(known, _)| known != code), "{name}: {code}");
             }
         }
     }
@@ -402,6 +506,8 @@ mod tests {
                 let name = format!("{} --{}", command.name(), flag.name);
                 assert!(!flag.help.is_empty() && !flag.help.ends_with('.'), "{name}");
                 assert!(flags[..index].iter().all(|other| other.name != flag.name), "{name}");
+                let path = matches!(flag.takes(), Takes::File | Takes::Directory);
+                assert_eq!(path, flag.value_name().is_some_and(is_path_name), "{name}: shells complete what it takes");
                 assert!(flag.short.is_none() || flags[..index].iter().all(|other| other.short != flag.short), "{name}");
                 assert!(!["help", "version"].contains(&flag.name) && flag.short != Some('h'), "{name}");
             }

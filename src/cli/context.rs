@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::client::Client;
+use super::color::Paint;
 use super::command::Scope;
 use super::output::Output;
 use super::parser::Typed;
@@ -100,7 +101,16 @@ impl Context<'_> {
 
 /// Says something on stderr that is no answer: a warning, a note.
 pub fn tell(message: &str) {
-    let line = format!("mockd: {}\n", crate::base::text::clean(message));
+    say("mockd:", message);
+}
+
+/// Says on stderr why a command failed.
+pub fn tell_error(error: &Error) {
+    say(&Paint::for_stderr().red("mockd:"), &error.to_string());
+}
+
+fn say(who: &str, message: &str) {
+    let line = format!("{who} {}\n", crate::base::text::clean(message));
     // Where stderr takes nothing, nobody reads it.
     drop(std::io::stderr().write_all(line.as_bytes()));
 }

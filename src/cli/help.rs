@@ -1,6 +1,7 @@
 //! Help texts, made from the COMMANDS table and the settings; at most 100 characters wide. It prints nothing.
 
-use super::command::{Command, Flag, Kind, top_level};
+use super::command::{Command, EXITS, Flag, Kind, top_level};
+use super::commands::COMMANDS;
 
 /// The width that no line passes.
 const WIDTH: usize = 100;
@@ -29,6 +30,9 @@ fn overview() -> String {
             ("-V, --version".to_owned(), "Print the version".to_owned()),
         ],
     );
+    let of_one =
+        COMMANDS.iter().flat_map(|command| command.exits.iter().map(|(code, text)| (*code, format!("`mockd {}`: {text}", command.name()))));
+    push_exits(&mut out, EXITS.iter().map(|(code, text)| (*code, (*text).to_owned())).chain(of_one));
     out.push_str(
         "\nA first try: `mockd serve --demo --record`, then `curl -N http://localhost:4280/events` and\n`mockd stream-recordings list`.\n",
     );
@@ -71,7 +75,19 @@ fn of_leaf(command: &Command) -> String {
     rows.push(("-h, --help".to_owned(), "Print this help".to_owned()));
     push_columns(&mut out, rows);
     push_details(&mut out, command);
+    if !command.examples.is_empty() {
+        out.push_str(&format!("\nExamples:\n  {}\n", command.examples.join("\n  ")));
+    }
+    if !command.exits.is_empty() {
+        push_exits(&mut out, EXITS.iter().chain(command.exits).map(|(code, text)| (*code, (*text).to_owned())));
+    }
     out
+}
+
+/// What the exit codes mean.
+fn push_exits(out: &mut String, exits: impl Iterator<Item = (u8, String)>) {
+    out.push_str("\nExit codes:\n");
+    push_columns(out, exits.map(|(code, meaning)| (code.to_string(), meaning)).collect());
 }
 
 fn push_details(out: &mut String, command: &Command) {
@@ -167,7 +183,6 @@ fn words(text: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::commands::COMMANDS;
 
     #[test]
     fn every_help_text_is_at_most_100_wide() {
@@ -177,6 +192,14 @@ mod tests {
                 assert!(!line.ends_with(' '), "{line:?}");
             }
         }
+    }
+
+    #[test]
+    fn exit_codes_and_examples_stand_where_they_belong() {
+        let row = COMMANDS.iter().find(|command| command.path == ["serve"]).unwrap();
+        let text = help(Some(&Command { exits: &[(7, "it was Sunday")], examples: &["mockd serve", "mockd serve --demo"], ..*row }));
+        assert!(text.ends_with("\nExamples:\n  mockd serve\n  mockd serve --demo\n\nExit codes:\n  0  done\n  1  failed\n  2  wrong usage\n  7  it was Sunday\n"), "{text}");
+        assert!(help(None).contains("\nExit codes:\n  0  done\n  1  failed\n  2  wrong usage\n"));
     }
 
     #[test]

@@ -4,14 +4,17 @@
 //! What never belongs here: anything that a recording, a replay or a server does.
 
 pub mod client;
+pub mod color;
 pub mod command;
 pub mod commands;
+pub mod completions;
 pub mod context;
 pub mod daemon;
 pub mod help;
 pub mod init;
 pub mod output;
 pub mod parser;
+pub mod progress;
 pub mod recordings;
 pub mod replays;
 pub mod serve;
@@ -21,7 +24,7 @@ pub mod table;
 
 use std::ffi::OsString;
 
-use context::{Context, Surroundings, tell};
+use context::{Context, Surroundings, tell_error};
 use output::Output;
 use parser::{Parsed, Typed, parse};
 
@@ -60,7 +63,7 @@ fn conclude(result: Result<u8>, out: &mut Output<'_>) -> u8 {
     match result.and_then(|exit_code| printed.map(|()| exit_code)) {
         Ok(exit_code) => exit_code,
         Err(error) => {
-            tell(&error.to_string());
+            tell_error(&error);
             error.exit_code()
         }
     }

@@ -4,11 +4,14 @@ use std::ffi::OsString;
 
 use lexopt::Arg;
 
-use super::command::{Command, Flag, Kind, top_level};
+use super::command::{Command, Flag, Kind, Takes, top_level};
 use crate::base::error::{Error, Result};
 use crate::base::text;
 use crate::model::fields::not_a_word;
 use crate::model::settings::Settings;
+
+/// The word that asks for help in place of a command.
+pub const HELP: &str = "help";
 
 /// What the arguments ask for.
 #[derive(Debug)]
@@ -85,24 +88,29 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
             Arg::Short('V') | Arg::Long("version") if group.is_none() => return Ok(Parsed::Version),
             Arg::Value(word) => {
                 let word = utf8(word)?;
-                if word == "help" && group.is_none() {
-                    return help_words(parser);
+                if word == HELP {
+                    return help_words(group, parser);
                 }
                 let command = step(group, &word)?;
                 if command.run.is_some() {
-                    return parse_leaf(command, parser, args);
+                    return parse_leaf(command, parser, args.clone()).or_else(|error| help_or(error, Some(command), &args));
                 }
                 group = Some(command);
             }
-            Arg::Short(letter) => return Err(early_flag(&format!("-{letter}"), group)),
-            Arg::Long(name) => return Err(early_flag(&format!("--{name}"), group)),
+            Arg::Short(letter) => return help_or(early_flag(&format!("-{letter}"), group), group, &args),
+            Arg::Long(name) => return help_or(early_flag(&format!("--{name}"), group), group, &args),
         }
     }
 }
 
-/// `mockd help stream-recordings list`.
-fn help_words(mut parser: lexopt::Parser) -> Result<Parsed> {
-    let mut command = None;
+/// Who asks for help beside a mistake is helped.
+fn help_or(error: Error, command: Option<&'static Command>, args: &[OsString]) -> Result<Parsed> {
+    let mut own = args.iter().take_while(|arg| *arg != "--");
+    if own.any(|arg| arg == "--help" || arg == "-h") { Ok(Parsed::Help(command)) } else { Err(error) }
+}
+
+/// `mockd help stream-recordings list`, and `mockd stream-recordings help list`.
+fn help_words(mut command: Option<&'static Command>, mut parser: lexopt::Parser) -> Result<Parsed> {
     while let Some(arg) = parser.next().map_err(|error| Error::Usage(error.to_string()))? {
         if let Arg::Value(word) = arg {
             command = Some(step(command, &utf8(word)?)?);
@@ -224,7 +232,7 @@ fn check(flag: &Flag, value: &str) -> Result<()> {
     let place = format!("--{}", flag.name);
     let wrong = |allowed: String| Err(Error::Usage(format!("{place}: this must be {allowed}, it is {:?}", text::shorten(value, 64))));
     match flag.kind {
-        Kind::Switch | Kind::Text(_) => Ok(()),
+        Kind::Switch | Kind::Text(_) | Kind::File(_) => Ok(()),
         Kind::Integer(_, low) => match value.parse::<u64>() {
             Ok(number) if number >= low => Ok(()),
             _ => wrong(format!("a whole number of at least {low}")),
@@ -245,6 +253,13 @@ fn check_positionals(command: &Command, words: &[String], see: &str) -> Result<(
     let many = command.positionals.last().is_some_and(|last| last.many);
     if let Some(missing) = command.positionals.get(words.len()) {
         return Err(Error::Usage(format!("`mockd {}` needs <{}>: {}; {see}", command.name(), missing.name, missing.help)));
+    }
+    for (positional, word) in command.positionals.iter().zip(words) {
+        if let Takes::Words(known) = positional.takes
+            && !known.contains(&word.as_str())
+        {
+            return Err(Error::Usage(format!("<{}>: {}; {see}", positional.name, not_a_word(word, known))));
+        }
     }
     match words.get(command.positionals.len()) {
         Some(word) if !many => Err(Error::Usage(format!("`mockd {}` does not take {:?}; {see}", command.name(), text::shorten(word, 64)))),
@@ -320,6 +335,13 @@ mod tests {
             ("sr list --json -h", "stream-recordings list"),
             ("help sr list", "stream-recordings list"),
             ("replay start --help", "replay start"),
+            ("sr help list", "stream-recordings list"),
+            ("replay help", "replay"),
+            ("sr list --protcol sse -h", "stream-recordings list"),
+            ("sr list --limit none --help", "stream-recordings list"),
+            ("sr show -h", "stream-recordings show"),
+            ("sr -x --help", "stream-recordings"),
+            ("--json -h", ""),
         ] {
             assert_eq!(help(line), name, "{line}");
         }
@@ -346,13 +368,15 @@ mod tests {
             ("sr start --path /x", "--protocol <PROTOCOL> must be given; see `mockd stream-recordings start --help`"),
             ("serve --port 99999", "--port: this must be a port from 0 to 65535, it is \"99999\""),
             ("replay start 01HXYZ --timing-scale -1", "--timing-scale: this must be a number of at least 0, it is \"-1\""),
+            ("sr show --limt -- --help", "there is no flag --limt; see `mockd stream-recordings show --help`"),
+            ("completions tcsh", "<SHELL>: \"tcsh\" is none of bash, zsh, fish; see `mockd completions --help`"),
             ("--json", "--json must stand after a command of `mockd`; see `mockd --help`"),
             ("sr -x", "-x must stand after a command of `mockd stream-recordings`; see `mockd stream-recordings --help`"),
             ("sr list -x", "there is no flag -x; see `mockd stream-recordings list --help`"),
         ] {
             assert_eq!(error(line), message, "{line}");
         }
-        assert!(error("").starts_with("`mockd` needs a command: serve, init, stream-recordings, replay; see"));
+        assert!(error("").starts_with("`mockd` needs a command: serve, start, "));
         assert!(error("replay").starts_with("`mockd replay` needs a command: list, start, show,"));
     }
 }

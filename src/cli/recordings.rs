@@ -6,7 +6,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::color::Paint;
 use super::context::Context;
+use super::progress::{Counted, Progress};
 use super::show::{page, to_the_second};
 use super::table::{Table, cut_id, id_chars};
 use crate::base::error::{Error, Result};
@@ -64,7 +66,7 @@ pub fn print_table<'a>(context: &mut Context<'_>, listed: &'a [Summary], all: im
             size(summary.file_size_bytes),
         ]);
     }
-    table.lines().iter().try_for_each(|line| context.out.line(line))
+    table.painted_lines(Paint::for_stdout()).iter().try_for_each(|line| context.out.line(line))
 }
 
 /// `stream-recordings show`
@@ -99,9 +101,10 @@ pub fn export(context: &mut Context<'_>) -> Result<()> {
 fn write_file(path: &Path, file: &RecordingFile) -> Result<()> {
     let failed = |error: std::io::Error| Error::file(path, "", format!("this file cannot be written: {error}"));
     let copy = |to: std::fs::File| -> Result<std::fs::File> {
-        let mut to = BufWriter::new(to);
+        let progress = Progress::bytes("exporting", Some(file.tail.stats.file_size_bytes));
+        let mut to = BufWriter::new(Counted::new(to, progress));
         file.write_to(&mut to)?;
-        to.into_inner().map_err(|error| failed(error.into_error()))
+        to.into_inner().map(Counted::into_inner).map_err(|error| failed(error.into_error()))
     };
     // A pipe or a device takes what is written; only a file can be replaced.
     if std::fs::metadata(path).is_ok_and(|known| !known.is_file()) {
@@ -131,14 +134,26 @@ pub fn delete(context: &mut Context<'_>) -> Result<()> {
     if terminal && !force && !confirm(&question(&store, &ids, permanent)?)? {
         return Err(Error::Failed("nothing was deleted".to_owned()));
     }
-    for id in &ids {
-        if permanent {
-            store.delete_permanently(id)?;
-            context.out.line(&format!("Deleted {id} for ever"))?;
+    let mut deleted = 0;
+    let result = delete_all(&store, &ids, permanent, &mut deleted);
+    // What is done is said, also where the next one failed.
+    for id in &ids[..deleted] {
+        context.out.line(&if permanent {
+            format!("Deleted {id} for ever")
         } else {
-            store.delete(id)?;
-            context.out.line(&format!("Deleted {id} (restore it with `mockd stream-recordings restore {id}`)"))?;
-        }
+            format!("Deleted {id} (restore it with `mockd stream-recordings restore {id}`)")
+        })?;
+    }
+    result
+}
+
+/// Deletes one after the other, and counts them.
+fn delete_all(store: &Store, ids: &[String], permanent: bool, deleted: &mut usize) -> Result<()> {
+    let mut progress = Progress::things("deleting", ids.len() as u64);
+    for id in ids {
+        if permanent { store.delete_permanently(id) } else { store.delete(id) }?;
+        *deleted += 1;
+        progress.advance(1);
     }
     Ok(())
 }
@@ -223,8 +238,14 @@ pub fn stats(context: &mut Context<'_>) -> Result<()> {
 
 /// `stream-recordings vacuum`
 pub fn vacuum(context: &mut Context<'_>) -> Result<()> {
-    let vacuumed = context.store()?.vacuum()?;
-    if context.typed.has("json") {
+    let json = context.typed.has("json");
+    let store = context.store()?;
+    let mut progress = None;
+    let vacuumed = store.vacuum_telling(&mut |bytes, total| {
+        progress.get_or_insert_with(|| Progress::bytes("removing", Some(total)).quiet_if(json)).advance(bytes);
+    })?;
+    drop(progress);
+    if json {
         return context.out.json(&vacuumed);
     }
     let plural = if vacuumed.removed == 1 { "" } else { "s" };

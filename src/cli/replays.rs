@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::client::Answer;
+use super::color::Paint;
 use super::context::Context;
 use super::show::to_the_second;
 use super::table::{Table, cut_id, id_chars};
@@ -43,7 +44,7 @@ pub fn list(context: &mut Context<'_>) -> Result<()> {
             duration(replay.elapsed_ms),
         ]);
     }
-    table.lines().iter().try_for_each(|line| context.out.line(line))
+    table.painted_lines(Paint::for_stdout()).iter().try_for_each(|line| context.out.line(line))
 }
 
 /// `replay start`
@@ -282,7 +283,7 @@ mod tests {
                     --keep-timing --path /x --on-end keepOpen";
         let Parsed::Run(typed) = parse(line.split_whitespace().map(Into::into)).unwrap() else { panic!("no command") };
         let surroundings = Surroundings::default();
-        let context = Context { typed: &typed, surroundings: &surroundings, out: Output::new(std::io::sink()) };
+        let context = Context { typed: &typed, surroundings: &surroundings, out: Output::new(std::io::sink()), exit_code: 0 };
         let expected = json!({"mode": "synchronized", "match": "json", "path": "/x", "onEnd": "keepOpen", "timeout": 0, "keepTiming": true,
             "ignore": ["$.id", "$.at"], "correlate": ["$.id"]});
         assert_eq!(options(&context), expected);

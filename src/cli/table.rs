@@ -1,7 +1,11 @@
 //! Tables for people: aligned columns, and ids cut as short as they may be. It formats; it prints nothing.
 
+use super::color::Paint;
 use crate::base::limits::TABLE_ID_CHARS;
 use crate::base::text::clean;
+
+/// The column whose words have colours.
+const STATUS: &str = "STATUS";
 
 /// Rows of cells below a header, every cell made safe for a terminal.
 #[derive(Debug)]
@@ -22,11 +26,20 @@ impl Table {
 
     /// The lines, columns two blanks apart, without blanks at their ends.
     pub fn lines(&self) -> Vec<String> {
+        self.painted_lines(Paint::plain())
+    }
+
+    /// The same, the words below [`STATUS`] in their colours.
+    pub fn painted_lines(&self, paint: Paint) -> Vec<String> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns).map(width).collect();
+        let status = self.rows.first().and_then(|header| header.iter().position(|name| name == STATUS));
         let line = |row: &Vec<String>| {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+                let cell = format!("{cell:width$}");
+                if Some(column) == status { paint.status(&cell) } else { cell }
+            });
             cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
         self.rows.iter().map(line).collect()

@@ -76,16 +76,27 @@ impl Store {
     /// # Errors
     /// The file system's.
     pub fn vacuum(&self) -> Result<Vacuumed> {
+        self.vacuum_telling(&mut |_, _| {})
+    }
+
+    /// [`Store::vacuum`] that tells how far it is: after each recording the bytes of that one, and those of all that will go.
+    ///
+    /// # Errors
+    /// As [`Store::vacuum`].
+    pub fn vacuum_telling(&self, tell: &mut dyn FnMut(u64, u64)) -> Result<Vacuumed> {
         let mut vacuumed = Vacuumed { removed: 0, freed_bytes: 0 };
         if !self.dir().is_dir() {
             return Ok(vacuumed);
         }
         let _lock = DirLock::acquire(self.dir())?;
-        for found in files::scan(self.dir())?.into_iter().filter(|found| found.kind == Kind::Deleted) {
+        let doomed: Vec<Found> = files::scan(self.dir())?.into_iter().filter(|found| found.kind == Kind::Deleted).collect();
+        let total = doomed.iter().map(|found| found.stamp.size).sum();
+        for found in doomed {
             let path = files::path_of(self.dir(), &found.id, Kind::Deleted);
             std::fs::remove_file(&path).map_err(|error| Error::storage("delete", &path, &error))?;
             vacuumed.removed += 1;
             vacuumed.freed_bytes += found.stamp.size;
+            tell(found.stamp.size, total);
         }
         vacuumed.freed_bytes += self.remove_old_temps()?;
         files::sync_dir(self.dir())?;
