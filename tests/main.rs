@@ -54,5 +54,7 @@ mod demo;
 mod seeds;
 // The README: every command in it runs, and prints what is shown.
 mod readme;
+// A sample project whose CI records once and plays for ever.
+mod sample;
 // Floors, file length, opening lines, banned words.
 mod house;

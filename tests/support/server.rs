@@ -112,7 +112,7 @@ pub struct Output {
 
 impl Output {
     #[track_caller]
-    fn of(mut command: Command, args: &[&str]) -> Self {
+    pub fn of(mut command: Command, args: &[&str]) -> Self {
         let mut child = command.spawn().expect("mockd can be started");
         let stdout = collect(child.stdout.take().expect("a pipe"));
         let stderr = collect(child.stderr.take().expect("a pipe"));
