@@ -95,14 +95,22 @@ pub fn wait_either(source: BorrowedFd<'_>, peer: BorrowedFd<'_>, half_close_coun
 
 /// Whether a peer has closed its sending half already; more of it may stand unread before that end.
 pub fn has_half_closed(peer: BorrowedFd<'_>) -> bool {
-    let mut fds = [nix::poll::PollFd::new(peer, hang_up())];
-    poll(&mut fds, Duration::ZERO).unwrap_or(true)
+    wait_hang_up(peer, true, Duration::ZERO).unwrap_or(true)
+}
+
+/// Waits until the connection of a peer is gone, for which the end of its sending half is enough where `half_close_counts`; `false`
+/// when `limit` is over first. What it sends wakes nobody.
+///
+/// # Errors
+/// What poll(2) says.
+pub fn wait_hang_up(peer: BorrowedFd<'_>, half_close_counts: bool, limit: Duration) -> std::io::Result<bool> {
+    use nix::poll::{PollFd, PollFlags};
+    poll(&mut [PollFd::new(peer, if half_close_counts { hang_up() } else { PollFlags::empty() })], limit)
 }
 
 /// Waits until the whole connection of a peer is gone, from either side.
 pub fn wait_gone(peer: BorrowedFd<'_>) {
-    let mut fds = [nix::poll::PollFd::new(peer, nix::poll::PollFlags::empty())];
-    while let Ok(false) = poll(&mut fds, Duration::from_secs(3600)) {}
+    while let Ok(false) = wait_hang_up(peer, false, Duration::from_secs(3600)) {}
 }
 
 /// What sees the peer's end even where unread bytes stand before it.
