@@ -40,10 +40,15 @@ mod replay_sse;
 // Who gets which session, and the calls that steer one.
 mod replay_sessions;
 
+// WebSocket mocks of a config: what a client gets of one that talks.
+mod mock_ws;
+
 // The admin port: errors, lists, ids, who may use it.
 mod admin;
 // Every subcommand: what it prints, how it ends, what it says of wrong usage.
 mod cli;
+// `start`, `stop` and `status`: a server in the background.
+mod daemon;
 // Settings from files, the environment and flags.
 mod config;
 // The built-in upstream of `serve --demo`.
