@@ -36,6 +36,11 @@ mod replay_sse;
 // Who gets which session, and the calls that steer one.
 mod replay_sessions;
 
+// Event streams of mocks: their bytes, their times, their ends, clients that come back.
+mod mock_sse;
+// Plain responses of mocks, and bodies by which a mock is chosen.
+mod mock_http;
+
 // The admin port: errors, lists, ids, who may use it.
 mod admin;
 // Every subcommand: what it prints, how it ends, what it says of wrong usage.
