@@ -11,7 +11,7 @@ use super::compiled::{self, Compiled, Origin};
 use crate::base::error::{Error, Result};
 use crate::base::{id, sync};
 use crate::model::api;
-use crate::model::mock::{Conditions, Mock, MockKind};
+use crate::model::mock::{Mock, MockKind};
 use crate::model::recording::Protocol;
 use crate::rules::choose::{self, Misfit, Taker};
 use crate::rules::pattern;
@@ -81,13 +81,14 @@ impl Drop for Guest {
 #[derive(Debug)]
 pub struct Mocks {
     store: Arc<Store>,
+    max_message_bytes: u64,
     live: Mutex<Arc<Vec<Arc<LiveMock>>>>,
 }
 
 impl Mocks {
-    /// No mock yet. `store` has the recordings that replay mocks name by id.
-    pub fn new(store: Arc<Store>) -> Self {
-        Self { store, live: Mutex::default() }
+    /// No mock yet. `store` has the recordings that replay mocks name by id; no mock takes larger messages than the server.
+    pub fn new(store: Arc<Store>, max_message_bytes: u64) -> Self {
+        Self { store, max_message_bytes, live: Mutex::default() }
     }
 
     /// Puts the mocks of the config in place of those that the config had before; those of the API stay.
@@ -250,8 +251,13 @@ impl Mocks {
 
     /// A mock with what its recording says, if it replays one.
     fn prepare(&self, mock: Mock, of_api: bool) -> Result<LiveMock> {
-        let (protocol, path, method, conditions) = asks(&mock);
-        let mut taker = Taker { protocol, path: path.unwrap_or_default(), method, conditions };
+        mock.check_limits(self.max_message_bytes).map_err(|error| in_file(&mock, error))?;
+        let (protocol, method) = match &mock.kind {
+            MockKind::WebSocket(_) => (Protocol::WebSocket, None),
+            MockKind::Http(mock) => (Protocol::Sse, mock.method.clone()),
+        };
+        let path = mock.path().unwrap_or_default().to_owned();
+        let mut taker = Taker { protocol, path, method, conditions: mock.conditions().clone() };
         let origin = match mock.replay() {
             None => None,
             Some(replay) => {
@@ -322,14 +328,6 @@ fn closeness(misfit: Option<Misfit<'_>>) -> u8 {
     }
 }
 
-/// What a mock asks of a request: protocol, path, method, conditions.
-fn asks(mock: &Mock) -> (Protocol, Option<String>, Option<String>, Conditions) {
-    match &mock.kind {
-        MockKind::WebSocket(mock) => (Protocol::WebSocket, mock.path.clone(), None, mock.conditions.clone()),
-        MockKind::Http(mock) => (Protocol::Sse, mock.path.clone(), mock.method.clone(), mock.conditions.clone()),
-    }
-}
-
 fn check_protocol(mock: &Mock, recorded: Protocol) -> std::result::Result<(), String> {
     match (&mock.kind, recorded) {
         (MockKind::WebSocket(_), Protocol::WebSocket) | (MockKind::Http(_), Protocol::Sse) => Ok(()),
@@ -364,8 +362,13 @@ fn in_place(mock: &Mock, error: Error) -> Error {
 
 fn wrong_at(mock: &Mock, field: &str, message: String) -> Error {
     let place = if mock.source.place.is_empty() { field.to_owned() } else { format!("{}.{field}", mock.source.place) };
-    match &mock.source.file {
-        Some(path) => Error::file(path, place, message),
-        None => Error::invalid(place, message),
+    in_file(mock, Error::invalid(place, message))
+}
+
+/// An error at a place, with the file that a mock was written in.
+fn in_file(mock: &Mock, error: Error) -> Error {
+    match (&mock.source.file, error) {
+        (Some(path), Error::Invalid { place, message }) => Error::file(path, place, message),
+        (_, error) => error,
     }
 }

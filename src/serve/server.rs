@@ -30,7 +30,7 @@ impl Server {
     /// Opens both ports. What a crash left in the data directory is turned into recordings first.
     ///
     /// # Errors
-    /// A setting that is wrong, a port that is taken, an admin port open to others without a token.
+    /// A setting that is wrong, a mock whose recording is not there, a port that is taken, an admin port open to others without a token.
     pub fn open(mut settings: Settings) -> Result<Self> {
         let data_dir = settings.data_dir.clone().ok_or_else(no_data_dir)?;
         check_admin_host(&settings)?;
@@ -38,7 +38,7 @@ impl Server {
         let max_connections = settings.max_connections.min(platform::connection_cap(open_files));
         let store = Arc::new(Store::new(data_dir, settings.max_bytes, settings.warn_percent));
         recover(&store);
-        let mocks = Mocks::new(Arc::clone(&store));
+        let mocks = Mocks::new(Arc::clone(&store), settings.max_message_bytes);
         mocks.load(std::mem::take(&mut settings.mocks))?;
         let mock_port = Port::bind(&settings.host, settings.port, "--port")?;
         let admin_port = Port::bind(&settings.admin_host, settings.admin_port, "--admin-port")?;

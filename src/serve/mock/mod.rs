@@ -155,19 +155,19 @@ impl<'a> Request<'a> {
         if self.websocket { Protocol::WebSocket } else { Protocol::Sse }
     }
 
-    /// A replay's preflight is ours, and that of a mock that takes the method which it asks for. Where no upstream serves the path
-    /// now, so are that of a replay that has ended and of any mock.
+    /// A replay's preflight is ours, and that of a mock that takes the method which it asks for, unless one takes OPTIONS itself.
+    /// Where no upstream serves the path now, so are that of a replay that has ended and of any mock.
     fn answers_preflight(&self) -> bool {
         let (replays, mocks) = (&self.app.replays, &self.app.mocks);
+        if replays.is_on(self.path, false) {
+            return true;
+        }
         if mocks.find(self.wanted(None)).is_some() {
-            // It is for OPTIONS itself.
             return false;
         }
         let asked = self.head.headers.get("Access-Control-Request-Method").unwrap_or_default();
         let is_upstream = || self.app.upstreams.route(self.protocol(), self.path, &self.app.recordings).is_some();
-        replays.is_on(self.path, false)
-            || mocks.answers(self.path, Some(asked))
-            || ((replays.is_on(self.path, true) || mocks.answers(self.path, None)) && !is_upstream())
+        mocks.answers(self.path, Some(asked)) || ((replays.is_on(self.path, true) || mocks.answers(self.path, None)) && !is_upstream())
     }
 
     /// The request as mocks see it, with what is known of its body.
