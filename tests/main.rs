@@ -42,6 +42,10 @@ mod replay_sessions;
 
 // WebSocket mocks of a config: what a client gets of one that talks.
 mod mock_ws;
+// Event streams of mocks: their bytes, their times, their ends, clients that come back.
+mod mock_sse;
+// Plain responses of mocks, and bodies by which a mock is chosen.
+mod mock_http;
 
 // The admin port: errors, lists, ids, who may use it.
 mod admin;
