@@ -321,7 +321,7 @@ fn a_recording_that_cannot_be_played_is_told_before_a_port_is_opened() {
         (http("nowhere.json"), "http.replay.recording", vec!["no path", "give the mock one"]),
         (json!({"replay": {"recording": "missing.json"}, "type": "http"}), "replay.recording", vec!["missing.json"]),
         (http("01ZZZZZZZZZZZZ"), "http.replay.recording", vec!["no recording has the id \"01ZZZZZZZZZZZZ\""]),
-        (http("chat"), "http.replay.recording", vec!["\"chat\""]),
+        (http("chat"), "http.replay.recording", vec!["\"chat\" is too short", "nor is there a file conf/chat"]),
         (ws(corrupted), "websocket.replay.recording", vec![corrupted, "can't be parsed"]),
         (ws(&deleted), "websocket.replay.recording", vec!["no recording has the id"]),
     ] {
