@@ -46,8 +46,6 @@ mod mock_ws;
 mod mock_sse;
 // Plain responses of mocks, and bodies by which a mock is chosen.
 mod mock_http;
-// WebSocket mocks of a config: what a client gets of one that talks.
-mod mock_ws;
 
 // The admin port: errors, lists, ids, who may use it.
 mod admin;
