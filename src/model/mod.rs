@@ -6,7 +6,9 @@
 pub mod api;
 pub mod config;
 pub mod fields;
+pub mod outline;
 pub mod pairs;
+pub mod raw;
 pub mod recording;
 pub mod recording_text;
 pub mod replay;

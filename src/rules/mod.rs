@@ -9,4 +9,5 @@ mod pace;
 pub mod pattern;
 pub mod player;
 pub mod redact;
+pub mod redact_ends;
 pub mod script;
