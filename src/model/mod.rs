@@ -6,6 +6,7 @@
 pub mod api;
 pub mod config;
 pub mod fields;
+pub mod har;
 pub mod outline;
 pub mod pairs;
 pub mod raw;

@@ -3,6 +3,8 @@
 //! It relies on the floors below it, and on nothing that acts: no file, no socket, no thread, no clock. `now` is an argument.
 
 pub mod correlate;
+pub mod export;
+pub mod import;
 pub mod json_span;
 pub mod matching;
 mod pace;
