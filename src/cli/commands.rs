@@ -2,8 +2,9 @@
 //! from it. It holds no behaviour but the names of functions.
 
 use super::command::{Command, Flag, Kind, Positional, Scope, integer, switch, text, word};
-use super::{init, recordings, replays, serve, sessions};
+use super::{init, recordings, replays, serve, sessions, transfer};
 use crate::model::recording::{Protocol, Status};
+use crate::rules::export::Format;
 
 /// What a row leaves out.
 const ROW: Command =
@@ -84,10 +85,22 @@ pub const COMMANDS: &[Command] = &[
         positionals: RECORDING,
         flags: &[
             text("output", "FILE", "The file to write; one that is there is replaced").short('o'),
-            word("format", "FORMAT", &["json"], "The format"),
+            word("format", "FORMAT", &Format::WORDS, "The recording's own JSON, an HTTP archive, or JSON Lines (a frame a line)"),
         ],
         scope: Scope::Store,
-        run: Some(recordings::export),
+        run: Some(transfer::export),
+        ..ROW
+    },
+    Command {
+        path: &["stream-recordings", "import"],
+        summary: "Make recordings out of files: recordings, JSON Lines, HAR, recordings of the original mockd",
+        details: "A file gives all its recordings or none; they get new ids. A HAR of Chrome, Playwright or mitmproxy gives\n\
+                  one for each WebSocket and event stream; what else is in it is named on stderr. `-` is stdin.\n\
+                  The redaction in force is applied.",
+        positionals: &[Positional { name: "FILE", help: "Files to import", many: true }],
+        flags: &[JSON],
+        scope: Scope::Store,
+        run: Some(transfer::import),
         ..ROW
     },
     Command {
@@ -376,6 +389,7 @@ mod tests {
             include_str!("replays.rs"),
             include_str!("serve.rs"),
             include_str!("sessions.rs"),
+            include_str!("transfer.rs"),
             include_str!("context.rs"),
         ]
         .concat();

@@ -160,7 +160,7 @@ impl<'a> Items<'a> {
     }
 
     /// The next item; after one that is not of the type there is none.
-    pub fn next<T: Deserialize<'a>>(&mut self) -> Option<Result<T, String>> {
+    pub fn read<T: Deserialize<'a>>(&mut self) -> Option<Result<T, String>> {
         let rest = self.rest.trim_ascii_start();
         let rest = rest.strip_prefix(',').unwrap_or(rest);
         if rest.is_empty() || rest.starts_with(']') {
@@ -206,15 +206,15 @@ mod tests {
     fn items_are_given_one_at_a_time() {
         let texts = |list: &'static str| {
             let mut items = Items::of(list, "x").unwrap();
-            std::iter::from_fn(|| items.next::<&RawValue>().map(|item| item.unwrap().get())).collect::<Vec<_>>()
+            std::iter::from_fn(|| items.read::<&RawValue>().map(|item| item.unwrap().get())).collect::<Vec<_>>()
         };
         assert_eq!(texts("[]"), Vec::<&str>::new());
         assert_eq!(texts("\n[ ]"), Vec::<&str>::new());
         assert_eq!(texts("[1 , {\"a\":[1,2]}\n,[],\"x,]\" ,null,-2.5e3]"), ["1", "{\"a\":[1,2]}", "[]", "\"x,]\"", "null", "-2.5e3"]);
         let mut items = Items::of("[{\"a\":1},7,{}]", "x").unwrap();
-        assert!(items.next::<Map<String, Value>>().unwrap().is_ok());
-        assert!(items.next::<Map<String, Value>>().unwrap().is_err());
-        assert!(items.next::<Map<String, Value>>().is_none());
+        assert!(items.read::<Map<String, Value>>().unwrap().is_ok());
+        assert!(items.read::<Map<String, Value>>().unwrap().is_err());
+        assert!(items.read::<Map<String, Value>>().is_none());
         assert_eq!(items.given(), 2);
         assert_eq!(Items::of("{}", "x.y").unwrap_err().to_string(), "x.y: this must be a list");
     }

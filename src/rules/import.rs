@@ -6,6 +6,7 @@ mod go;
 mod har;
 mod har_events;
 mod har_messages;
+mod latin;
 mod own;
 mod plan;
 #[cfg(test)]

@@ -246,6 +246,7 @@ impl<'a> Request<'a> {
             max_request_body_bytes: settings.max_request_body_bytes,
             max_head_bytes: settings.max_head_bytes,
             continued: false,
+            in_chunks: false,
         }
     }
 

@@ -194,8 +194,8 @@ impl Iterator for Entries<'_> {
         let items = self.items.as_mut()?;
         let at = items.given();
         let frame = match self.protocol {
-            Protocol::WebSocket => items.next::<GoFrame>()?.and_then(|frame| self.frame(frame)),
-            Protocol::Sse => items.next::<GoEvent>()?.map(|event| self.event(event)),
+            Protocol::WebSocket => items.read::<GoFrame>()?.and_then(|frame| self.frame(frame)),
+            Protocol::Sse => items.read::<GoEvent>()?.map(|event| self.event(event)),
         };
         Some(frame.map_err(|message| Error::invalid(place_of_frame(self.protocol, at), message)))
     }

@@ -4,6 +4,7 @@
 use serde_json::value::RawValue;
 
 use super::har_messages::read_messages;
+use super::latin::repaired;
 use super::plan::{FramePlace, Frames, Plan};
 use super::times::from_ms;
 use super::{Setting, har_events, own};
@@ -44,7 +45,7 @@ impl<'a> Archive<'a> {
         loop {
             let place = format!("log.entries[{}]", self.items.given());
             // The list has been checked to be JSON; any JSON is a text.
-            let text = self.items.next::<&'a RawValue>()?.ok()?;
+            let text = self.items.read::<&'a RawValue>()?.ok()?;
             match read_entry(text.get(), &place, self.setting) {
                 Ok(Some(plan)) => return Some(Ok(plan)),
                 Ok(None) => self.pass_over(text.get()),
@@ -239,7 +240,7 @@ pub(super) fn content_bytes(content: &ContentIn<'_>, place: &str) -> Result<Opti
         Some("base64") => {
             data_encoding::BASE64.decode(text.as_bytes()).map(Some).map_err(|error| wrong(format!("this is no base64: {error}")))
         }
-        None | Some("" | "utf-8" | "utf8" | "text") => Ok(Some(text.into_bytes())),
+        None | Some("" | "utf-8" | "utf8" | "text") => Ok(Some(repaired(text).into_bytes())),
         Some(other) => Err(wrong(format!("its encoding {:?} is not known; base64 is", text::shorten(other, 64)))),
     }
 }

@@ -100,7 +100,7 @@ struct Messages {
 impl Messages {
     fn survey(mut items: Items<'_>, place: &str) -> Result<Self> {
         let mut survey = Self { count: 0, first: None };
-        while let Some(event) = items.next::<EventIn<'_>>() {
+        while let Some(event) = items.read::<EventIn<'_>>() {
             let at = items.given() - 1;
             let event = event.map_err(|error| Error::invalid(format!("{place}[{at}]"), error))?;
             let when = event.time.and_then(|time| moment(time.get()));
@@ -128,12 +128,12 @@ fn survey_text(bytes: &[u8], mut items: Option<Items<'_>>) -> TextSurvey {
         parser.feed(piece, &mut |block| {
             blocks += 1;
             if let (Some(data), Some(items)) = (&block.data, &mut items) {
-                let told = items.next::<EventIn<'_>>().and_then(std::result::Result::ok).and_then(|event| event.data);
+                let told = items.read::<EventIn<'_>>().and_then(std::result::Result::ok).and_then(|event| event.data);
                 agrees &= told.as_deref() == Some(data);
             }
         })
     });
-    agrees &= fed.is_ok() && items.is_none_or(|mut items| items.next::<&RawValue>().is_none());
+    agrees &= fed.is_ok() && items.is_none_or(|mut items| items.read::<&RawValue>().is_none());
     TextSurvey { blocks, tail: parser.into_tail(), agrees }
 }
 
@@ -191,7 +191,7 @@ fn timed<'a>(mut blocks: Blocks, mut items: Items<'a>, start_us: u64, head_us: u
             let is_event = block.data.is_some();
             waiting.push_back(block);
             if is_event {
-                let event = items.next::<EventIn<'a>>().and_then(std::result::Result::ok);
+                let event = items.read::<EventIn<'a>>().and_then(std::result::Result::ok);
                 let when = event.and_then(|event| moment(event.time?.get()));
                 last_us = when.map_or(last_us, |when| when.wall_us(start_us).saturating_sub(start_us));
                 due = waiting.len();
@@ -207,7 +207,7 @@ fn foreign_events(mut items: Items<'_>, place: String, start_us: u64) -> impl It
     let mut last_id = String::new();
     std::iter::from_fn(move || {
         let at = items.given();
-        let event = items.next::<EventIn<'_>>()?;
+        let event = items.read::<EventIn<'_>>()?;
         let event = event.and_then(|event| {
             let when = event.time.and_then(|time| moment(time.get())).ok_or("it has no time")?;
             Ok(event_of(event, &mut last_id, when.wall_us(start_us).saturating_sub(start_us), start_us))
@@ -239,16 +239,16 @@ pub(super) fn own_frames<'a>(mut items: Items<'a>, mut blocks: Items<'a>, place:
     let mut given = 0;
     Box::new(std::iter::from_fn(move || {
         if next_block.is_none() {
-            next_block = blocks.next::<(u64, SseEvent)>();
+            next_block = blocks.read::<(u64, SseEvent)>();
         }
-        let ends = || items.clone().next::<&RawValue>().is_none();
+        let ends = || items.clone().read::<&RawValue>().is_none();
         let frame = match next_block.take() {
             Some(Ok((at, block))) if at <= given || ends() => Ok(block),
             Some(Err(message)) => Err(Error::invalid("_mockd.blocks", message)),
             later => {
                 next_block = later;
                 let at = items.given();
-                own_event(items.next()?, &mut last_id, start_us).map_err(|message| Error::invalid(format!("{place}[{at}]"), message))
+                own_event(items.read()?, &mut last_id, start_us).map_err(|message| Error::invalid(format!("{place}[{at}]"), message))
             }
         };
         given += 1;

@@ -40,10 +40,13 @@ pub(super) fn read_messages<'a>(exchange: &Exchange<'a>, setting: Setting<'a>) -
     let mut tail = plain_tail(stream);
     let (_, end_us) = exchange.phases();
     tail.end_time = (end_us > 0).then(|| time::rfc3339(exchange.start_us.unwrap_or(start_us).saturating_add(end_us).max(start_us)));
-    let frames: Frames<'a> = Box::new(each(items, place.clone(), move |message| foreign_frame(message, start_us)));
+    let frames: Frames<'a> = Box::new(each(items, place.clone(), foreign_reader(start_us)));
     let mut plan = Plan::new(head, tail, frames, FramePlace::List(place.clone()), setting)?;
     if survey.errors > 0 {
         plan.left_out.push(format!("{place}: {} that the browser added, which are no frames", count(survey.errors, "error message")));
+    }
+    if survey.untimed > 0 {
+        plan.left_out.push(format!("{place}: the times of {}, which this HAR was told to omit", count(survey.untimed, "message")));
     }
     if survey.unknown > 0 {
         plan.left_out.push(format!("{place}: {} with an opcode that is none of 1, 2, 8, 9, 10", count(survey.unknown, "message")));
@@ -57,13 +60,15 @@ struct Survey {
     messages: u64,
     errors: u64,
     unknown: u64,
+    /// Messages that come right after the one before, for all that the archive knows.
+    untimed: u64,
     first: Option<Moment>,
 }
 
 impl Survey {
     fn of(mut items: Items<'_>, place: &str) -> Result<Self> {
         let mut survey = Self::default();
-        while let Some(message) = items.next::<MessageIn<'_>>() {
+        while let Some(message) = items.read::<MessageIn<'_>>() {
             let message = message.map_err(|error| Error::invalid(format!("{place}[{}]", items.given() - 1), error))?;
             if message.kind.as_deref() == Some("error") {
                 survey.errors += 1;
@@ -71,6 +76,7 @@ impl Survey {
                 survey.unknown += 1;
             } else {
                 survey.messages += 1;
+                survey.untimed += u64::from(is_untimed(&message));
                 survey.first = survey.first.or_else(|| moment(message.time?.get()));
             }
         }
@@ -87,12 +93,12 @@ fn count(number: u64, what: &str) -> String {
 fn each<'a>(
     mut items: Items<'a>,
     place: String,
-    read: impl Fn(MessageIn<'a>) -> std::result::Result<Option<WsFrame>, String> + 'a,
+    mut read: impl FnMut(MessageIn<'a>) -> std::result::Result<Option<WsFrame>, String> + 'a,
 ) -> impl Iterator<Item = Result<Frame>> + 'a {
     std::iter::from_fn(move || {
         loop {
             let at = items.given();
-            match items.next::<MessageIn<'a>>()?.and_then(&read) {
+            match items.read::<MessageIn<'a>>()?.and_then(&mut read) {
                 Ok(None) => {}
                 Ok(Some(frame)) => return Some(Ok(Frame::WebSocket(frame))),
                 Err(message) => return Some(Err(Error::invalid(format!("{place}[{at}]"), message))),
@@ -101,8 +107,19 @@ fn each<'a>(
     })
 }
 
+/// Reads messages of another program.
+fn foreign_reader<'a>(start_us: u64) -> impl FnMut(MessageIn<'a>) -> std::result::Result<Option<WsFrame>, String> {
+    let mut last_us = 0;
+    move |message| foreign_frame(message, start_us, &mut last_us)
+}
+
+/// Whether a message was written without its time: Playwright writes -1 then, where it was told to omit timings.
+fn is_untimed(message: &MessageIn<'_>) -> bool {
+    message.time.is_some_and(|time| time.get() == "-1")
+}
+
 /// The frame of a message of another program; `None` for what is no frame.
-fn foreign_frame(message: MessageIn<'_>, start_us: u64) -> std::result::Result<Option<WsFrame>, String> {
+fn foreign_frame(message: MessageIn<'_>, start_us: u64, last_us: &mut u64) -> std::result::Result<Option<WsFrame>, String> {
     let direction = match message.kind.as_deref() {
         Some("error") => return Ok(None),
         Some("send" | "sent") => Direction::ClientToServer,
@@ -110,8 +127,13 @@ fn foreign_frame(message: MessageIn<'_>, start_us: u64) -> std::result::Result<O
         _ => return Err("its type is none of send, receive".to_owned()),
     };
     let Some(kind) = kind_of(message.opcode.unwrap_or(1)) else { return Ok(None) };
-    let at = message.time.and_then(|time| moment(time.get())).ok_or("it has no time")?;
-    let relative_us = at.wall_us(start_us).saturating_sub(start_us);
+    let relative_us = if is_untimed(&message) {
+        *last_us
+    } else {
+        let at = message.time.and_then(|time| moment(time.get())).ok_or("it has no time")?;
+        at.wall_us(start_us).saturating_sub(start_us)
+    };
+    *last_us = relative_us;
     let data = message.data.unwrap_or_default();
     let mut frame = frame_of(direction, kind, &data, relative_us, start_us);
     if frame.close_code.is_none() {

@@ -51,19 +51,21 @@ fn error(value: &Value) -> String {
 
 /// Direction, type, data and microseconds of each frame.
 fn messages(recording: &Recording) -> Vec<(Direction, FrameType, &str, u64)> {
-    let message = |frame| match frame {
-        &Frame::WebSocket(ref frame) => (frame.direction, frame.kind, frame.data.as_str(), frame.relative_us.unwrap()),
-        Frame::Sse(_) => panic!("an event"),
-    };
+    fn message(frame: &Frame) -> (Direction, FrameType, &str, u64) {
+        let Frame::WebSocket(frame) = frame else { panic!("an event") };
+        (frame.direction, frame.kind, frame.data.as_str(), frame.relative_us.unwrap())
+    }
     recording.frames.iter().map(message).collect()
 }
 
+type Event<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>, u64);
+
 /// Type, data, id and microseconds of each event.
-fn events(recording: &Recording) -> Vec<(Option<&str>, Option<&str>, Option<&str>, u64)> {
-    let event = |frame| match frame {
-        &Frame::Sse(ref event) => (event.kind.as_deref(), event.data.as_deref(), event.id.as_deref(), event.relative_us.unwrap()),
-        Frame::WebSocket(_) => panic!("a message"),
-    };
+fn events(recording: &Recording) -> Vec<Event<'_>> {
+    fn event(frame: &Frame) -> Event<'_> {
+        let Frame::Sse(event) = frame else { panic!("a message") };
+        (event.kind.as_deref(), event.data.as_deref(), event.id.as_deref(), event.relative_us.unwrap())
+    }
     recording.frames.iter().map(event).collect()
 }
 
@@ -234,6 +236,16 @@ fn messages_of_chrome_are_read_in_seconds_and_milliseconds() {
     }
 }
 
+#[test]
+fn messages_whose_times_were_omitted_keep_their_order() {
+    let entry = entry(
+        json!({"_webSocketMessages": [{"type": "send", "time": -1, "opcode": 1, "data": "a"}, {"type": "receive", "time": -1, "data": "b"}]}),
+    );
+    let (all, left_out) = read(&har(json!([entry])).to_string());
+    assert_eq!(messages(&all[0]), [(C2s, Text, "a", 0), (S2c, Text, "b", 0)]);
+    assert_eq!(left_out, ["log.entries[0]._webSocketMessages: the times of 2 messages, which this HAR was told to omit"]);
+}
+
 fn stream(more: Value) -> Value {
     let mut entry = entry(more);
     entry["request"]["url"] = json!("https://example.org/v1/chat");
@@ -300,6 +312,10 @@ fn what_is_no_stream_is_named_once_and_broken_streams_one_by_one() {
         (
             entry(json!({"_webSocketMessages": [{"type": "up", "time": 1, "data": "x"}]})),
             "log.entries[0]._webSocketMessages[0]: its type is none",
+        ),
+        (
+            entry(json!({"_webSocketMessages": [{"type": "send", "time": -2, "data": "x"}]})),
+            "log.entries[0]._webSocketMessages[0]: it has no time",
         ),
         (entry(json!({"_webSocketMessages": 5})), "log.entries[0]._webSocketMessages: this must be a list"),
         (entry(json!({"_resourceType": "eventsource"})), "log.entries[0]: its text is not in the HAR"),
