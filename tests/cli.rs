@@ -277,7 +277,8 @@ fn every_command_has_help() {
     for word in ["serve", "init", "stream-recordings", "replay"] {
         assert!(top.contains(word), "{word} is not in\n{top}");
     }
-    let recordings = ["list", "show", "export", "delete", "restore", "edit", "stats", "vacuum", "sessions", "start", "stop", "tail"];
+    let recordings =
+        ["list", "show", "export", "import", "delete", "restore", "edit", "stats", "vacuum", "sessions", "start", "stop", "tail"];
     let replays = ["list", "start", "show", "messages", "advance", "pause", "resume", "inject", "close", "stop"];
     for (group, commands) in [("stream-recordings", &recordings[..]), ("replay", &replays[..])] {
         let help = place.run(&[group, "--help"]).ok();

@@ -61,6 +61,10 @@ mod terminal;
 mod config;
 // The built-in upstream of `serve --demo`.
 mod demo;
+// Files become recordings: HAR, JSON Lines, the original's, our own.
+mod import;
+// Recordings become files: JSON, JSON Lines, HAR; and come back as they were.
+mod export;
 // The two documents' own commands as pasted, the JavaScript included.
 mod seeds;
 // The README: every command in it runs, and prints what is shown.

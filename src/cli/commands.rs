@@ -3,8 +3,9 @@
 
 use super::command::{Command, Flag, Kind, Positional, Scope, Takes, file, integer, switch, text, word};
 use super::completions::{self, SHELLS};
-use super::{daemon, init, recordings, replays, serve, sessions};
+use super::{daemon, init, recordings, replays, serve, sessions, transfer};
 use crate::model::recording::{Protocol, Status};
+use crate::rules::export::Format;
 
 /// What a row leaves out.
 const ROW: Command = Command {
@@ -145,11 +146,27 @@ pub const COMMANDS: &[Command] = &[
         positionals: RECORDING,
         flags: &[
             file("output", "FILE", "The file to write; one that is there is replaced").short('o'),
-            word("format", "FORMAT", &["json"], "The format"),
+            word("format", "FORMAT", &Format::WORDS, "The recording's own JSON, an HTTP archive, or JSON Lines (a frame a line)"),
         ],
         scope: Scope::Store,
-        examples: &["mockd stream-recordings export 01HXYZ123456 -o chat.json"],
-        run: Some(recordings::export),
+        examples: &[
+            "mockd stream-recordings export 01HXYZ123456 -o chat.json",
+            "mockd stream-recordings export 01HXYZ123456 --format har -o chat.har",
+        ],
+        run: Some(transfer::export),
+        ..ROW
+    },
+    Command {
+        path: &["stream-recordings", "import"],
+        summary: "Make recordings out of files: recordings, JSON Lines, HAR, recordings of the original mockd",
+        details: "A file gives all its recordings or none; they get new ids. A HAR of Chrome, Playwright or mitmproxy gives\n\
+                  one for each WebSocket and event stream; what else is in it is named on stderr. `-` is stdin.\n\
+                  The redaction in force is applied.",
+        positionals: &[Positional { name: "FILE", help: "Files to import", many: true, takes: Takes::File }],
+        flags: &[JSON],
+        scope: Scope::Store,
+        examples: &["mockd stream-recordings import session.har"],
+        run: Some(transfer::import),
         ..ROW
     },
     Command {
@@ -522,6 +539,7 @@ mod tests {
             include_str!("serve.rs"),
             include_str!("daemon.rs"),
             include_str!("sessions.rs"),
+            include_str!("transfer.rs"),
             include_str!("context.rs"),
         ]
         .concat();

@@ -21,6 +21,7 @@ pub mod serve;
 pub mod sessions;
 pub mod show;
 pub mod table;
+pub mod transfer;
 
 use std::ffi::OsString;
 

@@ -1,21 +1,20 @@
-//! The commands that work on the data directory, with or without a server: list, show, export, delete, restore, edit, stats, vacuum.
+//! The commands that work on the data directory, with or without a server: list, show, delete, restore, edit, stats, vacuum.
 //! They know no file of a recording; the store does.
 
-use std::io::{BufRead, BufWriter, IsTerminal, Write};
-use std::path::Path;
+use std::io::{BufRead, IsTerminal, Write};
 
 use serde_json::{Map, Value};
 
 use super::color::Paint;
 use super::context::Context;
-use super::progress::{Counted, Progress};
+use super::progress::Progress;
 use super::show::{page, to_the_second};
 use super::table::{Table, cut_id, id_chars};
 use crate::base::error::{Error, Result};
 use crate::base::text::{clean, duration, size};
 use crate::model::api::{Edit, ListQuery, Summary};
 use crate::model::recording::Status;
-use crate::store::{RecordingFile, Store};
+use crate::store::Store;
 
 /// The flags of `list` beside the parameters that they become.
 const LIST_PARAMETERS: [(&str, &str); 9] = [
@@ -81,42 +80,6 @@ pub fn show(context: &mut Context<'_>) -> Result<()> {
     let file = if summary.status == Status::Corrupted { None } else { Some(store.open(&id)?) };
     let lines = page(&summary, file.as_ref().map(|file| (&file.head, &file.tail)));
     lines.iter().try_for_each(|line| context.out.line(line))
-}
-
-/// `stream-recordings export`
-pub fn export(context: &mut Context<'_>) -> Result<()> {
-    let store = context.store()?;
-    let id = store.resolve(context.typed.word())?;
-    let file = store.open(&id)?;
-    match context.typed.text("output").filter(|name| *name != "-") {
-        None => file.write_to(&mut context.out),
-        Some(name) => {
-            write_file(&context.path(name), &file)?;
-            context.out.line(&format!("Exported {id} to {}", clean(name)))
-        }
-    }
-}
-
-/// Writes a recording's own bytes to `path`: beside it first, so that what stood there stays until the new text is whole.
-fn write_file(path: &Path, file: &RecordingFile) -> Result<()> {
-    let failed = |error: std::io::Error| Error::file(path, "", format!("this file cannot be written: {error}"));
-    let copy = |to: std::fs::File| -> Result<std::fs::File> {
-        let progress = Progress::bytes("exporting", Some(file.tail.stats.file_size_bytes));
-        let mut to = BufWriter::new(Counted::new(to, progress));
-        file.write_to(&mut to)?;
-        to.into_inner().map(Counted::into_inner).map_err(|error| failed(error.into_error()))
-    };
-    // A pipe or a device takes what is written; only a file can be replaced.
-    if std::fs::metadata(path).is_ok_and(|known| !known.is_file()) {
-        return copy(std::fs::File::create(path).map_err(failed)?).map(drop);
-    }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.tmp", std::process::id()));
-    let written = std::fs::File::create(&beside).map_err(failed).and_then(copy).and_then(|to| to.sync_all().map_err(failed));
-    written.and_then(|()| std::fs::rename(&beside, path).map_err(failed)).inspect_err(|_| {
-        // The first error is told; what is left of the attempt may not even be there.
-        drop(std::fs::remove_file(&beside));
-    })
 }
 
 /// `stream-recordings delete`

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::recorder::Recorder;
-use super::take::{Bounds, Take, redact_head};
+use super::take::{Bounds, Take};
 use super::tape::{End, Tape};
 use crate::base::error::{Error, Result};
 use crate::base::time::{self, Origin};
@@ -14,6 +14,7 @@ use crate::model::api::{SessionView, StartRequest, Started, Stopped, Summary};
 use crate::model::recording::{FORMAT_VERSION, Head, Metadata, Protocol, Recording, SseRequest, Status, StreamHead, StreamTail, Tail};
 use crate::rules::pattern;
 use crate::rules::redact::Redactor;
+use crate::rules::redact_ends::redact_head;
 use crate::store::Store;
 use crate::wire::url::UpstreamUrl;
 
@@ -90,7 +91,7 @@ impl Recordings {
         }
         let session = Session {
             id: id::new(),
-            name: request.name.clone().unwrap_or_else(|| made_name(request.protocol, &request.path)),
+            name: request.name.clone().unwrap_or_else(|| request.protocol.made_name(&request.path)),
             opened: Origin::now(),
             upstream,
             tapes: Vec::new(),
@@ -224,7 +225,7 @@ impl Recordings {
                 let tape = Arc::new(Tape::new(id::new()));
                 open.loose.retain(|tape| !tape.is_finished());
                 open.loose.push(Arc::clone(&tape));
-                let head = empty_head(tape.id(), made_name(protocol, &path));
+                let head = empty_head(tape.id(), protocol.made_name(&path));
                 Reserved { tape, head, bounds: Bounds::default() }
             }
             None => return None,
@@ -409,11 +410,6 @@ fn ended_by_recorder(protocol: Protocol, end_us: u64) -> StreamTail {
         }
         Protocol::Sse => StreamTail::Sse { tail: None, tail_encoding: None, ended_by: Some(Recorder), end_relative_us: Some(end_us) },
     }
-}
-
-/// The name of a recording that nobody named.
-fn made_name(protocol: Protocol, path: &str) -> String {
-    format!("{} {path}", protocol.word())
 }
 
 fn empty_head(id: &str, name: String) -> Head {

@@ -44,6 +44,8 @@ pub struct Exchange<'a> {
     pub max_head_bytes: u64,
     /// The client has been told to go on with its body; `false` at first.
     pub continued: bool,
+    /// The request's body goes out in chunks of ours, whatever its framing was.
+    pub in_chunks: bool,
 }
 
 /// What a recording keeps of the request's body.
@@ -101,6 +103,7 @@ impl Exchange<'_> {
         let mut bytes = Vec::with_capacity(1024);
         outgoing.write(&mut bytes);
         upstream.write_all(&bytes, None).map_err(|error| broken(&error))?;
+        let in_chunks = self.in_chunks;
         let limit = if self.record.is_some() { usize::try_from(self.max_request_body_bytes).unwrap_or(usize::MAX) } else { 0 };
         let whole = matches!(framing, Framing::None | Framing::Length(0));
         let capture = Mutex::new(Capture { limit, whole, ..Capture::default() });
@@ -116,7 +119,7 @@ impl Exchange<'_> {
             Framing::None => self.relay_response(&stream, head, &upstream, &capture),
             // A short body is read and sent before the response is waited for; no second thread.
             Framing::Length(length) if !expects && length <= 4 * limits::READ_BYTES as u64 => {
-                match pump_body(client, framing, &upstream, &capture) {
+                match pump_body(client, framing, in_chunks, &upstream, &capture) {
                     Pumped::Whole => self.relay_response(&stream, head, &upstream, &capture),
                     Pumped::ClientGone | Pumped::Malformed(_) => Ok(After::Close),
                 }
@@ -125,7 +128,7 @@ impl Exchange<'_> {
                 let (up, kept) = (&upstream, &capture);
                 let (tell, told) = channel();
                 // The receiver outlives the thread.
-                let pump = move || drop(tell.send(pump_body(client, framing, up, kept)));
+                let pump = move || drop(tell.send(pump_body(client, framing, in_chunks, up, kept)));
                 let thread = std::thread::Builder::new().name("request body".to_owned()).stack_size(limits::STACK_BYTES);
                 thread
                     .spawn_scoped(scope, pump)
@@ -322,9 +325,10 @@ enum Pumped {
     Malformed(String),
 }
 
-/// Forwards a request's body as it is framed. An upstream that takes no more may have answered before: the rest is read for nobody.
-fn pump_body(client: &mut Inlet, framing: Framing, upstream: &Stream, capture: &Mutex<Capture>) -> Pumped {
+/// Forwards a request's body as it is framed, or `in_chunks`. An upstream that takes no more may have answered before: the rest is read for nobody.
+fn pump_body(client: &mut Inlet, framing: Framing, in_chunks: bool, upstream: &Stream, capture: &Mutex<Capture>) -> Pumped {
     let mut reader = BodyReader::new(framing);
+    let mut chunks = Vec::new();
     let mut wanted = true;
     while !reader.is_done() {
         if client.data().is_empty() && !matches!(client.fill(), Ok(1..)) {
@@ -332,10 +336,14 @@ fn pump_body(client: &mut Inlet, framing: Framing, upstream: &Stream, capture: &
             return Pumped::ClientGone;
         }
         let mut used = 0;
+        chunks.clear();
         while used < client.data().len() && !reader.is_done() {
             match reader.next(&client.data()[used..]) {
                 Ok(piece) => {
                     sync::lock(capture).add(piece.data);
+                    if in_chunks {
+                        body::push_chunk(&mut chunks, piece.data);
+                    }
                     used += piece.consumed;
                 }
                 Err(malformed) => {
@@ -345,7 +353,11 @@ fn pump_body(client: &mut Inlet, framing: Framing, upstream: &Stream, capture: &
             }
         }
         sync::lock(capture).whole = reader.is_done();
-        wanted = wanted && upstream.write_all(&client.data()[..used], None).is_ok();
+        if in_chunks && reader.is_done() {
+            chunks.extend_from_slice(body::LAST_CHUNK);
+        }
+        let bytes = if in_chunks { chunks.as_slice() } else { &client.data()[..used] };
+        wanted = wanted && upstream.write_all(bytes, None).is_ok();
         client.consume(used);
     }
     Pumped::Whole

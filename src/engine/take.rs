@@ -8,10 +8,11 @@ use crate::base::error::{Error, Result};
 use crate::base::limits;
 use crate::base::time::{self, Micros, Origin};
 use crate::model::recording::{
-    Direction, Encoding, EndedBy, Frame, FrameType, Head, Protocol, SseEvent, Stats, Status, StreamHead, StreamTail, Tail, WsFrame, encode,
+    Direction, Encoding, EndedBy, Frame, FrameType, Head, Protocol, SseEvent, Stats, Status, StreamTail, Tail, WsFrame, encode,
 };
 use crate::model::recording_text;
 use crate::rules::redact::Redactor;
+use crate::rules::redact_ends::redact_head;
 use crate::store::{Journal, Store};
 use crate::wire::sse::{Block, EventStreamParser};
 use crate::wire::ws::{self, Message, MessageReader, Side, opcode};
@@ -302,39 +303,6 @@ impl Take {
     }
 }
 
-/// Redacts what a recording's head holds.
-pub fn redact_head(head: &mut Head, redactor: &Redactor) {
-    let plain = |text: &mut String| {
-        if let Some(redacted) = redactor.plain(text) {
-            *text = redacted;
-        }
-    };
-    redactor.headers(&mut head.metadata.headers);
-    redactor.query(&mut head.metadata.query);
-    // A name that nobody gave is made of the path.
-    plain(&mut head.name);
-    plain(&mut head.metadata.path);
-    if let Some(upstream) = &mut head.metadata.upstream {
-        *upstream = redactor.url(upstream);
-    }
-    head.metadata.redaction = Some(redactor.rules().clone());
-    match &mut head.stream {
-        // The chosen subprotocol is one of those that the header lists.
-        StreamHead::WebSocket { subprotocol } => {
-            subprotocol.iter_mut().for_each(|chosen| redactor.header("Sec-WebSocket-Protocol", chosen));
-        }
-        StreamHead::Sse { request, response_headers, .. } => {
-            redactor.headers(response_headers);
-            let redact = |body: &str| if request.truncated { redactor.cut_text(body) } else { redactor.text(body) };
-            if request.encoding.is_none()
-                && let Some(redacted) = request.body.as_deref().and_then(redact)
-            {
-                request.body = Some(redacted);
-            }
-        }
-    }
-}
-
 fn ws_frame(origin: Origin, direction: Direction, stamp_us: Micros, message: Message) -> WsFrame {
     let relative_us = origin.relative_us(stamp_us);
     let kind = match message.opcode {
@@ -373,23 +341,5 @@ fn ws_frame(origin: Origin, direction: Direction, stamp_us: Micros, message: Mes
 }
 
 fn sse_event(origin: Origin, stamp_us: Micros, block: Block) -> SseEvent {
-    let relative_us = origin.relative_us(stamp_us);
-    let kind = block.data.is_some().then(|| block.event.clone().unwrap_or_else(|| "message".to_owned()));
-    // What is written back from the entry says no event of type `message`, and none without data; where the stream did, its bytes are kept.
-    let written = Block { event: kind.clone().filter(|kind| kind != "message"), ..block };
-    let raw = (!written.is_canonical()).then(|| encode(&written.raw));
-    let (raw, raw_encoding) = raw.map_or((None, None), |(text, encoding)| (Some(text), encoding));
-    SseEvent {
-        kind,
-        data: written.data,
-        id: written.id,
-        retry: written.retry,
-        comment: written.comment,
-        raw,
-        raw_encoding,
-        timestamp: time::rfc3339(origin.wall_us.saturating_add(relative_us)),
-        relative_ms: Some(relative_us / 1000),
-        relative_us: Some(relative_us),
-        extra: serde_json::Map::new(),
-    }
+    SseEvent::of_block(block, origin.wall_us, origin.relative_us(stamp_us))
 }

@@ -344,6 +344,16 @@ pub struct Stopped {
     pub recordings: Vec<Summary>,
 }
 
+/// The answer of `POST /stream-recordings/import`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Imported {
+    /// The recordings that were made.
+    pub recordings: Vec<Summary>,
+    /// What of the file is in none of them, in words.
+    pub left_out: Vec<String>,
+}
+
 /// One open session of `GET /stream-recordings/sessions`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

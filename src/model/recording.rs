@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::pairs::Pairs;
+use crate::base::time::rfc3339;
 use crate::wire::sse::Block;
 
 /// The version that this program writes.
@@ -21,6 +22,11 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// The name of a recording that nobody named.
+    pub fn made_name(self, path: &str) -> String {
+        format!("{} {path}", self.word())
+    }
+
     /// The word in files, bodies and flags.
     pub const fn word(self) -> &'static str {
         match self {
@@ -484,6 +490,28 @@ pub struct SseEvent {
 }
 
 impl SseEvent {
+    /// The entry of a block that came `relative_us` after the origin, which was at `start_us` on the wall clock. What is written back
+    /// from an entry says no event of type `message`, and none without data; where the stream did, its bytes are kept.
+    pub fn of_block(block: Block, start_us: u64, relative_us: u64) -> Self {
+        let kind = block.data.is_some().then(|| block.event.clone().unwrap_or_else(|| "message".to_owned()));
+        let written = Block { event: kind.clone().filter(|kind| kind != "message"), ..block };
+        let raw = (!written.is_canonical()).then(|| encode(&written.raw));
+        let (raw, raw_encoding) = raw.map_or((None, None), |(text, encoding)| (Some(text), encoding));
+        Self {
+            kind,
+            data: written.data,
+            id: written.id,
+            retry: written.retry,
+            comment: written.comment,
+            raw,
+            raw_encoding,
+            timestamp: rfc3339(start_us.saturating_add(relative_us)),
+            relative_ms: Some(relative_us / 1000),
+            relative_us: Some(relative_us),
+            extra: Map::new(),
+        }
+    }
+
     /// The event as mockd writes it. The type `message` is what a stream that names none has; one that names it has `raw`.
     pub fn canonical(&self) -> Vec<u8> {
         let block = Block {

@@ -9,13 +9,14 @@
 //!
 //! A journal is the same without the tail line, so finishing appends it and recovering cuts a torn line first.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::outline::Outline;
 use super::pairs::Pairs;
+use super::raw;
 use super::recording::{
-    Encoding, EndedBy, FORMAT_VERSION, Frame, Head, Metadata, Protocol, Recording, SseEvent, SseRequest, Stats, Status, StreamHead,
-    StreamTail, Tail, WsFrame,
+    Encoding, EndedBy, Frame, Head, Metadata, Protocol, Recording, SseRequest, Stats, Status, StreamHead, StreamTail, Tail,
 };
 use crate::base::error::{Error, Result};
 
@@ -82,6 +83,13 @@ struct TailOut<'a> {
 /// # Errors
 /// What serde says; none for a head that this crate made.
 pub fn head_line(head: &Head) -> Result<String> {
+    // Unknown fields of the protocol's own part stand in `extra` under its name; they are written where they were found.
+    let word = head.protocol().word();
+    let (mut others, mut of_part) = (None, None);
+    if let Some(Value::Object(fields)) = head.extra.get(word) {
+        of_part = Some(fields);
+        others = Some(head.extra.iter().filter(|(name, _)| *name != word).map(|(name, value)| (name.clone(), value.clone())).collect());
+    }
     let mut text = json(&HeadOut {
         format_version: &head.format_version,
         id: &head.id,
@@ -90,14 +98,19 @@ pub fn head_line(head: &Head) -> Result<String> {
         tags: &head.tags,
         protocol: head.protocol(),
         start_time: &head.start_time,
-        extra: &head.extra,
+        extra: others.as_ref().unwrap_or(&head.extra),
         metadata: &head.metadata,
     })?;
     text.pop();
+    let unknown = match of_part {
+        Some(fields) if !fields.is_empty() => format!(",{}", json(fields)?.trim_start_matches('{').strip_suffix('}').unwrap_or_default()),
+        _ => String::new(),
+    };
     match &head.stream {
         StreamHead::WebSocket { subprotocol } => {
             text.push_str(",\"websocket\":{\"subprotocol\":");
             text.push_str(&json(subprotocol)?);
+            text.push_str(&unknown);
             text.push_str(",\"frames\":[\n");
         }
         StreamHead::Sse { request, response_status, response_headers, head_relative_us } => {
@@ -105,6 +118,7 @@ pub fn head_line(head: &Head) -> Result<String> {
                 json(&SseHeadOut { request, response_status: *response_status, response_headers, head_relative_us: *head_relative_us })?;
             text.push_str(",\"sse\":");
             text.push_str(part.strip_suffix('}').unwrap_or(&part));
+            text.push_str(&unknown);
             text.push_str(",\"events\":[\n");
         }
     }
@@ -150,7 +164,11 @@ pub fn tail_line(tail: &Tail, bytes_before: u64) -> Result<String> {
     }
 }
 
-fn tail_line_of_size(tail: &Tail, file_size_bytes: u64) -> Result<String> {
+/// The tail line with its line feed, saying this size.
+///
+/// # Errors
+/// As [`tail_line`].
+pub fn tail_line_of_size(tail: &Tail, file_size_bytes: u64) -> Result<String> {
     let part = match &tail.stream {
         StreamTail::WebSocket { close_code, close_reason, closed_by, end_relative_us } => json(&WsTailOut {
             close_code: *close_code,
@@ -183,129 +201,22 @@ fn unwritable(error: serde_json::Error) -> Error {
     Error::Failed(format!("a recording cannot be written as JSON: {error}"))
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct FileIn {
-    #[serde(default)]
-    format_version: Option<String>,
-    #[serde(default)]
-    id: String,
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    description: Option<String>,
-    #[serde(default)]
-    tags: Option<Vec<String>>,
-    protocol: Protocol,
-    #[serde(default)]
-    status: Option<Status>,
-    #[serde(default)]
-    status_reason: Option<String>,
-    start_time: String,
-    #[serde(default)]
-    end_time: Option<String>,
-    #[serde(default)]
-    duration: Option<u64>,
-    #[serde(default)]
-    metadata: Metadata,
-    #[serde(default)]
-    websocket: Option<WsIn>,
-    #[serde(default)]
-    sse: Option<SseIn>,
-    #[serde(default)]
-    stats: Stats,
-    #[serde(flatten)]
-    extra: Map<String, Value>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct WsIn {
-    subprotocol: Option<String>,
-    frames: Vec<WsFrame>,
-    close_code: Option<u16>,
-    close_reason: Option<String>,
-    closed_by: Option<EndedBy>,
-    end_relative_us: Option<u64>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct SseIn {
-    request: Option<SseRequest>,
-    response_status: Option<u16>,
-    response_headers: Pairs,
-    head_relative_us: Option<u64>,
-    events: Vec<SseEvent>,
-    tail: Option<String>,
-    tail_encoding: Option<Encoding>,
-    ended_by: Option<EndedBy>,
-    end_relative_us: Option<u64>,
-}
-
 /// Reads a whole recording; unknown fields are kept in `extra`, missing ones have their defaults.
 /// A head line followed by a tail line is such a text too, of no frames.
 ///
 /// # Errors
-/// [`Error::Invalid`] that says what is wrong, with line and column.
+/// [`Error::Invalid`] that says what is wrong, with line and column or the field's place.
 pub fn parse(text: &[u8]) -> Result<Recording> {
-    let file: FileIn = serde_json::from_slice(text).map_err(|error| Error::invalid("", format!("this is no recording: {error}")))?;
-    let (stream_head, frames, stream_tail) = match file.protocol {
-        Protocol::WebSocket => {
-            let part = file.websocket.unwrap_or_default();
-            (
-                StreamHead::WebSocket { subprotocol: part.subprotocol },
-                part.frames.into_iter().map(Frame::WebSocket).collect(),
-                StreamTail::WebSocket {
-                    close_code: part.close_code,
-                    close_reason: part.close_reason,
-                    closed_by: part.closed_by,
-                    end_relative_us: part.end_relative_us,
-                },
-            )
-        }
-        Protocol::Sse => {
-            let part = file.sse.unwrap_or_default();
-            let method = file.metadata.method.clone().unwrap_or_else(|| "GET".to_owned());
-            (
-                StreamHead::Sse {
-                    request: part.request.unwrap_or(SseRequest { method, ..SseRequest::default() }),
-                    response_status: part.response_status.unwrap_or(200),
-                    response_headers: part.response_headers,
-                    head_relative_us: part.head_relative_us,
-                },
-                part.events.into_iter().map(Frame::Sse).collect(),
-                StreamTail::Sse {
-                    tail: part.tail,
-                    tail_encoding: part.tail_encoding,
-                    ended_by: part.ended_by,
-                    end_relative_us: part.end_relative_us,
-                },
-            )
-        }
-    };
-    Ok(Recording {
-        head: Head {
-            format_version: file.format_version.unwrap_or_else(|| FORMAT_VERSION.to_owned()),
-            id: file.id,
-            name: file.name,
-            description: file.description,
-            tags: file.tags.unwrap_or_default(),
-            start_time: file.start_time,
-            metadata: file.metadata,
-            stream: stream_head,
-            extra: file.extra,
-        },
-        frames,
-        tail: Tail {
-            status: file.status.unwrap_or(Status::Complete),
-            status_reason: file.status_reason,
-            end_time: file.end_time,
-            duration: file.duration,
-            stream: stream_tail,
-            stats: file.stats,
-        },
-    })
+    read_all(text).map_err(|error| Error::invalid("", format!("this is no recording: {error}")))
+}
+
+fn read_all(text: &[u8]) -> Result<Recording> {
+    let outline = Outline::parse(raw::text_of(text)?)?;
+    if outline.head.start_time.is_empty() {
+        return Err(Error::invalid("startTime", "this field must be given"));
+    }
+    let frames = outline.entries()?.collect::<Result<_>>()?;
+    Ok(Recording { head: outline.head, frames, tail: outline.tail })
 }
 
 /// Reads one frame line, with or without its leading comma.
@@ -324,6 +235,7 @@ pub fn parse_frame_line(protocol: Protocol, line: &[u8]) -> Result<Frame> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::recording::{FORMAT_VERSION, SseEvent, WsFrame};
 
     fn sample() -> Recording {
         let frame = |relative_us: u64, data: &str| {

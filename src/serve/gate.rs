@@ -71,7 +71,7 @@ impl Gate {
     }
 
     /// What the inner server would not survive or would misread.
-    fn check(head: &RequestHead) -> std::result::Result<(), Malformed> {
+    fn check(&self, head: &RequestHead) -> std::result::Result<(), Malformed> {
         let malformed = |status, message: &str| Malformed { status, message: message.to_owned() };
         if head.headers.0.iter().any(|(_, value)| !value.is_ascii()) {
             return Err(malformed(400, "header fields of an admin call must be ASCII"));
@@ -79,9 +79,10 @@ impl Gate {
         if head.headers.get("Expect").is_some_and(|expect| !expect.eq_ignore_ascii_case("100-continue")) {
             return Err(malformed(417, "the only expectation that is met is 100-continue"));
         }
+        let limit = if is_large(head) { self.app.settings.max_bytes } else { limits::MAX_API_BODY_BYTES };
         match head.framing()? {
-            Framing::Length(length) if length > limits::MAX_API_BODY_BYTES => {
-                Err(malformed(413, &format!("the body is larger than its limit of {} bytes", limits::MAX_API_BODY_BYTES)))
+            Framing::Length(length) if length > limit => {
+                Err(malformed(413, &format!("the body is larger than its limit of {limit} bytes")))
             }
             _ => Ok(()),
         }
@@ -91,6 +92,13 @@ impl Gate {
         let inner = self.connect()?;
         let mut headers = head.headers.end_to_end(&["Transfer-Encoding"]);
         headers.set("Connection", "close");
+        // The inner server makes room for what is declared of a body and does not come. What may be large goes to it in chunks, which
+        // declare nothing.
+        let in_chunks = is_large(head) && matches!(head.framing(), Ok(Framing::Length(1..)));
+        if in_chunks {
+            headers.remove("Content-Length");
+            headers.set("Transfer-Encoding", "chunked");
+        }
         let outgoing = RequestHead { headers, ..head.clone() };
         let mut exchange = Exchange {
             live: &self.app.live,
@@ -99,9 +107,15 @@ impl Gate {
             max_request_body_bytes: 0,
             max_head_bytes: self.head_limits.max_head_bytes,
             continued: false,
+            in_chunks,
         };
         exchange.run(client, head, &outgoing, Stream::Unix(inner))
     }
+}
+
+/// Whether the call may have a large body.
+fn is_large(head: &RequestHead) -> bool {
+    admin::takes_large_body(&head.method, &head.target)
 }
 
 impl Behind for Gate {
@@ -120,7 +134,7 @@ impl Behind for Gate {
     }
 
     fn answer(&self, mut client: Inlet, head: RequestHead, _peer: SocketAddr) -> Option<(Inlet, After)> {
-        if let Err(malformed) = Self::check(&head) {
+        if let Err(malformed) = self.check(&head) {
             answer::refuse_unread(&mut client, &malformed);
             return Some((client, After::Close));
         }

@@ -3,6 +3,7 @@
 //! It relies on the recording's text in `model` and on the file system. It knows no socket and no session, and starts no thread;
 //! a server and any number of commands may work on one directory at the same time.
 
+mod batch;
 mod change;
 mod files;
 mod index;
@@ -25,6 +26,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use batch::Batch;
 pub use journal::Journal;
 pub use layout::write_recording;
 pub use reader::RecordingFile;

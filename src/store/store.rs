@@ -7,7 +7,7 @@ use super::change::not_found;
 use super::files::{self, Kind, TempFile};
 use super::index::Index;
 use super::quota::Quota;
-use super::{Journal, RecordingFile, journal, layout, query, recovery, summary};
+use super::{Batch, Journal, RecordingFile, query, recovery, summary};
 use crate::base::error::{Error, Result};
 use crate::base::{id, sync};
 use crate::model::api::{ListPage, ListQuery, StoreStats, Summary};
@@ -87,21 +87,16 @@ impl Store {
     /// # Errors
     /// [`Error::StorageFull`], [`Error::Storage`], [`Error::Conflict`] `already_exists`.
     pub fn save(&self, recording: &Recording) -> Result<Summary> {
-        let id = &recording.head.id;
-        self.quota.check(1)?;
-        files::make_dir(&self.dir)?;
-        journal::check_new(&self.dir, id)?;
-        let temp = TempFile::create(&self.dir, id)?;
-        let mut size = 0;
-        layout::write_recording(recording, |piece| {
-            self.quota.check(size + piece.len() as u64)?;
-            std::io::Write::write_all(&mut &temp.file, piece).map_err(|error| Error::storage("write", temp.path(), &error))?;
-            size += piece.len() as u64;
-            Ok(())
-        })?;
-        temp.publish(&files::path_of(&self.dir, id, Kind::Finished))?;
-        self.quota.add(size);
-        Ok(Summary::of(&recording.head, &recording.tail, size, false))
+        let mut batch = self.batch();
+        batch.begin(&recording.head)?;
+        recording.frames.iter().try_for_each(|frame| batch.push(frame))?;
+        batch.finish(&recording.tail)?;
+        batch.publish()?.pop().ok_or_else(|| Error::Failed(format!("the recording {} was not saved", recording.head.id)))
+    }
+
+    /// Recordings to be written frame by frame, of which all are kept or none.
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.dir.clone(), Arc::clone(&self.quota))
     }
 
     /// Writes a complete recording of no frames, also at the limit: its session was let in before.

@@ -65,16 +65,17 @@ fn parse_json(body: &[u8]) -> Result<Value> {
 /// Reads a body to its end, so that the next request of the connection begins where it should.
 ///
 /// # Errors
-/// [`Error::TooLarge`] past [`MAX_API_BODY_BYTES`], without reading the rest; [`Error::Invalid`] where it breaks off.
-pub fn read_body(reader: &mut dyn Read, declared: Option<usize>) -> Result<Vec<u8>> {
-    let too_large = || Error::TooLarge { what: "body of this call", limit: MAX_API_BODY_BYTES };
-    if declared.is_some_and(|length| length as u64 > MAX_API_BODY_BYTES) {
+/// [`Error::TooLarge`] past `limit` bytes, without reading the rest; [`Error::Invalid`] where it breaks off.
+pub fn read_body(reader: &mut dyn Read, declared: Option<usize>, limit: u64) -> Result<Vec<u8>> {
+    let too_large = || Error::TooLarge { what: "body of this call", limit };
+    if declared.is_some_and(|length| length as u64 > limit) {
         return Err(too_large());
     }
-    let mut body = Vec::with_capacity(declared.unwrap_or(0));
+    // What is declared may never come.
+    let mut body = Vec::with_capacity(declared.unwrap_or(0).min(MAX_API_BODY_BYTES as usize));
     let broken = |what: String| Error::invalid("", format!("the body broke off: {what}"));
-    reader.take(MAX_API_BODY_BYTES + 1).read_to_end(&mut body).map_err(|error| broken(error.to_string()))?;
-    if body.len() as u64 > MAX_API_BODY_BYTES {
+    reader.take(limit.saturating_add(1)).read_to_end(&mut body).map_err(|error| broken(error.to_string()))?;
+    if body.len() as u64 > limit {
         return Err(too_large());
     }
     match declared {
@@ -202,15 +203,15 @@ mod tests {
 
     #[test]
     fn bodies_are_read_to_their_end_and_no_further_than_their_limit() {
-        assert_eq!(read_body(&mut &b"{}"[..], Some(2)).unwrap(), b"{}");
-        assert_eq!(read_body(&mut &b"{}"[..], None).unwrap(), b"{}");
-        assert_eq!(read_body(&mut &b""[..], None).unwrap(), b"");
-        assert_eq!(read_body(&mut &b"{"[..], Some(2)).unwrap_err().status(), 400);
+        assert_eq!(read_body(&mut &b"{}"[..], Some(2), MAX_API_BODY_BYTES).unwrap(), b"{}");
+        assert_eq!(read_body(&mut &b"{}"[..], None, MAX_API_BODY_BYTES).unwrap(), b"{}");
+        assert_eq!(read_body(&mut &b""[..], None, MAX_API_BODY_BYTES).unwrap(), b"");
+        assert_eq!(read_body(&mut &b"{"[..], Some(2), MAX_API_BODY_BYTES).unwrap_err().status(), 400);
         let limit = MAX_API_BODY_BYTES as usize;
-        assert_eq!(read_body(&mut Endless.take(limit as u64), Some(limit)).unwrap().len(), limit);
-        assert_eq!(read_body(&mut Endless, Some(limit + 1)).unwrap_err().status(), 413);
-        assert_eq!(read_body(&mut Endless, Some(usize::MAX)).unwrap_err().status(), 413);
-        assert_eq!(read_body(&mut Endless, None).unwrap_err().status(), 413);
+        assert_eq!(read_body(&mut Endless.take(limit as u64), Some(limit), MAX_API_BODY_BYTES).unwrap().len(), limit);
+        assert_eq!(read_body(&mut Endless, Some(limit + 1), MAX_API_BODY_BYTES).unwrap_err().status(), 413);
+        assert_eq!(read_body(&mut Endless, Some(usize::MAX), MAX_API_BODY_BYTES).unwrap_err().status(), 413);
+        assert_eq!(read_body(&mut Endless, None, MAX_API_BODY_BYTES).unwrap_err().status(), 413);
     }
 
     #[test]

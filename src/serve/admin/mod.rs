@@ -14,6 +14,7 @@ pub mod recordings;
 pub mod replays;
 pub mod routes;
 pub mod socket;
+pub mod transfer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -36,6 +37,14 @@ pub use self::socket::{AdminSocket, bind};
 /// Requests answered at once. The gate lets in [`limits::ADMIN_CONNECTIONS`]; a call that waits for something may
 /// outlive its connection, so there is a bound here too.
 const MAX_CALLS: u64 = limits::ADMIN_CONNECTIONS * 2;
+
+/// Bodies as large as all recordings together that are held at once.
+const MAX_LARGE_BODIES: u64 = 4;
+
+/// Whether the body of a request may be large: `target` as it stands in the request line.
+pub fn takes_large_body(method: &str, target: &str) -> bool {
+    matches!(routes::find(method, Target::of(target).path), Found::Call(route, _) if route.large)
+}
 
 /// Starts the HTTP server on a socket of its own; it ends when the socket is dropped.
 ///
@@ -66,6 +75,7 @@ pub fn serve_requests(app: &Arc<App>, server: &Server) -> Result<()> {
     // The uptime counts from the first look at the clock.
     time::now_us();
     let under_way = Arc::new(AtomicU64::new(0));
+    let imports = Arc::new(AtomicU64::new(0));
     loop {
         let request = match server.recv() {
             Ok(request) => request,
@@ -79,11 +89,11 @@ pub fn serve_requests(app: &Arc<App>, server: &Server) -> Result<()> {
             finish(answer::send_unread(request, Answer::error(&error)));
             continue;
         }
-        let app = Arc::clone(app);
+        let (app, imports) = (Arc::clone(app), Arc::clone(&imports));
         // Where there is no thread the request is dropped with the closure, which tiny_http answers with 500.
         let started = sync::spawn("admin call", move || {
             let _place = place;
-            serve(&app, request);
+            serve(&app, &imports, request);
         });
         if let Err(error) = started {
             log::warn!("an admin call gets no answer: {error}");
@@ -92,7 +102,7 @@ pub fn serve_requests(app: &Arc<App>, server: &Server) -> Result<()> {
 }
 
 /// Answers one request.
-fn serve(app: &Arc<App>, mut request: Request) {
+fn serve(app: &Arc<App>, imports: &Arc<AtomicU64>, mut request: Request) {
     let method = request.method().as_str().to_owned();
     let url = request.url().to_owned();
     let target = Target::of(&url);
@@ -108,9 +118,20 @@ fn serve(app: &Arc<App>, mut request: Request) {
     let open = preflight || matches!(found, Found::Call(route, _) if route.open);
     let Verdict { origin, refused } = access::judge(fields.asked(), app.settings.admin_token.as_deref(), open);
 
-    // The body is read in any case: the connection's next request begins behind it.
+    let large = matches!(found, Found::Call(route, _) if route.large);
+    let place = large.then(|| Place::take(imports));
+    let refused = refused.or_else(|| {
+        let crowded = place.as_ref().is_some_and(|place| place.number > MAX_LARGE_BODIES);
+        crowded.then(|| Error::TooMany(format!("{MAX_LARGE_BODIES} imports are under way; try again when one has ended")))
+    });
+    let limit = if large { app.settings.max_bytes } else { limits::MAX_API_BODY_BYTES };
     let declared = request.body_length();
-    let body = call::read_body(request.as_reader(), declared);
+    // The body is read in any case, since a close with unread bytes could overtake the answer; but a large one is held for nobody
+    // who is refused.
+    let body = match (&refused, large) {
+        (Some(error), true) => Err(error.clone()),
+        _ => call::read_body(request.as_reader(), declared, limit),
+    };
     let unread = body.is_err();
     let result = match (refused, body) {
         (Some(error), _) | (None, Err(error)) => Err(error),

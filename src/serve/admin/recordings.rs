@@ -7,7 +7,6 @@ use serde_json::json;
 use super::answer::Answer;
 use super::call::Call;
 use crate::base::error::{Error, Result};
-use crate::base::text;
 use crate::model::api::{Edit, ListQuery, StartRequest};
 use crate::store::write_recording;
 
@@ -99,63 +98,4 @@ pub fn delete(call: &Call) -> Result<Answer> {
 pub fn restore(call: &Call) -> Result<Answer> {
     call.expect_no_fields()?;
     Answer::json(200, &call.app.store.restore(&resolve(call)?)?)
-}
-
-/// The formats that [`export`] writes.
-const EXPORT_FORMATS: [&str; 1] = ["json"];
-
-/// `POST /stream-recordings/{id}/export`: what [`show`] answers, as a file to keep.
-pub fn export(call: &Call) -> Result<Answer> {
-    call.expect_no_fields()?;
-    let format = call.parameters.value("format").unwrap_or("json");
-    if !EXPORT_FORMATS.contains(&format) {
-        let message = format!("{:?} is no format to export; allowed: {}", text::shorten(format, 64), EXPORT_FORMATS.join(", "));
-        return Err(Error::invalid("format", message));
-    }
-    let file = call.app.store.open(&resolve(call)?)?;
-    let disposition = format!("attachment; filename=\"{}.json\"", file_stem(&file.head.name, &file.head.id));
-    Ok(Answer::stream("application/json", move |out| file.write_to(out)).with("Content-Disposition", disposition))
-}
-
-/// A file name, without its ending, that no shell and no file system reads as more than a name; the id where nothing is left.
-fn file_stem(name: &str, id: &str) -> String {
-    const LONGEST: usize = 100;
-    let mut stem = String::new();
-    for c in name.chars().take(LONGEST) {
-        match c {
-            'A'..='Z' | 'a'..='z' | '0'..='9' | '.' | '_' | '-' => stem.push(c),
-            _ if !stem.ends_with('-') => stem.push('-'),
-            _ => {}
-        }
-    }
-    // A leading dot hides a file, a leading hyphen makes it an option.
-    match stem.trim_matches(['.', '-']) {
-        "" => id.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect(),
-        safe => safe.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn file_names_are_safe() {
-        for (name, wanted) in [
-            ("chat-session-1", "chat-session-1"),
-            ("chat #2", "chat-2"),
-            ("../../etc/passwd", "etc-passwd"),
-            ("a\"; filename=\"b", "a-filename-b"),
-            ("a\r\nX-Evil: 1", "a-X-Evil-1"),
-            ("-rf", "rf"),
-            (".bashrc", "bashrc"),
-            ("é", "01HXYZ"),
-            ("", "01HXYZ"),
-            ("...", "01HXYZ"),
-            ("v1.2_final", "v1.2_final"),
-        ] {
-            assert_eq!(file_stem(name, "01HXYZ"), wanted, "{name:?}");
-        }
-        assert_eq!(file_stem(&"x".repeat(1000), "01HXYZ").len(), 100);
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::answer::Answer;
 use super::call::Call;
-use super::{about, frames, mocks, recordings, replays};
+use super::{about, frames, mocks, recordings, replays, transfer};
 use crate::base::error::{Error, Result};
 use crate::base::{id, text};
 use crate::model::api::ListQuery;
@@ -18,16 +18,22 @@ pub struct Route {
     pub parameters: &'static [&'static str],
     /// Whether it needs no token.
     pub open: bool,
+    /// Whether its body may be as large as all recordings together; that of any other is limited to `limits::MAX_API_BODY_BYTES`.
+    pub large: bool,
     /// Who answers.
     pub handler: fn(&Call) -> Result<Answer>,
 }
 
 const fn row(method: &'static str, path: &'static str, parameters: &'static [&'static str], handler: fn(&Call) -> Result<Answer>) -> Route {
-    Route { method, path, parameters, open: false, handler }
+    Route { method, path, parameters, open: false, large: false, handler }
 }
 
 const fn open(method: &'static str, path: &'static str, handler: fn(&Call) -> Result<Answer>) -> Route {
-    Route { method, path, parameters: &[], open: true, handler }
+    Route { method, path, parameters: &[], open: true, large: false, handler }
+}
+
+const fn large(method: &'static str, path: &'static str, handler: fn(&Call) -> Result<Answer>) -> Route {
+    Route { method, path, parameters: &[], open: false, large: true, handler }
 }
 
 /// Every call. Where two paths fit a request the first one takes it, so words stand before `{id}`.
@@ -41,12 +47,13 @@ pub const ROUTES: &[Route] = &[
     row("GET", "/stream-recordings/sessions", &[], recordings::sessions),
     row("POST", "/stream-recordings/start", &[], recordings::start),
     row("POST", "/stream-recordings/vacuum", &[], recordings::vacuum),
+    large("POST", "/stream-recordings/import", transfer::import),
     row("GET", "/stream-recordings/{id}", &[], recordings::show),
     row("PATCH", "/stream-recordings/{id}", &[], recordings::edit),
     row("DELETE", "/stream-recordings/{id}", &["permanent"], recordings::delete),
     row("POST", "/stream-recordings/{id}/stop", &[], recordings::stop),
     row("POST", "/stream-recordings/{id}/restore", &[], recordings::restore),
-    row("POST", "/stream-recordings/{id}/export", &["format"], recordings::export),
+    row("POST", "/stream-recordings/{id}/export", &["format"], transfer::export),
     row("GET", "/stream-recordings/{id}/frames", &["follow"], frames::frames),
     row("POST", "/stream-recordings/{id}/replay", &[], replays::create),
     row("GET", "/mocks", &[], mocks::list),

@@ -67,6 +67,7 @@ impl Request<'_> {
             max_request_body_bytes: settings.max_request_body_bytes,
             max_head_bytes: settings.max_head_bytes,
             continued: false,
+            in_chunks: false,
         }
     }
 
