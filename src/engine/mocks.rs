@@ -169,6 +169,19 @@ impl Mocks {
         live.compiled(&self.store)
     }
 
+    /// Reads every recording that a mock of the config replays to its end, and keeps none.
+    ///
+    /// # Errors
+    /// One that cannot be read or parsed, said at its place in the config.
+    pub fn check_recordings(&self) -> Result<()> {
+        for live in self.all().iter() {
+            let Some(origin) = &live.origin else { continue };
+            let read = || origin.open(&self.store)?.frames()?.try_for_each(|frame| frame.map(drop));
+            read().map_err(|error| in_place(&live.mock, error))?;
+        }
+        Ok(())
+    }
+
     fn all(&self) -> Arc<Vec<Arc<LiveMock>>> {
         Arc::clone(&sync::lock(&self.live))
     }

@@ -19,6 +19,7 @@ pub mod mock_ws;
 mod mock_ws_fields;
 pub mod pairs;
 pub mod recording;
+pub mod recording_check;
 pub mod recording_text;
 pub mod replay;
 pub mod replay_options;
