@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::Server;
 use crate::support::server::text;
 use crate::support::wait::eventually;
-use crate::support::ws::{BINARY, Client, MASK, PONG, Raw, TEXT, frame};
+use crate::support::ws::{BINARY, Client, MASK, PING, PONG, Raw, TEXT, frame};
 
 /// A server with one mock at /ws.
 #[track_caller]
@@ -179,9 +179,12 @@ fn there_are_three_ways_to_close() {
 #[test]
 fn answers_with_delays_keep_their_order() {
     let server = serve(&json!({
-        "echoMode": true, "matchers": [{"match": {"type": "exact", "value": "slow"}, "response": {"value": "done"}, "delay": "30ms"}]
+        "echoMode": true, "matchers": [{"match": {"type": "exact", "value": "slow"}, "response": {"value": "done"}, "delay": "200ms"}]
     }));
-    Raw::open(server.mock, "/ws").run("send text slow\nsend text fast\nsend ping p\nexpect pong p\nexpect text done\nexpect text fast");
+    let mut raw = Raw::open(server.mock, "/ws");
+    raw.conn
+        .send([(TEXT, "slow"), (TEXT, "fast"), (PING, "p")].map(|(kind, text)| frame(0x80 | kind, Some(MASK), text.as_bytes())).concat());
+    raw.run("expect pong p\nexpect text done\nexpect text fast");
 }
 
 #[test]
@@ -264,7 +267,7 @@ fn fragments_make_one_message() {
 
 #[test]
 fn silence_ends_a_connection_with_1001() {
-    let server = serve(&json!({"idleTimeout": "60ms"}));
+    let server = serve(&json!({"idleTimeout": "500ms"}));
     let mut raw = Raw::open(server.mock, "/ws");
     raw.run(
         "send text a\nexpect text a\nsend ping is no data\nexpect pong is no data\nexpect close 1001 idle timeout\nsend close 1001\nend",

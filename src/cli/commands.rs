@@ -3,7 +3,7 @@
 
 use super::command::{Command, Flag, Kind, Positional, Scope, Takes, file, integer, switch, text, word};
 use super::completions::{self, SHELLS};
-use super::{daemon, init, recordings, replays, serve, sessions, transfer};
+use super::{check, daemon, init, recordings, replays, serve, sessions, transfer};
 use crate::model::recording::{Protocol, Status};
 use crate::rules::export::Format;
 
@@ -95,6 +95,24 @@ pub const COMMANDS: &[Command] = &[
         summary: "Write a commented mockd.yaml into the working directory",
         details: "A mockd.yaml that is there already stays as it is.",
         run: Some(init::init),
+        ..ROW
+    },
+    Command {
+        path: &["check"],
+        summary: "Check config files and recordings, without starting anything",
+        details: "A config is checked as a server would check it before it opens a port, with the recordings that its\n\
+                  mocks replay; a recording to its last frame. What is wrong goes to stderr, a line each, and the\n\
+                  exit code is 1.",
+        positionals: &[Positional {
+            name: "FILE",
+            help: "Configs (JSON or YAML) and recordings, told apart by what is in them",
+            many: true,
+            takes: Takes::File,
+        }],
+        flags: &[switch("json", "Print what was found as JSON")],
+        scope: Scope::Store,
+        examples: &["mockd check mockd.yaml fixtures/chat.json"],
+        run: Some(check::check),
         ..ROW
     },
     Command {
@@ -534,6 +552,7 @@ mod tests {
     #[test]
     fn every_flag_is_read_by_somebody() {
         let sources = [
+            include_str!("check.rs"),
             include_str!("recordings.rs"),
             include_str!("replays.rs"),
             include_str!("serve.rs"),

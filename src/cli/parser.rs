@@ -376,7 +376,7 @@ mod tests {
         ] {
             assert_eq!(error(line), message, "{line}");
         }
-        assert!(error("").starts_with("`mockd` needs a command: serve, start, "));
+        assert!(error("").starts_with("`mockd` needs a command: serve, "));
         assert!(error("replay").starts_with("`mockd replay` needs a command: list, start, show,"));
     }
 }

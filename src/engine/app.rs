@@ -107,7 +107,7 @@ impl App {
             ("mockd_connections_accepted_total", "Connections on the mock port since the start.", "counter", count(&counters.accepted)),
             ("mockd_connections_refused_total", "Connections over the limit, answered 503.", "counter", count(&counters.refused)),
             ("mockd_requests_total", "Requests on the mock port since the start.", "counter", count(&counters.requests)),
-            ("mockd_streams", "Relayed responses and WebSockets under way.", "gauge", self.live.count()),
+            ("mockd_streams", "Relayed responses and WebSockets, and clients of mocks, under way.", "gauge", self.live.count()),
             ("mockd_recordings_running", "Connections that are being recorded.", "gauge", self.recordings.running()),
             ("mockd_recordings_finished_total", "Recordings finished since the start.", "counter", self.recordings.finished()),
             ("mockd_mocks", "Mocks that are served.", "gauge", self.mocks.served()),

@@ -100,6 +100,16 @@ impl LiveMock {
         &self.sent
     }
 
+    /// Reads the recording that a replay mock plays to its end, and keeps none of it.
+    ///
+    /// # Errors
+    /// One that cannot be read or parsed, said at its place in the config.
+    pub(super) fn check_recording(&self, store: &Store) -> Result<()> {
+        let Some(origin) = &self.origin else { return Ok(()) };
+        let read = || origin.open(store)?.frames()?.try_for_each(|frame| frame.map(drop));
+        read().map_err(|error| in_place(&self.mock, error))
+    }
+
     /// What a replay mock plays; read at its first connection and kept while the mock is there, also where the file goes away.
     ///
     /// # Errors

@@ -169,6 +169,14 @@ impl Mocks {
         live.compiled(&self.store)
     }
 
+    /// Reads every recording that a mock of the config replays to its end, and keeps none.
+    ///
+    /// # Errors
+    /// One that cannot be read or parsed, said at its place in the config.
+    pub fn check_recordings(&self) -> Result<()> {
+        self.all().iter().try_for_each(|live| live.check_recording(&self.store))
+    }
+
     fn all(&self) -> Arc<Vec<Arc<LiveMock>>> {
         Arc::clone(&sync::lock(&self.live))
     }

@@ -34,7 +34,7 @@ fn ws(mut part: Value) -> Value {
 }
 
 fn part(value: Value) -> WsMock {
-    match read(&ws(value.clone())).expect(&value.to_string()).kind {
+    match read(&ws(value.clone())).unwrap_or_else(|error| panic!("{value}: {error}")).kind {
         MockKind::WebSocket(mock) => mock,
         MockKind::Http(mock) => panic!("{mock:?}"),
     }

@@ -22,6 +22,7 @@ pub mod outline;
 pub mod pairs;
 pub mod raw;
 pub mod recording;
+pub mod recording_check;
 pub mod recording_text;
 pub mod replay;
 pub mod replay_options;

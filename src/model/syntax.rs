@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::Path;
 
-use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use crate::base::error::{Error, Result};
@@ -26,6 +26,35 @@ pub fn parse(path: &Path, text: &str) -> Result<Value> {
     let value = if called || (!yaml && start.starts_with('{')) { parse_json(path, text) } else { parse_yaml(path, text) }?;
     // A YAML file of comments alone is null.
     Ok(if value.is_null() { Value::Object(Map::new()) } else { value })
+}
+
+/// Whether a JSON object that is read from `source` has a field of one of these names. It is read until the first one, and no
+/// value is kept; what is no JSON object has none.
+pub fn has_any_field(source: impl std::io::Read, names: &[&str]) -> bool {
+    struct Look<'a>(&'a [&'a str], &'a mut bool);
+    impl<'de> Visitor<'de> for Look<'_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> std::result::Result<(), A::Error> {
+            while let Some(name) = members.next_key::<String>()? {
+                if self.0.contains(&name.as_str()) {
+                    *self.1 = true;
+                    return Ok(());
+                }
+                members.next_value::<IgnoredAny>()?;
+            }
+            Ok(())
+        }
+    }
+    let mut found = false;
+    let mut reader = serde_json::Deserializer::from_reader(std::io::BufReader::new(source));
+    // The rest of an object that has one is not read, which is an error of the parser and none of ours.
+    drop(reader.deserialize_map(Look(names, &mut found)));
+    found
 }
 
 fn parse_json(path: &Path, text: &str) -> Result<Value> {
@@ -218,6 +247,20 @@ mod tests {
         }
         for hostile in ["a: &a [*a]", "? [1]\n: 2", "\t- x", "--- 1\n--- 2", "a: *none", "a: 'x"] {
             yaml(hostile).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn fields_are_found_without_reading_all() {
+        for (text, found) in [
+            (r#"{"a":[1,{"b":2}],"b":"#, true),
+            (r#"{"b":1}"#, true),
+            (r#"{"a":{"b":1}}"#, false),
+            ("b: 1", false),
+            ("[1]", false),
+            ("", false),
+        ] {
+            assert_eq!(has_any_field(text.as_bytes(), &["b", "c"]), found, "{text}");
         }
     }
 

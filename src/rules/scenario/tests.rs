@@ -442,3 +442,58 @@ fn what_waits_in_it_is_counted() {
     assert!(matches!(conversation.next(at(START_US + 10_000)), Act::Write(_)));
     assert_eq!(conversation.queued(), 0);
 }
+
+/// A mock with something of everything.
+fn busy() -> Value {
+    json!({
+        "idleTimeout": 500, "heartbeat": {"interval": 40, "timeout": 300},
+        "matchers": [
+            {"match": {"type": "regex", "value": "^m+$"}, "response": {"value": "m {{message}}", "delay": 7}},
+            {"match": {"type": "json", "path": "$..a", "value": 1}, "noResponse": true}
+        ],
+        "defaultResponse": {"value": {"got": "{{message.a}}"}, "delay": 3},
+        "scenario": {"loop": true, "steps": [
+            {"type": "send", "message": {"value": "s", "delay": 5}},
+            {"type": "expect", "match": {"type": "contains", "value": "x"}, "timeout": 20, "optional": true},
+            {"type": "expect", "match": {"messageType": "binary"}, "timeout": 200},
+            {"type": "wait", "duration": 11}
+        ]}
+    })
+}
+
+proptest::proptest! {
+    /// Whatever is said and whenever, it always knows what to do next, the clock goes on, and nothing stays behind unseen.
+    #[test]
+    fn any_conversation_goes_on_or_ends(said in proptest::collection::vec((0u64..60, 0usize..6), 0..60)) {
+        let mut conversation = Conversation::new(talk(&busy())).unwrap();
+        let mut now_us = START_US;
+        let mut heard = 0;
+        conversation.start(now_us);
+        'script: for (wait_ms, what) in said {
+            let until_us = now_us + wait_ms * 1000;
+            for turn in 0.. {
+                proptest::prop_assert!(turn < 1000, "it spins");
+                match conversation.next(at(now_us)) {
+                    Act::Write(bytes) => proptest::prop_assert!(!bytes.is_empty()),
+                    Act::Sleep { until_us: wakes_us } if wakes_us < until_us => {
+                        proptest::prop_assert!(wakes_us > now_us);
+                        now_us = wakes_us;
+                    }
+                    Act::Sleep { .. } | Act::Wait => break,
+                    Act::End(_) => break 'script,
+                }
+            }
+            now_us = until_us;
+            heard += usize::from(what > 0);
+            match what {
+                0 => conversation.hear(Heard::Pong, at(now_us)),
+                1 => conversation.hear(Heard::Message(FrameType::Binary, &[0, 255]), at(now_us)),
+                what => {
+                    let text = ["mmm", "x", r#"{"a":1}"#, r#"{"a":[2]}"#][what - 2];
+                    conversation.hear(Heard::Message(FrameType::Text, text.as_bytes()), at(now_us));
+                }
+            }
+            proptest::prop_assert!(conversation.queued() <= heard);
+        }
+    }
+}
