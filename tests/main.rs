@@ -31,10 +31,21 @@ mod replay_sync;
 mod replay_triggered;
 // The moments between two states of a replay session.
 mod replay_edges;
+// Which mock serves a request, and the calls about mocks.
+mod mocks;
+// Mocks that replay a recording to everybody who comes.
+mod replay_mocks;
 // Event streams replayed, and clients that reconnect.
 mod replay_sse;
 // Who gets which session, and the calls that steer one.
 mod replay_sessions;
+
+// WebSocket mocks of a config: what a client gets of one that talks.
+mod mock_ws;
+// Event streams of mocks: their bytes, their times, their ends, clients that come back.
+mod mock_sse;
+// Plain responses of mocks, and bodies by which a mock is chosen.
+mod mock_http;
 
 // The admin port: errors, lists, ids, who may use it.
 mod admin;
