@@ -55,6 +55,10 @@ mod cli;
 mod daemon;
 // Settings from files, the environment and flags.
 mod config;
+// Mocks from config files, and SIGHUP.
+mod reload;
+// `mockd check`.
+mod check;
 // The built-in upstream of `serve --demo`.
 mod demo;
 // The two documents' own commands as pasted, the JavaScript included.

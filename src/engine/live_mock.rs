@@ -125,6 +125,16 @@ impl LiveMock {
         Ok(Arc::clone(self.compiled.get_or_init(|| Arc::new(read))))
     }
 
+    /// Reads the recording of a replay mock to its end, and keeps nothing of it.
+    ///
+    /// # Errors
+    /// It cannot be read or parsed, said at its place in the config.
+    pub fn check_recording(&self, store: &Store) -> Result<()> {
+        let Some(origin) = &self.origin else { return Ok(()) };
+        let read = || origin.open(store)?.frames()?.try_for_each(|frame| frame.map(drop));
+        read().map_err(|error| in_place(&self.mock, error))
+    }
+
     /// Connections at once.
     pub fn max_connections(&self) -> Option<u64> {
         match &self.mock.kind {

@@ -174,12 +174,7 @@ impl Mocks {
     /// # Errors
     /// One that cannot be read or parsed, said at its place in the config.
     pub fn check_recordings(&self) -> Result<()> {
-        for live in self.all().iter() {
-            let Some(origin) = &live.origin else { continue };
-            let read = || origin.open(&self.store)?.frames()?.try_for_each(|frame| frame.map(drop));
-            read().map_err(|error| in_place(&live.mock, error))?;
-        }
-        Ok(())
+        self.all().iter().try_for_each(|live| live.check_recording(&self.store))
     }
 
     fn all(&self) -> Arc<Vec<Arc<LiveMock>>> {
