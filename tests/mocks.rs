@@ -178,6 +178,12 @@ fn a_mock_that_is_taken_away_lets_its_connections_go_on() {
     let _second = Client::open(server.mock, "/ws");
     server.touch(&format!("/replay/{session}/advance")).expect(200);
     assert_eq!(client.next(), "text two");
+
+    server.post("/mocks", &json!({"id": "echo", "websocket": {"path": "/echo"}})).expect(201);
+    let mut talks = Client::open(server.mock, "/echo");
+    server.call("DELETE", "/mocks/echo", &Value::Null).expect(204);
+    talks.text("still here");
+    assert_eq!(talks.next(), "text still here");
 }
 
 #[test]
