@@ -231,7 +231,8 @@ fn a_client_that_comes_back_goes_on_where_it_was() {
     // Its mock has sent 1, 2 and 3 now, and keeps the last two.
     assert_eq!((get("/few", "2").as_str(), get("/few", "1")), (three, all.clone()));
     eventually("an id that is too old", || (get("/young", "3") == all).then_some(()));
-    assert_eq!(get("/young", "2"), three, "it has just been sent");
+    // A machine that is slow enough lets it grow too old again; then it has just been sent.
+    eventually("an id that is young", || (get("/young", "2") == three).then_some(()));
 }
 
 #[test]
