@@ -193,7 +193,7 @@ fn check_protocol(mock: &Mock, recorded: Protocol) -> std::result::Result<(), St
 fn recording_field(mock: &Mock) -> String {
     let parent = match &mock.kind {
         MockKind::WebSocket(_) => "websocket.",
-        MockKind::Http(_) if mock.shown.get("http").is_some() => "http.",
+        MockKind::Http(_) if mock.shown.value().get("http").is_some() => "http.",
         MockKind::Http(_) => "",
     };
     format!("{parent}replay.recording")

@@ -7,6 +7,7 @@ pub mod api;
 pub mod config;
 pub mod duration;
 pub mod fields;
+pub mod long_lists;
 pub mod mock;
 pub mod mock_http;
 mod mock_http_fields;
