@@ -59,6 +59,10 @@ mod shell;
 mod terminal;
 // Settings from files, the environment and flags.
 mod config;
+// Mocks from config files, and SIGHUP.
+mod reload;
+// `mockd check`.
+mod check;
 // The built-in upstream of `serve --demo`.
 mod demo;
 // Files become recordings: HAR, JSON Lines, the original's, our own.

@@ -100,16 +100,6 @@ impl LiveMock {
         &self.sent
     }
 
-    /// Reads the recording that a replay mock plays to its end, and keeps none of it.
-    ///
-    /// # Errors
-    /// One that cannot be read or parsed, said at its place in the config.
-    pub(super) fn check_recording(&self, store: &Store) -> Result<()> {
-        let Some(origin) = &self.origin else { return Ok(()) };
-        let read = || origin.open(store)?.frames()?.try_for_each(|frame| frame.map(drop));
-        read().map_err(|error| in_place(&self.mock, error))
-    }
-
     /// What a replay mock plays; read at its first connection and kept while the mock is there, also where the file goes away.
     ///
     /// # Errors
@@ -133,6 +123,16 @@ impl LiveMock {
         check_protocol(&self.mock, file.head.protocol()).map_err(|message| gone(Error::Failed(message)))?;
         let read = Compiled::read(&file).map_err(gone)?;
         Ok(Arc::clone(self.compiled.get_or_init(|| Arc::new(read))))
+    }
+
+    /// Reads the recording of a replay mock to its end, and keeps nothing of it.
+    ///
+    /// # Errors
+    /// It cannot be read or parsed, said at its place in the config.
+    pub fn check_recording(&self, store: &Store) -> Result<()> {
+        let Some(origin) = &self.origin else { return Ok(()) };
+        let read = || origin.open(store)?.frames()?.try_for_each(|frame| frame.map(drop));
+        read().map_err(|error| in_place(&self.mock, error))
     }
 
     /// Connections at once.
@@ -193,7 +193,7 @@ fn check_protocol(mock: &Mock, recorded: Protocol) -> std::result::Result<(), St
 fn recording_field(mock: &Mock) -> String {
     let parent = match &mock.kind {
         MockKind::WebSocket(_) => "websocket.",
-        MockKind::Http(_) if mock.shown.get("http").is_some() => "http.",
+        MockKind::Http(_) if mock.shown.value().get("http").is_some() => "http.",
         MockKind::Http(_) => "",
     };
     format!("{parent}replay.recording")

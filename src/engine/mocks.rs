@@ -3,13 +3,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use serde_json::Value;
-
 use super::compiled::Compiled;
 use super::live_mock::wrong_at;
 use crate::base::error::{Error, Result};
 use crate::base::{id, sync};
-use crate::model::mock::Mock;
+use crate::model::mock::{Mock, Shown};
 use crate::model::recording::Protocol;
 use crate::rules::choose::{self, Misfit};
 use crate::rules::pattern;
@@ -69,7 +67,7 @@ impl Mocks {
     ///
     /// # Errors
     /// `already_exists`; as [`Mocks::load`]; a recording named by a file.
-    pub fn add(&self, mock: Mock) -> Result<Value> {
+    pub fn add(&self, mock: Mock) -> Result<Shown> {
         let fresh = self.prepare(mock, true)?;
         let shown = fresh.mock.shown.clone();
         let mut live = sync::lock(&self.live);
@@ -84,7 +82,7 @@ impl Mocks {
     }
 
     /// All, in their order, as the API shows them.
-    pub fn list(&self) -> Vec<Value> {
+    pub fn list(&self) -> Vec<Shown> {
         self.all().iter().map(|live| live.mock.shown.clone()).collect()
     }
 
@@ -92,7 +90,7 @@ impl Mocks {
     ///
     /// # Errors
     /// Not found, ambiguous.
-    pub fn view(&self, id: &str) -> Result<Value> {
+    pub fn view(&self, id: &str) -> Result<Shown> {
         let all = self.all();
         Ok(all[index_of(&all, id)?].mock.shown.clone())
     }
