@@ -174,7 +174,7 @@ fn await_ready(child: &mut Child, dir: &Path, token: Option<String>) -> Result<R
 fn answers(running: &Running, token: Option<String>, deadline: Instant) -> bool {
     let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     let mock = running.mock.strip_prefix("http://").and_then(|address| address.parse().ok());
-    if !mock.is_some_and(|address| TcpStream::connect_timeout(&address, left).is_ok()) {
+    if mock.is_none_or(|address| TcpStream::connect_timeout(&address, left).is_err()) {
         return false;
     }
     // The client waits for an answer however long it takes; that must not hold up this process.
