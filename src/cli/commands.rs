@@ -94,9 +94,9 @@ pub const COMMANDS: &[Command] = &[
     Command {
         path: &["stream-recordings", "import"],
         summary: "Make recordings out of files: recordings, JSON Lines, HAR, recordings of the original mockd",
-        details: "A file gives all its recordings or none; they get new ids. A HAR of Chrome, Playwright or mitmproxy gives\n\
-                  one for each WebSocket and event stream; what else is in it is named on stderr. `-` is stdin.\n\
-                  The redaction in force is applied.",
+        details: "A file gives all its recordings or none; they get new ids. A HAR of Chrome, Playwright or mitmproxy\n\
+                  gives one for each WebSocket and event stream; what else is in it is named on stderr. `-` is\n\
+                  stdin. The redaction in force is applied.",
         positionals: &[Positional { name: "FILE", help: "Files to import", many: true }],
         flags: &[JSON],
         scope: Scope::Store,
