@@ -1,10 +1,12 @@
 //! An HTTP archive on its way in: which of its entries are streams, and what their requests and responses make of a recording's head.
 //! The messages of a WebSocket and the events of a stream have a file each.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use super::har_messages::read_messages;
-use super::latin::repaired;
+use super::latin::read_right;
 use super::plan::{FramePlace, Frames, Plan};
 use super::times::from_ms;
 use super::{Setting, har_events, own};
@@ -16,6 +18,7 @@ use crate::model::raw::{Items, RawObject};
 use crate::model::recording::{
     Encoding, FORMAT_VERSION, Head, Metadata, Protocol, Source, SseRequest, Stats, Status, StreamHead, StreamTail, Tail,
 };
+use crate::rules::json_span::unescape;
 use crate::wire::url;
 
 /// The entries of an archive.
@@ -59,7 +62,7 @@ impl<'a> Archive<'a> {
         self.others += 1;
         if self.named.len() < MAX_NAMED {
             let request = serde_json::from_str::<EntryIn<'_>>(entry).ok().and_then(|entry| entry.request).unwrap_or_default();
-            let url = self.setting.redactor.url(request.url.as_deref().unwrap_or("no URL"));
+            let url = self.setting.redactor.url(&without_user(request.url.as_deref().unwrap_or("no URL")));
             let words = format!("{} {}", request.method.as_deref().unwrap_or("GET"), text::shorten(&url, MAX_URL_BYTES));
             self.named.push(text::clean(&words).into_owned());
         }
@@ -122,7 +125,7 @@ impl<'a> Exchange<'a> {
                 headers: pairs(request.headers.as_deref(), &[]),
                 query: parameters,
                 source: Some(Source::Import),
-                upstream: Some(url.split('#').next().unwrap_or(url).to_owned()),
+                upstream: Some(without_user(url.split('#').next().unwrap_or(url)).into_owned()),
                 ..Metadata::default()
             },
             stream,
@@ -208,6 +211,15 @@ fn read_own<'a>(entry: &EntryIn<'a>, own: &OwnIn<'a>, place: &str, setting: Sett
     Plan::new(head, tail, frames, FramePlace::List(place_of_list), setting)
 }
 
+/// A URL without the user and password before its host, which are nobody's business here.
+fn without_user(url: &str) -> Cow<'_, str> {
+    let parts = url.split_once("://").and_then(|(scheme, rest)| {
+        let (authority, target) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        Some((scheme, authority.rsplit_once('@')?.1, target))
+    });
+    parts.map_or(Cow::Borrowed(url), |(scheme, host, target)| Cow::Owned(format!("{scheme}://{host}{target}")))
+}
+
 /// Path and query of a URL with a host.
 fn split_url(url: &str) -> Option<(&str, &str)> {
     let (_, rest) = url.split_once("://")?;
@@ -235,12 +247,15 @@ fn pairs(headers: Option<&[NameValue]>, left_out: &[&str]) -> Pairs {
 pub(super) fn content_bytes(content: &ContentIn<'_>, place: &str) -> Result<Option<Vec<u8>>> {
     let Some(text) = content.text.filter(|text| text.get() != "null") else { return Ok(None) };
     let wrong = |message: String| Error::invalid(format!("{place}.response.content.text"), message);
-    let text: String = serde_json::from_str(text.get()).map_err(|error| wrong(crate::model::raw::words(&error)))?;
+    if !text.get().starts_with('"') {
+        return Err(wrong("this must be a string".to_owned()));
+    }
     match content.encoding.as_deref() {
-        Some("base64") => {
-            data_encoding::BASE64.decode(text.as_bytes()).map(Some).map_err(|error| wrong(format!("this is no base64: {error}")))
-        }
-        None | Some("" | "utf-8" | "utf8" | "text") => Ok(Some(repaired(text).into_bytes())),
+        Some("base64") => data_encoding::BASE64
+            .decode(unescape(text.get()).as_bytes())
+            .map(Some)
+            .map_err(|error| wrong(format!("this is no base64: {error}"))),
+        None | Some("" | "utf-8" | "utf8" | "text") => Ok(Some(read_right(|| unescape(text.get()).into_owned()).into_bytes())),
         Some(other) => Err(wrong(format!("its encoding {:?} is not known; base64 is", text::shorten(other, 64)))),
     }
 }

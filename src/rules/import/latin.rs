@@ -32,16 +32,34 @@ const HIGH: [(u8, char); 27] = [
     (0x9f, 'Ÿ'),
 ];
 
-/// The UTF-8 text that was read as windows-1252; the text itself where it was not. A text that has other characters than those is not,
-/// nor one whose bytes would be no UTF-8: `é` stays.
-pub(super) fn repaired(text: String) -> String {
-    if text.is_ascii() {
+/// What `read` gives; where that is UTF-8 that was read as windows-1252, the right text. A text that has other characters than those is
+/// not, nor one whose bytes would be no UTF-8: `é` stays. The text may be large and is never held twice; so it may be read twice.
+pub(super) fn read_right(read: impl Fn() -> String) -> String {
+    let text = read();
+    if text.is_ascii() || text.chars().any(|character| byte_of(character).is_none()) {
         return text;
     }
-    match text.chars().map(byte_of).collect::<Option<Vec<u8>>>().map(String::from_utf8) {
-        Some(Ok(right)) => right,
-        None | Some(Err(_)) => text,
+    String::from_utf8(narrowed(text)).unwrap_or_else(|_| read())
+}
+
+/// The bytes that windows-1252 reads as this text, in its place: each is one byte where the text has one or more.
+fn narrowed(text: String) -> Vec<u8> {
+    let mut bytes = text.into_bytes();
+    let (mut read, mut written) = (0, 0);
+    while let Some(first) = bytes.get(read) {
+        let len = match first {
+            0..0x80 => 1,
+            0x80..0xe0 => 2,
+            0xe0..0xf0 => 3,
+            0xf0.. => 4,
+        };
+        let character = bytes.get(read..read + len).and_then(|bytes| std::str::from_utf8(bytes).ok()).and_then(|text| text.chars().next());
+        // Every character has been looked at before.
+        bytes[written] = character.and_then(byte_of).unwrap_or(b'?');
+        (read, written) = (read + len, written + 1);
     }
+    bytes.truncate(written);
+    bytes
 }
 
 fn byte_of(character: char) -> Option<u8> {
@@ -67,7 +85,7 @@ mod tests {
             ("â‚¬", "€"),
             ("€", "€"),
         ] {
-            assert_eq!(repaired(text.to_owned()), wanted);
+            assert_eq!(read_right(|| text.to_owned()), wanted);
         }
     }
 }

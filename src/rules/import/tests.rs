@@ -192,6 +192,34 @@ fn a_go_recording_is_read() {
     assert!(told.starts_with("websocket.frames[0]: it has neither"), "{told}");
 }
 
+#[test]
+fn json_lines_say_their_line_and_may_lack_their_tail() {
+    let head = json!({"protocol": "websocket", "startTime": "2024-01-15T10:30:00Z", "metadata": {"path": "/ws"}, "websocket": {"subprotocol": "a"}});
+    let frame = |more: Value| {
+        let mut frame = json!({"direction": "s2c", "type": "text", "data": "x"});
+        frame.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        frame
+    };
+    let good = frame(json!({"relativeMs": 3}));
+    let (all, _) = read(&format!("\n{head}\r\n{good}\n\n{good}\n"));
+    assert_eq!(
+        (all[0].frames.len(), all[0].tail.status, all[0].tail.status_reason.as_deref()),
+        (2, Status::Incomplete, Some("tail_missing"))
+    );
+    let (all, _) = read(&format!("{head}\n{{\"websocket\":{{\"closeCode\":1000}},\"status\":\"complete\"}}"));
+    assert!(matches!((all[0].frames.len(), &all[0].tail.stream), (0, StreamTail::WebSocket { close_code: Some(1000), .. })));
+    for (lines, words) in [
+        (format!("{head}\n{good}\n{{\"direction\":"), "line 3: EOF while parsing"),
+        (format!("{head}\n{good}\n{}\n{good}", frame(json!({}))), "line 3: it has neither"),
+        (format!("{head}\n{good}\n7\n{good}"), "line 3: "),
+        (format!("{{\"a\":1}}\n{good}"), "line 1: protocol: this field must be given"),
+        (format!("{head}\n{good}\n{{\"stats\":5}}"), "line 3: stats: "),
+    ] {
+        let told = read_with(&lines, &redactor(&[])).unwrap_err().to_string();
+        assert!(told.starts_with(words), "{told}");
+    }
+}
+
 fn entry(more: Value) -> Value {
     let mut entry = json!({"startedDateTime": "2024-01-15T10:30:00.000Z", "time": 400,
         "request": {"method": "GET", "url": "wss://example.org/ws/chat?room=a%20b&token=s", "headers": [{"name": "X", "value": "1"}, {"name": "x", "value": "2"}, {"name": ":path", "value": "/"}]},
@@ -296,8 +324,9 @@ fn what_is_no_stream_is_named_once_and_broken_streams_one_by_one() {
     let plain =
         |url: &str| json!({"request": {"method": "GET", "url": url}, "response": {"status": 200, "content": {"mimeType": "text/html"}}});
     let good = entry(json!({"_webSocketMessages": []}));
-    let (all, left_out) =
-        read(&har(json!([plain("http://a/1?token=s"), good, plain("http://a/2"), plain("http://a/3"), plain("http://a/4")])).to_string());
+    let (all, left_out) = read(
+        &har(json!([plain("http://user:pw@a/1?token=s"), good, plain("http://a/2"), plain("http://a/3"), plain("http://a/4")])).to_string(),
+    );
     assert_eq!((all.len(), all[0].frames.len()), (1, 0));
     assert_eq!(
         left_out,

@@ -3,6 +3,7 @@
 
 use std::io::Read;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Map, Value};
 
@@ -62,11 +63,46 @@ fn parse_json(body: &[u8]) -> Result<Value> {
     serde_json::from_slice(body).map_err(|error| Error::invalid("", format!("the body is not JSON: {error}")))
 }
 
+/// The bytes of bodies that are held, those of all calls that share a count; what this one holds is given back with it.
+#[derive(Debug)]
+pub struct Budget {
+    held: Arc<AtomicU64>,
+    mine: u64,
+    max: u64,
+}
+
+impl Budget {
+    /// A call's part of `held`, which all calls together may bring to `max`.
+    pub fn of(held: &Arc<AtomicU64>, max: u64) -> Self {
+        Self { held: Arc::clone(held), mine: 0, max }
+    }
+
+    /// Counts bytes. A call that is alone gets all that its own limit allows.
+    fn take(&mut self, bytes: u64) -> Result<()> {
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.mine += bytes;
+        if held > self.max && held > self.mine {
+            return Err(Error::TooMany(format!(
+                "other calls hold large bodies, and all together may have {} bytes; try again later",
+                self.max
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Budget {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.mine, Ordering::Relaxed);
+    }
+}
+
 /// Reads a body to its end, so that the next request of the connection begins where it should.
 ///
 /// # Errors
-/// [`Error::TooLarge`] past `limit` bytes, without reading the rest; [`Error::Invalid`] where it breaks off.
-pub fn read_body(reader: &mut dyn Read, declared: Option<usize>, limit: u64) -> Result<Vec<u8>> {
+/// [`Error::TooLarge`] past `limit` bytes, [`Error::TooMany`] past the budget, without reading the rest; [`Error::Invalid`] where it
+/// breaks off.
+pub fn read_body(reader: &mut dyn Read, declared: Option<usize>, limit: u64, budget: &mut Budget) -> Result<Vec<u8>> {
     let too_large = || Error::TooLarge { what: "body of this call", limit };
     if declared.is_some_and(|length| length as u64 > limit) {
         return Err(too_large());
@@ -74,9 +110,15 @@ pub fn read_body(reader: &mut dyn Read, declared: Option<usize>, limit: u64) -> 
     // What is declared may never come.
     let mut body = Vec::with_capacity(declared.unwrap_or(0).min(MAX_API_BODY_BYTES as usize));
     let broken = |what: String| Error::invalid("", format!("the body broke off: {what}"));
-    reader.take(limit.saturating_add(1)).read_to_end(&mut body).map_err(|error| broken(error.to_string()))?;
-    if body.len() as u64 > limit {
-        return Err(too_large());
+    loop {
+        let read = reader.take(MAX_API_BODY_BYTES).read_to_end(&mut body).map_err(|error| broken(error.to_string()))?;
+        if body.len() as u64 > limit {
+            return Err(too_large());
+        }
+        budget.take(read as u64)?;
+        if (read as u64) < MAX_API_BODY_BYTES {
+            break;
+        }
     }
     match declared {
         Some(length) if body.len() < length => Err(broken(format!("{} of {length} bytes came", body.len()))),
@@ -201,17 +243,36 @@ mod tests {
         }
     }
 
+    fn read_body(reader: &mut dyn Read, declared: Option<usize>) -> Result<Vec<u8>> {
+        super::read_body(reader, declared, MAX_API_BODY_BYTES, &mut Budget::of(&Arc::default(), 0))
+    }
+
+    #[test]
+    fn large_bodies_are_bounded_all_together() {
+        let held = Arc::new(AtomicU64::new(0));
+        let read =
+            |bytes: u64, budget: &mut Budget| super::read_body(&mut Endless.take(bytes), None, 5_000_000, budget).map(|body| body.len());
+        let mut first = Budget::of(&held, 5_000_000);
+        assert_eq!(read(4_000_000, &mut first), Ok(4_000_000));
+        assert_eq!(read(2_000_000, &mut Budget::of(&held, 5_000_000)).unwrap_err().status(), 429);
+        assert_eq!(read(1_000_000, &mut Budget::of(&held, 5_000_000)), Ok(1_000_000));
+        assert_eq!(held.load(Ordering::Relaxed), 4_000_000, "what was held is given back");
+        assert_eq!(read(6_000_000, &mut Budget::of(&held, 9_000_000)).unwrap_err().status(), 413);
+        drop(first);
+        assert_eq!(read(5_000_000, &mut Budget::of(&held, 1_000)), Ok(5_000_000), "who is alone has all");
+    }
+
     #[test]
     fn bodies_are_read_to_their_end_and_no_further_than_their_limit() {
-        assert_eq!(read_body(&mut &b"{}"[..], Some(2), MAX_API_BODY_BYTES).unwrap(), b"{}");
-        assert_eq!(read_body(&mut &b"{}"[..], None, MAX_API_BODY_BYTES).unwrap(), b"{}");
-        assert_eq!(read_body(&mut &b""[..], None, MAX_API_BODY_BYTES).unwrap(), b"");
-        assert_eq!(read_body(&mut &b"{"[..], Some(2), MAX_API_BODY_BYTES).unwrap_err().status(), 400);
+        assert_eq!(read_body(&mut &b"{}"[..], Some(2)).unwrap(), b"{}");
+        assert_eq!(read_body(&mut &b"{}"[..], None).unwrap(), b"{}");
+        assert_eq!(read_body(&mut &b""[..], None).unwrap(), b"");
+        assert_eq!(read_body(&mut &b"{"[..], Some(2)).unwrap_err().status(), 400);
         let limit = MAX_API_BODY_BYTES as usize;
-        assert_eq!(read_body(&mut Endless.take(limit as u64), Some(limit), MAX_API_BODY_BYTES).unwrap().len(), limit);
-        assert_eq!(read_body(&mut Endless, Some(limit + 1), MAX_API_BODY_BYTES).unwrap_err().status(), 413);
-        assert_eq!(read_body(&mut Endless, Some(usize::MAX), MAX_API_BODY_BYTES).unwrap_err().status(), 413);
-        assert_eq!(read_body(&mut Endless, None, MAX_API_BODY_BYTES).unwrap_err().status(), 413);
+        assert_eq!(read_body(&mut Endless.take(limit as u64), Some(limit)).unwrap().len(), limit);
+        assert_eq!(read_body(&mut Endless, Some(limit + 1)).unwrap_err().status(), 413);
+        assert_eq!(read_body(&mut Endless, Some(usize::MAX)).unwrap_err().status(), 413);
+        assert_eq!(read_body(&mut Endless, None).unwrap_err().status(), 413);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use tiny_http::{Request, Server};
 
 use self::access::{Asked, Verdict};
 use self::answer::Answer;
-use self::call::{Call, Parameters};
+use self::call::{Budget, Call, Parameters};
 use self::routes::Found;
 use crate::base::error::{Error, Result};
 use crate::base::sync::Place;
@@ -37,9 +37,6 @@ pub use self::socket::{AdminSocket, bind};
 /// Requests answered at once. The gate lets in [`limits::ADMIN_CONNECTIONS`]; a call that waits for something may
 /// outlive its connection, so there is a bound here too.
 const MAX_CALLS: u64 = limits::ADMIN_CONNECTIONS * 2;
-
-/// Bodies as large as all recordings together that are held at once.
-const MAX_LARGE_BODIES: u64 = 4;
 
 /// Whether the body of a request may be large: `target` as it stands in the request line.
 pub fn takes_large_body(method: &str, target: &str) -> bool {
@@ -75,7 +72,8 @@ pub fn serve_requests(app: &Arc<App>, server: &Server) -> Result<()> {
     // The uptime counts from the first look at the clock.
     time::now_us();
     let under_way = Arc::new(AtomicU64::new(0));
-    let imports = Arc::new(AtomicU64::new(0));
+    // Bytes of large bodies.
+    let held = Arc::new(AtomicU64::new(0));
     loop {
         let request = match server.recv() {
             Ok(request) => request,
@@ -89,11 +87,11 @@ pub fn serve_requests(app: &Arc<App>, server: &Server) -> Result<()> {
             finish(answer::send_unread(request, Answer::error(&error)));
             continue;
         }
-        let (app, imports) = (Arc::clone(app), Arc::clone(&imports));
+        let (app, held) = (Arc::clone(app), Arc::clone(&held));
         // Where there is no thread the request is dropped with the closure, which tiny_http answers with 500.
         let started = sync::spawn("admin call", move || {
             let _place = place;
-            serve(&app, &imports, request);
+            serve(&app, &held, request);
         });
         if let Err(error) = started {
             log::warn!("an admin call gets no answer: {error}");
@@ -102,7 +100,7 @@ pub fn serve_requests(app: &Arc<App>, server: &Server) -> Result<()> {
 }
 
 /// Answers one request.
-fn serve(app: &Arc<App>, imports: &Arc<AtomicU64>, mut request: Request) {
+fn serve(app: &Arc<App>, held: &Arc<AtomicU64>, mut request: Request) {
     let method = request.method().as_str().to_owned();
     let url = request.url().to_owned();
     let target = Target::of(&url);
@@ -119,18 +117,15 @@ fn serve(app: &Arc<App>, imports: &Arc<AtomicU64>, mut request: Request) {
     let Verdict { origin, refused } = access::judge(fields.asked(), app.settings.admin_token.as_deref(), open);
 
     let large = matches!(found, Found::Call(route, _) if route.large);
-    let place = large.then(|| Place::take(imports));
-    let refused = refused.or_else(|| {
-        let crowded = place.as_ref().is_some_and(|place| place.number > MAX_LARGE_BODIES);
-        crowded.then(|| Error::TooMany(format!("{MAX_LARGE_BODIES} imports are under way; try again when one has ended")))
-    });
     let limit = if large { app.settings.max_bytes } else { limits::MAX_API_BODY_BYTES };
     let declared = request.body_length();
+    let held = if large { Arc::clone(held) } else { Arc::default() };
+    let mut budget = Budget::of(&held, app.settings.max_bytes);
     // The body is read in any case, since a close with unread bytes could overtake the answer; but a large one is held for nobody
     // who is refused.
     let body = match (&refused, large) {
         (Some(error), true) => Err(error.clone()),
-        _ => call::read_body(request.as_reader(), declared, limit),
+        _ => call::read_body(request.as_reader(), declared, limit, &mut budget),
     };
     let unread = body.is_err();
     let result = match (refused, body) {
