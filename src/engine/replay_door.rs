@@ -19,6 +19,7 @@ use crate::base::{limits, platform, sync};
 use crate::model::recording::{Direction, FrameType, Metadata, Protocol, SseRequest, StreamHead, decode, encode};
 use crate::model::replay::{Matching, ReplayError};
 use crate::rules::player::Player;
+use crate::rules::response::kept_fields;
 use crate::wire::body::{BodyReader, Framing};
 use crate::wire::handshake;
 use crate::wire::head::{Headers, RequestHead, ResponseHead};
@@ -164,19 +165,11 @@ impl Met<'_> {
     fn response(&self) -> (u16, Headers) {
         let mut headers = Headers::default();
         let mut status = 200;
-        let redacted = &self.seat.compiled.head.metadata.redaction;
-        if let StreamHead::Sse { response_status, response_headers, .. } = &self.seat.compiled.head.stream {
+        let head = &self.seat.compiled.head;
+        if let StreamHead::Sse { response_status, response_headers, .. } = &head.stream {
             status = *response_status;
-            for (name, value) in response_headers.iter() {
-                let is_redacted =
-                    redacted.as_ref().is_some_and(|rules| !rules.redact_value.is_empty() && value.contains(&rules.redact_value));
-                let is_length = name.eq_ignore_ascii_case("Content-Length");
-                if !(is_redacted || is_length || cors::is_cors_field(name) || value.contains(['\r', '\n', '\0'])) {
-                    headers.push(name, value);
-                }
-            }
+            headers = kept_fields(response_headers, head.metadata.redaction.as_ref());
         }
-        headers = headers.end_to_end(&[]);
         if headers.get("Content-Type").is_none() {
             headers.push("Content-Type", "text/event-stream");
         }

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod config;
+pub mod convert_options;
 pub mod fields;
 pub mod mock;
 pub mod mock_http;

@@ -2,6 +2,7 @@
 //!
 //! It relies on the floors below it, and on nothing that acts: no file, no socket, no thread, no clock. `now` is an argument.
 
+pub mod convert;
 pub mod correlate;
 pub mod events;
 pub mod json_span;
@@ -11,5 +12,6 @@ pub mod pattern;
 pub mod performance;
 pub mod player;
 pub mod redact;
+pub mod response;
 pub mod scenario;
 pub mod script;
