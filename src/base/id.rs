@@ -25,6 +25,13 @@ pub fn random_u64() -> u64 {
     RandomState::new().hash_one(time::now_us())
 }
 
+/// A version 4 UUID (RFC 9562 §5.4) of these random bits, in lower case.
+pub fn uuid_v4(random: u128) -> String {
+    let bits = (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    let hex = format!("{bits:032x}");
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
 fn random_u128() -> u128 {
     (u128::from(random_u64()) << 64) | u128::from(random_u64())
 }
@@ -43,16 +50,44 @@ pub fn check_prefix(text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Checks that `text` can be an id that a person gave, or a prefix of one: 1 to 64 letters, digits, `.`, `_` or `-`.
+///
+/// # Errors
+/// [`Error::Invalid`] that says what such an id looks like.
+pub fn check_given(text: &str) -> Result<()> {
+    if !(1..=64).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
+        return Err(Error::invalid("id", "an id has 1 to 64 letters, digits, '.', '_' and '-'"));
+    }
+    Ok(())
+}
+
+/// The one id among `ids`, which people gave, that `text` means: itself, of whatever length, or as [`resolve`] says.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Ambiguous`].
+pub fn resolve_given<'a>(kind: &'static str, text: &str, ids: impl Iterator<Item = &'a str> + Clone) -> Result<String> {
+    match ids.clone().find(|id| *id == text) {
+        Some(id) => Ok(id.to_owned()),
+        None => pick(kind, text, ids),
+    }
+}
+
 /// The one id among `ids` that `prefix` means: itself, or the only one that it begins (ASCII case ignored).
 ///
 /// # Errors
 /// [`Error::Invalid`] for what can be no id, [`Error::NotFound`], [`Error::Ambiguous`].
 pub fn resolve<'a>(kind: &'static str, prefix: &str, ids: impl Iterator<Item = &'a str>) -> Result<String> {
     // Too short to mean one, it means none; what can be no id at all is malformed.
+    if prefix.len() >= MIN_ID_PREFIX {
+        check_prefix(prefix)?;
+    }
+    pick(kind, prefix, ids)
+}
+
+fn pick<'a>(kind: &'static str, prefix: &str, ids: impl Iterator<Item = &'a str>) -> Result<String> {
     if prefix.len() < MIN_ID_PREFIX {
         return Err(Error::NotFound { kind, id: prefix.to_owned() });
     }
-    check_prefix(prefix)?;
     let mut candidates = Vec::new();
     for id in ids {
         if id.eq_ignore_ascii_case(prefix) {
@@ -81,6 +116,36 @@ mod tests {
         let ids: Vec<String> = (0..1000).map(|_| new()).collect();
         assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
         assert!(ids.iter().all(|id| id.len() == 26));
+    }
+
+    #[test]
+    fn ids_that_people_gave_resolve_whole_at_any_length() {
+        let ids = ["a", "chat", "chat.v1", "chat.v1-old", "Chat"];
+        let of = |text: &str| resolve_given("mock", text, ids.into_iter());
+        for id in ids {
+            assert_eq!(of(id).as_deref(), Ok(id));
+        }
+        assert_eq!(of("chat.v1-").as_deref(), Ok("chat.v1-old"));
+        assert_eq!(of("CHAT.V1").as_deref(), Ok("chat.v1"));
+        assert!(matches!(of("chat."), Err(Error::NotFound { .. })));
+        assert!(matches!(of("chat.v"), Err(Error::Ambiguous { .. })));
+        for good in ["a", "a.b_c-D9"] {
+            assert_eq!(check_given(good), Ok(()));
+        }
+        for bad in ["", "a b", "a/b", "ä", &"x".repeat(65)] {
+            assert!(check_given(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_uuid_says_its_version_and_variant() {
+        for (random, uuid) in [
+            (0, "00000000-0000-4000-8000-000000000000"),
+            (u128::MAX, "ffffffff-ffff-4fff-bfff-ffffffffffff"),
+            (0x0123_4567_89ab_cdef_0123_4567_89ab_cdef, "01234567-89ab-4def-8123-456789abcdef"),
+        ] {
+            assert_eq!(uuid_v4(random), uuid);
+        }
     }
 
     #[test]

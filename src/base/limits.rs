@@ -53,8 +53,12 @@ pub const MAX_ENDED_MESSAGE_BYTES: usize = 64 * MIB as usize;
 
 /// Milliseconds that any time limit may be set to: a month.
 pub const MAX_TIME_MS: u64 = 31 * 86_400_000;
-/// Bytes of a config file.
-pub const MAX_CONFIG_BYTES: u64 = 64 * MIB;
+/// Bytes of a config file: a large recording that was converted must load.
+pub const MAX_CONFIG_BYTES: u64 = 512 * MIB;
+/// Bytes that the aliases of a YAML file may add to it.
+pub const MAX_YAML_ALIAS_BYTES: usize = 8 * MIB as usize;
+/// Bytes of the reason in a close frame (RFC 6455 §5.5: 125 bytes, two of them the code).
+pub const MAX_CLOSE_REASON_BYTES: usize = 123;
 /// Bytes of an answer that a command takes from a server.
 pub const MAX_ANSWER_BYTES: usize = 64 * MIB as usize;
 
@@ -79,6 +83,14 @@ pub const JOURNAL_LAG_MS: u64 = 50;
 
 /// Milliseconds that a synchronized or triggered replay waits.
 pub const REPLAY_TIMEOUT_MS: u64 = 30_000;
+/// Milliseconds that an `expect` of a mock's scenario waits.
+pub const EXPECT_TIMEOUT_MS: u64 = 30_000;
+/// Milliseconds between two pings of a mock.
+pub const HEARTBEAT_INTERVAL_MS: u64 = 30_000;
+/// Milliseconds within which a mock's ping must be answered.
+pub const HEARTBEAT_TIMEOUT_MS: u64 = 10_000;
+/// Milliseconds before each chunk of a mock's chat completion.
+pub const TOKEN_DELAY_MS: u64 = 50;
 /// Bytes of `expected` and `actual` in an error of a replay.
 pub const MAX_ERROR_TEXT_BYTES: usize = 4 * KIB as usize;
 /// Bytes that a replay hands to one write, so that it hears its inbox between two.
@@ -95,8 +107,6 @@ pub const MAX_JSON_PATH_DEPTH: usize = 4;
 pub const SIMPLE_MIN_DELAY_MS: u64 = 10;
 /// Milliseconds to which a conversion that simplifies its timing cuts a delay.
 pub const SIMPLE_MAX_DELAY_MS: u64 = 5_000;
-/// Milliseconds that a converted `expect` waits at least.
-pub const EXPECT_TIMEOUT_MS: u64 = 30_000;
 /// Milliseconds for a peer to take the close frame that ends its stream, and to close.
 pub const CLOSE_GRACE_MS: u64 = 1_000;
 /// Milliseconds within which a server that was told to end has ended.

@@ -65,6 +65,7 @@ impl App {
     pub fn new(
         settings: Settings,
         store: Arc<Store>,
+        mocks: Mocks,
         mock_address: SocketAddr,
         demo: Option<SocketAddr>,
         max_connections: u64,
@@ -80,7 +81,7 @@ impl App {
             store,
             recordings,
             replays,
-            mocks: Mocks::default(),
+            mocks,
             upstreams,
             live: Live::default(),
             redactor,
@@ -93,7 +94,7 @@ impl App {
 
     /// Whether anything would serve this path, or one that this pattern takes, on the mock port.
     pub fn serves(&self, path: &str) -> bool {
-        self.replays.serves(path) || self.recordings.bring_upstream(path) || self.upstreams.serve(path)
+        self.replays.serves(path) || self.mocks.serves(path) || self.recordings.bring_upstream(path) || self.upstreams.serve(path)
     }
 
     /// Counters for `/metrics`: name, help, type, value.
@@ -109,6 +110,7 @@ impl App {
             ("mockd_streams", "Relayed responses and WebSockets under way.", "gauge", self.live.count()),
             ("mockd_recordings_running", "Connections that are being recorded.", "gauge", self.recordings.running()),
             ("mockd_recordings_finished_total", "Recordings finished since the start.", "counter", self.recordings.finished()),
+            ("mockd_mocks", "Mocks that are served.", "gauge", self.mocks.served()),
             ("mockd_replays_active", "Replay sessions with a client.", "gauge", self.replays.active()),
             ("mockd_replays_pending", "Replay sessions that wait for a client.", "gauge", self.replays.pending()),
         ]

@@ -2,7 +2,7 @@
 //! everybody reads it.
 
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::compiled::Compiled;
@@ -10,7 +10,7 @@ use super::inbox::Input;
 use super::lateness::Histogram;
 use crate::base::error::Error;
 use crate::base::time::{self, Origin};
-use crate::base::{limits, sync};
+use crate::base::{id, limits, sync};
 use crate::model::recording::{FrameType, Protocol};
 use crate::model::replay::{ReplayMessage, ReplayOptions, ReplayStatus, ReplayView};
 use crate::rules::player::Player;
@@ -50,6 +50,8 @@ pub struct Board {
     protocol: Protocol,
     /// The method that the client must come with; a WebSocket has none.
     method: Option<String>,
+    /// A replay mock made it for its client.
+    of_mock: bool,
     state: Mutex<State>,
     change: Condvar,
 }
@@ -57,9 +59,27 @@ pub struct Board {
 impl Board {
     /// The board of a pending session.
     pub fn new(id: String, path: String, options: ReplayOptions, compiled: Arc<Compiled>, player: Player) -> Self {
+        let mut board = Self::vacant(id, path, options, &compiled, &player);
+        board.state.get_mut().unwrap_or_else(PoisonError::into_inner).pending = Some((Box::new(player), compiled));
+        board
+    }
+
+    /// The board of a session that a replay mock makes for a client who is there, and that client's seat at it.
+    pub fn of_mock(mock: &str, path: &str, options: ReplayOptions, compiled: Arc<Compiled>, player: &Player, client: &Arc<Stream>) -> Seat {
+        let mut board = Self::vacant(id::new(), path.to_owned(), options, &compiled, player);
+        board.of_mock = true;
+        let state = board.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.view.mock_id = Some(mock.to_owned());
+        state.client = Some(Arc::clone(client));
+        Seat { board: Arc::new(board), compiled }
+    }
+
+    /// A board that nobody can claim.
+    fn vacant(id: String, path: String, options: ReplayOptions, compiled: &Compiled, player: &Player) -> Self {
         let (protocol, method) = (compiled.head.protocol(), compiled.request().map(|request| request.method.clone()));
         let view = ReplayView {
             id: id.clone(),
+            mock_id: None,
             recording_id: compiled.head.id.clone(),
             status: ReplayStatus::Pending,
             status_reason: None,
@@ -77,7 +97,7 @@ impl Board {
             config: options.to_json(),
         };
         let state = State {
-            pending: Some((Box::new(player), compiled)),
+            pending: None,
             client: None,
             inbox: None,
             leaving: false,
@@ -91,7 +111,7 @@ impl Board {
             messages_full: false,
             waiters: 0,
         };
-        Self { id, path, options, protocol, method, state: Mutex::new(state), change: Condvar::new() }
+        Self { id, path, options, protocol, method, of_mock: false, state: Mutex::new(state), change: Condvar::new() }
     }
 
     /// The session's id.
@@ -128,6 +148,22 @@ impl Board {
     pub fn has_played(&self, protocol: Protocol) -> bool {
         let state = sync::lock(&self.state);
         self.protocol == protocol && state.view.status.is_ended() && state.started.is_some()
+    }
+
+    /// Whether it waits for a client.
+    pub fn is_pending(&self) -> bool {
+        sync::lock(&self.state).pending.is_some()
+    }
+
+    /// Whether it has ended, and its client is gone.
+    pub fn is_over(&self) -> bool {
+        let state = sync::lock(&self.state);
+        state.view.status.is_ended() && state.client.is_none()
+    }
+
+    /// Whether a replay mock made it.
+    pub fn is_of_mock(&self) -> bool {
+        self.of_mock
     }
 
     /// Whether a client is there.

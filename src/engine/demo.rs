@@ -12,8 +12,10 @@ use super::answer;
 use super::inlet::{HeadLimits, Inlet};
 use super::relay_http::After;
 use crate::base::error::{Error, Result};
-use crate::base::{limits, sync};
-use crate::wire::body::{self, BodyReader};
+use crate::base::{id, limits, sync, time};
+use crate::rules::chat::Chat;
+use crate::rules::performance::Moment;
+use crate::wire::body;
 use crate::wire::handshake;
 use crate::wire::head::{RequestHead, ResponseHead};
 use crate::wire::stream::Stream;
@@ -169,13 +171,13 @@ fn completions(client: &mut Inlet, head: &RequestHead) -> std::io::Result<After>
     };
     let model = request["model"].as_str().unwrap_or("demo").to_owned();
     let words = ["Streams", " recorded", " once", " play", " for", " ever", "."];
-    let (id, created) = (format!("chatcmpl-{}", crate::base::id::new()), crate::base::time::wall_us() / 1_000_000);
+    let chat = Chat::new(Moment { now_us: time::now_us(), wall_us: time::wall_us(), random: id::random_u64 });
     if request["stream"] != Value::Bool(true) {
         let message = json!({"role": "assistant", "content": words.concat()});
         let usage = json!({"prompt_tokens": 1, "completion_tokens": words.len(), "total_tokens": words.len() + 1});
         let choice = json!({"index": 0, "message": message, "finish_reason": "stop"});
         let whole = json!({
-            "id": id, "object": "chat.completion", "created": created, "model": model, "choices": [choice], "usage": usage,
+            "id": chat.id, "object": "chat.completion", "created": chat.created, "model": model, "choices": [choice], "usage": usage,
         });
         let whole = whole.to_string();
         let mut bytes = Vec::new();
@@ -189,34 +191,24 @@ fn completions(client: &mut Inlet, head: &RequestHead) -> std::io::Result<After>
     }
     let began = Instant::now();
     begin_stream(client)?;
-    let chunk = |delta: Value, finish: Value| {
-        let choice = json!({"index": 0, "delta": delta, "finish_reason": finish});
-        let chunk = json!({"id": id, "object": "chat.completion.chunk", "created": created, "model": model, "choices": [choice]});
-        format!("data: {chunk}\n\n")
+    let send = |first, content, finish_reason| {
+        let chunk = chat.chunk(&model, first, content, finish_reason);
+        send_chunk(client, &format!("data: {chunk}\n\n"))
     };
-    send_chunk(client, &chunk(json!({"role": "assistant", "content": ""}), Value::Null))?;
+    send(true, Some(""), None)?;
     for (index, word) in words.iter().enumerate() {
         wait_until(began + Duration::from_millis(TOKEN_MS * (index as u64 + 1)));
-        send_chunk(client, &chunk(json!({"content": word}), Value::Null))?;
+        send(false, Some(*word), None)?;
     }
-    send_chunk(client, &chunk(json!({}), json!("stop")))?;
+    send(false, None, Some("stop"))?;
     send_chunk(client, "data: [DONE]\n\n")?;
     client.stream.write_all(body::LAST_CHUNK, None)?;
     Ok(After::KeepAlive)
 }
 
 fn read_json(client: &mut Inlet, head: &RequestHead) -> Option<Value> {
-    let mut reader = BodyReader::new(head.framing().ok()?);
-    let mut text = Vec::new();
-    while !reader.is_done() && text.len() as u64 <= limits::MAX_API_BODY_BYTES {
-        if client.data().is_empty() && !matches!(client.fill(), Ok(1..)) {
-            return None;
-        }
-        let piece = reader.next(client.data()).ok()?;
-        text.extend_from_slice(piece.data);
-        let consumed = piece.consumed;
-        client.consume(consumed);
-    }
+    let patience = Duration::from_millis(limits::HEAD_TIMEOUT_MS);
+    let text = client.read_body(head, limits::MAX_API_BODY_BYTES as usize, patience).ok()??;
     serde_json::from_slice::<Value>(&text).ok().filter(Value::is_object)
 }
 

@@ -1,5 +1,5 @@
-//! What a replay session hears, and the gate that keeps its reader from running ahead. Words and a counter; the session's thread
-//! stands in `session.rs`.
+//! What a replay session or a mock's connection hears, and the gate that keeps its reader from running ahead. Words and a counter;
+//! the threads stand in `session.rs` and `performance.rs`.
 
 use std::sync::mpsc::Sender;
 use std::sync::{Condvar, Mutex};
@@ -13,13 +13,15 @@ use crate::model::replay::{Advance, Advanced, CloseRequest, Injection};
 /// Where the answer to a steering call goes.
 pub type Reply = Sender<Result<()>>;
 
-/// All that a session hears.
+/// All that a session hears; a mock's connection hears its client and `Stop`.
 #[derive(Debug)]
 pub enum Input {
     /// A data message of the client.
     Message(FrameType, Vec<u8>),
     /// The client asks for a pong.
     Ping(Vec<u8>),
+    /// The client answered a ping, or said so unasked.
+    Pong,
     /// The client's close frame: its code and reason.
     ClientClose(Option<u16>, String),
     /// The client broke the protocol: this code and reason are due.

@@ -36,6 +36,8 @@ pub enum NoHead {
 pub struct Inlet {
     /// The connection.
     pub stream: Arc<Stream>,
+    /// The client has been told to go on with the body of its request.
+    pub continued: bool,
     buffer: Vec<u8>,
     start: usize,
 }
@@ -43,7 +45,7 @@ pub struct Inlet {
 impl Inlet {
     /// An inlet with nothing read yet. The buffer is made at the first read.
     pub fn new(stream: Arc<Stream>) -> Self {
-        Self { stream, buffer: Vec::new(), start: 0 }
+        Self { stream, continued: false, buffer: Vec::new(), start: 0 }
     }
 
     /// What was read and not yet used.
@@ -57,6 +59,8 @@ impl Inlet {
         if self.start == self.buffer.len() {
             self.buffer.clear();
             self.start = 0;
+            // A large body was looked at; the connection may live long.
+            self.buffer.shrink_to(limits::READ_BYTES * 4);
         }
     }
 
@@ -101,6 +105,7 @@ impl Inlet {
                     Ok(Some((_, len))) if len as u64 > within.max_head_bytes => return Err(too_large(within)),
                     Ok(Some((head, len))) => {
                         self.consume(len);
+                        self.continued = false;
                         return Ok(head);
                     }
                     Ok(None) if self.data().len() as u64 >= within.max_head_bytes => return Err(too_large(within)),

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 
+use super::inbox::Input;
 use super::relay_ws::Relay;
 use crate::base::sync;
 use crate::wire::stream::Stream;
@@ -15,6 +17,8 @@ pub enum Running {
     WebSocket(Arc<Relay>),
     /// A relayed response: its upstream is shut, and its thread ends the client's side.
     Response(Arc<Stream>),
+    /// A mock's connection: its thread hears that it ends.
+    Mock(Sender<Input>),
 }
 
 /// All running streams.
@@ -58,6 +62,8 @@ impl Live {
             match stream {
                 Running::WebSocket(relay) => relay.close_both(1001, "the server is going away"),
                 Running::Response(upstream) => upstream.shutdown(),
+                // A thread that has gone has ended its connection.
+                Running::Mock(inbox) => drop(inbox.send(Input::Stop { reason: "server_ended" })),
             }
         }
     }

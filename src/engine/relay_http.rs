@@ -106,14 +106,12 @@ impl Exchange<'_> {
         let capture = Mutex::new(Capture { limit, whole, ..Capture::default() });
         let stream = Arc::clone(&client.stream);
         let expects = head.headers.has_token("Expect", "100-continue");
-        if expects && head.minor_version == 1 && framing != Framing::None && client.data().is_empty() {
-            // Not every upstream answers an expectation, and a client that waits for an answer would wait in vain.
-            // Told to go on by us, it does; the upstream's own word is left out then.
-            if client.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n", None).is_err() {
-                return Ok(After::Close);
-            }
-            self.continued = true;
+        // Not every upstream answers an expectation, and a client that waits for an answer would wait in vain.
+        // Told to go on by us, it does; the upstream's own word is left out then.
+        if client.say_continue(head).is_err() {
+            return Ok(After::Close);
         }
+        self.continued = client.continued;
         match framing {
             Framing::None => self.relay_response(&stream, head, &upstream, &capture),
             // A short body is read and sent before the response is waited for; no second thread.

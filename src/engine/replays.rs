@@ -8,18 +8,17 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use super::board::{Board, Seat};
-use super::compiled::Compiled;
+use super::compiled::{self, Compiled};
 use super::inbox::{Input, Reply};
 use crate::base::error::{Error, Result};
 use crate::base::{id, limits, sync, text};
-use crate::model::recording::{Protocol, Status};
+use crate::model::recording::Protocol;
 use crate::model::replay::{
     Advance, Advanced, CloseRequest, Injection, Mode, ReplayCreated, ReplayMessage, ReplayOptions, ReplayStatus, ReplayView, WaitFor,
 };
 use crate::rules::matching::Matcher;
 use crate::rules::player::Player;
 use crate::rules::redact::Redactor;
-use crate::rules::script::ScriptBuilder;
 use crate::store::Store;
 use crate::wire::stream::Stream;
 
@@ -81,7 +80,7 @@ impl Replays {
         {
             let mut boards = sync::lock(&self.boards);
             forget_old(&mut boards);
-            if boards.values().filter(|board| board.status() == ReplayStatus::Pending).count() >= self.max_pending {
+            if boards.values().filter(|board| board.is_pending()).count() >= self.max_pending {
                 return Err(Error::TooMany(format!(
                     "{} replay sessions wait for their clients already; connect to them, delete some, or raise --max-pending-replays",
                     self.max_pending
@@ -106,6 +105,27 @@ impl Replays {
             total_frames,
             config: board.options().to_json(),
         })
+    }
+
+    /// Makes a session of a replay mock for a client that is there: its own from the beginning, never pending. `path` is the one that
+    /// the client came to.
+    ///
+    /// # Errors
+    /// A JSONPath in the options; those of a mock that was read are right.
+    pub fn open(
+        &self,
+        mock: &str,
+        path: &str,
+        compiled: Arc<Compiled>,
+        options: ReplayOptions,
+        client: &Arc<Stream>,
+    ) -> Result<(Seat, Box<Player>)> {
+        let player = self.player(&compiled, &options)?;
+        let seat = Board::of_mock(mock, path, options, compiled, &player, client);
+        let mut boards = sync::lock(&self.boards);
+        forget_old(&mut boards);
+        boards.insert(seat.board.id().to_owned(), Arc::clone(&seat.board));
+        Ok((seat, Box::new(player)))
     }
 
     /// Active sessions, or all; oldest first.
@@ -246,7 +266,8 @@ impl Replays {
                 return Claim::Session(seat, player);
             }
             // An EventSource asks again by GET, also where the stream that ended was one of a POST.
-            ended |= asked.resumes && board.path() == asked.path && board.has_played(asked.protocol);
+            // A replay mock takes up its own clients again.
+            ended |= asked.resumes && !board.is_of_mock() && board.path() == asked.path && board.has_played(asked.protocol);
         }
         if ended { Claim::Ended } else { Claim::Nothing }
     }
@@ -281,7 +302,7 @@ impl Replays {
     /// Whether a pending session is on this path.
     pub fn serves(&self, path: &str) -> bool {
         let boards = sync::lock(&self.boards);
-        boards.values().any(|board| board.status() == ReplayStatus::Pending && crate::rules::pattern::matches(path, board.path()))
+        boards.values().any(|board| board.is_pending() && crate::rules::pattern::matches(path, board.path()))
     }
 
     /// Whether a session is on this path: one that has not ended, or (`ended`) any.
@@ -296,7 +317,7 @@ impl Replays {
 
     /// How many sessions wait for a client.
     pub fn pending(&self) -> u64 {
-        sync::lock(&self.boards).values().filter(|board| board.status() == ReplayStatus::Pending).count() as u64
+        sync::lock(&self.boards).values().filter(|board| board.is_pending()).count() as u64
     }
 
     /// All that are there; of the ended ones the last only.
@@ -339,34 +360,11 @@ impl Replays {
     }
 
     fn compile(&self, id: &str) -> Result<Arc<Compiled>> {
-        let summary = self.store.summary(id)?;
-        if summary.deleted {
-            return Err(Error::NotFound { kind: "recording", id: id.to_owned() });
-        }
-        match summary.status {
-            Status::Recording => {
-                return Err(Error::conflict("still_recording", format!("{id} is still being recorded; stop it, then replay it")));
-            }
-            Status::Corrupted => {
-                let why = summary.status_reason.unwrap_or_default();
-                return Err(Error::conflict("corrupted", format!("{id} can't be replayed, its file can't be parsed: {why}")));
-            }
-            Status::Complete | Status::Incomplete => {}
-        }
+        compiled::check_replayable(&self.store, id)?;
         if let Some(known) = sync::lock(&self.compiled).get(id).and_then(Weak::upgrade) {
             return Ok(known);
         }
-        let file = self.store.open(id)?;
-        let mut builder = ScriptBuilder::new(&file.head);
-        for frame in file.frames()? {
-            builder.push(&frame?)?;
-        }
-        let rules = file.head.metadata.redaction.as_ref();
-        let compiled = Arc::new(Compiled {
-            head: file.head.clone(),
-            script: Arc::new(builder.finish(&file.tail)),
-            redactor: rules.map(Redactor::new).transpose()?.map(Arc::new),
-        });
+        let compiled = Arc::new(Compiled::read(&self.store.open(id)?)?);
         let mut known = sync::lock(&self.compiled);
         known.retain(|_, weak| weak.strong_count() > 0);
         known.insert(id.to_owned(), Arc::downgrade(&compiled));
@@ -393,8 +391,7 @@ fn stop(boards: &[Arc<Board>], reason: &'static str) {
 
 /// Keeps the last ended sessions only, and of their clients' messages the last that fit the bound over all of them.
 fn forget_old(boards: &mut BTreeMap<String, Arc<Board>>) {
-    let is_over = |board: &&Arc<Board>| board.status().is_ended() && !board.is_connected();
-    let ended: Vec<Arc<Board>> = boards.values().filter(is_over).cloned().collect();
+    let ended: Vec<Arc<Board>> = boards.values().filter(|board| board.is_over()).cloned().collect();
     let (gone, kept) = ended.split_at(ended.len().saturating_sub(limits::MAX_ENDED_REPLAYS));
     for board in gone {
         boards.remove(board.id());

@@ -1,22 +1,20 @@
 //! A replay session's thread: it hears everything through one inbox, asks the player what to do, and alone writes to its client.
-//! The rules stand in `rules/player.rs`; here are the clock, the inbox and the socket.
+//! The rules stand in `rules/player.rs`; here are the clock and the inbox; the socket is a [`Line`]'s.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::board::Board;
 use super::inbox::{Gate, Input, Reply};
-use super::tape::{End, Tape};
+use super::line::{Delivery, Line, Over, Progress};
 use crate::base::error::Result;
-use crate::base::time;
-use crate::base::{limits, platform};
-use crate::model::recording::{Direction, FrameType, Protocol};
-use crate::model::replay::{Advanced, Injection, ReplayError, ReplayStatus};
+use crate::base::{limits, time};
+use crate::model::recording::FrameType;
+use crate::model::replay::{Advanced, Injection, ReplayStatus};
 use crate::rules::player::{Finale, Player, Ticket, Turn};
 use crate::rules::script::Script;
-use crate::wire::body;
 use crate::wire::stream::Stream;
 use crate::wire::ws::{self, opcode};
 
@@ -24,15 +22,6 @@ use crate::wire::ws::{self, opcode};
 enum Bytes {
     Script(std::ops::Range<usize>),
     Own(Vec<u8>),
-}
-
-/// How a write ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Written {
-    /// All of it is out.
-    All,
-    /// The session is over; nothing more is to be written.
-    Over,
 }
 
 /// What a session is made of.
@@ -52,25 +41,9 @@ pub struct Parts {
     pub gate: Arc<Gate>,
 }
 
-/// The way to a session's client.
-#[derive(Debug)]
-pub struct Line {
-    /// The connection.
-    pub stream: Arc<Stream>,
-    /// How long the client may take no byte.
-    pub stall: Duration,
-    /// Where what passes is recorded.
-    pub tape: Option<Arc<Tape>>,
-    /// SSE: the response head, not yet sent.
-    pub head: Option<Vec<u8>>,
-    /// SSE: bytes go out in chunks (HTTP/1.1).
-    pub chunked: bool,
-}
-
 /// A session under way.
 struct Session {
     parts: Parts,
-    protocol: Protocol,
     /// Monotonic time of the start, for the times of messages.
     started_us: u64,
     /// Advances whose steps are not all written.
@@ -79,37 +52,21 @@ struct Session {
     between: Vec<u8>,
     /// Injections that are answered when `between` is out.
     injected: Vec<Reply>,
-    /// What was going out when the session ended: a frame or chunk that has begun must be finished before anything else.
-    unfinished: Vec<u8>,
     /// Client messages that came out of the inbox, and how many of them the player is done with.
     messages_in: u64,
     messages_done: u64,
     over: Option<Over>,
 }
 
-/// Why a session's thread ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Over {
-    /// The client is gone.
-    Gone,
-    /// The client closed; its close frame has been or will be answered.
-    ClientClosed(Option<u16>, String),
-    /// We end it: `None` is a connection dropped without a word.
-    Ours(Option<(Option<u16>, String)>),
-}
-
 /// Runs a session whose client has come, until its connection ends. The player has been started.
 pub fn run(parts: Parts, started_us: u64) {
-    let protocol = parts.board.protocol();
-    let _end = OnEnd { board: Arc::clone(&parts.board), stream: Arc::clone(&parts.line.stream) };
+    let _end = OnEnd { board: Arc::clone(&parts.board), stream: Arc::clone(parts.line.stream()) };
     let mut session = Session {
         parts,
-        protocol,
         started_us,
         tickets: VecDeque::new(),
         between: Vec::new(),
         injected: Vec::new(),
-        unfinished: Vec::new(),
         messages_in: 0,
         messages_done: 0,
         over: None,
@@ -150,7 +107,7 @@ impl Session {
         }
     }
 
-    /// Takes in what is in the inbox, without waiting. What comes after the end is dropped in [`Session::await_client`].
+    /// Takes in what is in the inbox, without waiting. What comes after the end is dropped in [`Line::await_client`].
     fn hear(&mut self) {
         while self.over.is_none() {
             match self.parts.inbox.try_recv() {
@@ -200,7 +157,8 @@ impl Session {
             Input::Ping(payload) if self.between.len() < limits::READ_BYTES => {
                 ws::push_frame(&mut self.between, opcode::PONG, &payload, None);
             }
-            Input::Ping(_) => {}
+            // An unasked pong needs no answer (RFC 6455 §5.5.3).
+            Input::Ping(_) | Input::Pong => {}
             Input::ClientClose(code, reason) => self.over = Some(Over::ClientClosed(code, reason)),
             Input::Violation(code, reason) => {
                 self.abort("protocol_error");
@@ -272,14 +230,14 @@ impl Session {
         }
         let bytes = std::mem::take(&mut self.between);
         let written = self.write(&Bytes::Own(bytes), false);
-        if written == Written::All {
+        if written {
             self.injected.drain(..).for_each(|reply| answer(&reply, Ok(())));
         }
-        written == Written::All
+        written
     }
 
     fn waits_for_head(&self) -> bool {
-        self.parts.line.head.is_some()
+        self.parts.line.waits_for_head()
     }
 
     /// SSE: sends the response head when it is due; `false` when the session is over.
@@ -292,8 +250,8 @@ impl Session {
     }
 
     fn send_head_now(&mut self) -> bool {
-        match self.parts.line.head.take() {
-            Some(head) => self.write_raw(&head) == Written::All,
+        match self.parts.line.deliver_head() {
+            Some(head) => self.carry(head, true),
             None => true,
         }
     }
@@ -310,7 +268,7 @@ impl Session {
         if let Some(due_us) = due_us {
             self.parts.board.add_lateness(time::now_us().saturating_sub(due_us));
         }
-        if self.write(&bytes, true) == Written::All {
+        if self.write(&bytes, true) {
             self.parts.player.written(time::now_us());
             self.publish(None);
             self.answer_tickets();
@@ -341,186 +299,56 @@ impl Session {
 
     /// Ends the connection as the player says.
     fn end(&mut self, finale: Finale) {
-        let close = match finale {
-            Finale::Close { code, reason } => Some((code, reason)),
-            Finale::Drop => None,
-            Finale::EndStream => Some((None, String::new())),
-            Finale::Fail(error) => Some((Some(1008), fail_reason(&error))),
-        };
         self.parts.player.written(time::now_us());
-        self.over = Some(Over::Ours(close));
+        self.over = Some(Over::from(finale));
     }
 
     /// Says goodbye as it was decided, and waits a moment for the client's.
     fn leave(&mut self) {
         let over = self.over.take().unwrap_or(Over::Gone);
-        let side = match over {
-            Over::Gone | Over::ClientClosed(..) => Direction::ClientToServer,
-            Over::Ours(_) => Direction::ServerToClient,
-        };
-        // Before an event stream's client sees the end, so that a stop that follows it finds a recording that has ended.
-        if self.protocol == Protocol::Sse {
-            self.end_tape(side);
+        if self.parts.line.leave(&over, std::mem::take(&mut self.between)) {
+            self.parts.player.written(time::now_us());
         }
-        let says_goodbye = !matches!(over, Over::Gone | Over::Ours(None)) && self.finish_write();
-        match (&over, self.protocol) {
-            _ if !says_goodbye => {}
-            (Over::ClientClosed(code, reason), _) => self.send_close(*code, reason),
-            (Over::Ours(Some((code, reason))), Protocol::WebSocket) => self.send_close(*code, reason),
-            (Over::Ours(Some(_)), Protocol::Sse) => self.end_event_stream(),
-            (Over::Gone | Over::Ours(None), _) => {}
-        }
-        // A close frame that has just been sent belongs to the recording of a WebSocket.
-        self.end_tape(side);
         self.abort("client_left");
         self.answer_tickets();
         // Whoever asked for more finds on the board how it ended.
         self.parts.board.leave();
         self.tickets.clear();
         self.injected.clear();
-        self.parts.line.stream.shutdown_write();
-        if !matches!(over, Over::Gone) {
-            self.await_client();
-        }
+        self.parts.line.await_client(&over, &self.parts.inbox);
     }
 
-    fn end_tape(&self, side: Direction) {
-        if let Some(tape) = &self.parts.line.tape {
-            tape.end(End::Side(side));
-        }
-    }
-
-    /// Finishes the write in the middle of which the session ended; `false` where the client does not take the rest of it.
-    fn finish_write(&mut self) -> bool {
-        let rest = std::mem::take(&mut self.unfinished);
-        if rest.is_empty() {
-            return true;
-        }
-        let sent = self.parts.line.stream.write_all(&rest, Some(Duration::from_millis(limits::CLOSE_GRACE_MS)));
-        if sent.is_ok() {
-            self.parts.player.written(time::now_us());
-        }
-        sent.is_ok()
-    }
-
-    fn send_close(&mut self, code: Option<u16>, reason: &str) {
-        let mut frame = std::mem::take(&mut self.between);
-        ws::push_frame(&mut frame, opcode::CLOSE, &ws::close_payload(code, reason), None);
-        self.write_last(&frame);
-    }
-
-    fn end_event_stream(&mut self) {
-        if let Some(head) = self.parts.line.head.take() {
-            self.write_last(&head);
-        }
-        if self.parts.line.chunked {
-            self.write_last(body::LAST_CHUNK);
-        }
-    }
-
-    /// Writes what ends a connection, giving a client that takes no byte a second.
-    fn write_last(&mut self, bytes: &[u8]) {
-        let stamp = self.parts.line.tape.as_ref().and_then(|tape| tape.stamp(Direction::ServerToClient));
-        let sent = self.parts.line.stream.write_all(bytes, Some(Duration::from_millis(limits::CLOSE_GRACE_MS)));
-        if let (Some(tape), Some(stamp)) = (&self.parts.line.tape, stamp) {
-            tape.push(Direction::ServerToClient, stamp, if self.protocol == Protocol::WebSocket { bytes } else { b"" });
-        }
-        if let Err(error) = sent {
-            log::debug!("the client of replay {} did not take its end: {error}", self.parts.board.id());
-        }
-    }
-
-    /// Waits up to a second for the client's close frame and the end of its connection. A call that came too late is dropped,
-    /// which tells its caller.
-    fn await_client(&self) {
-        let deadline = Instant::now() + Duration::from_millis(limits::CLOSE_GRACE_MS);
-        loop {
-            match self.parts.inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Input::Gone) | Err(_) => return,
-                Ok(_) => {}
-            }
-        }
-    }
-
-    /// Writes bytes of the stream, framed as the protocol wants it.
-    fn write(&mut self, bytes: &Bytes, steps: bool) -> Written {
+    /// Writes bytes of the stream; `false` when the session is over. While paused, steps wait.
+    fn write(&mut self, bytes: &Bytes, steps: bool) -> bool {
         let script = Arc::clone(&self.parts.script);
         let bytes = match bytes {
             Bytes::Script(range) => script.bytes.get(range.clone()).unwrap_or_default(),
             Bytes::Own(own) => own,
         };
-        let stamp = self.parts.line.tape.as_ref().and_then(|tape| tape.stamp(Direction::ServerToClient));
-        let tape = self.parts.line.tape.clone();
-        let record = move || {
-            if let (Some(tape), Some(stamp)) = (&tape, stamp) {
-                tape.push(Direction::ServerToClient, stamp, bytes);
-            }
-        };
-        if self.parts.line.chunked {
-            let mut chunk = Vec::with_capacity(bytes.len() + 16);
-            body::push_chunk(&mut chunk, bytes);
-            return self.write_whole(&chunk, steps, record);
-        }
-        self.write_whole(bytes, steps, record)
+        self.carry(self.parts.line.deliver(bytes), steps)
     }
 
-    fn write_raw(&mut self, bytes: &[u8]) -> Written {
-        self.write_whole(bytes, true, || {})
-    }
-
-    /// Writes all of `bytes`, hearing the inbox where the client does not take them at once. While paused, steps wait.
-    fn write_whole(&mut self, bytes: &[u8], steps: bool, record: impl FnOnce()) -> Written {
-        let len = bytes.len();
-        let mut bytes = bytes;
-        let mut record = Some(record);
-        let mut moved = Instant::now();
+    /// Writes all of a delivery, hearing the inbox where the client does not take it at once.
+    fn carry(&mut self, mut delivery: Delivery<'_>, steps: bool) -> bool {
         loop {
-            match self.parts.line.stream.write_now(bytes) {
-                Ok(taken) => {
-                    if let Some(record) = record.take() {
-                        record();
-                    }
-                    bytes = &bytes[taken..];
-                    if taken > 0 {
-                        moved = Instant::now();
-                    }
-                }
-                Err(_) => {
-                    if let Some(record) = record.take() {
-                        record();
-                    }
-                    self.over = Some(Over::Gone);
-                    return Written::Over;
+            match delivery.go_on() {
+                Progress::Done => return true,
+                Progress::Moving => {}
+                Progress::Full => self.hear(),
+                Progress::Gone => self.over = Some(Over::Gone),
+                Progress::Stalled => {
+                    self.abort("client_stalled");
+                    self.over = Some(Over::Ours(None));
                 }
             }
-            if bytes.is_empty() {
-                return Written::All;
-            }
-            if moved.elapsed() >= self.parts.line.stall {
-                self.abort("client_stalled");
-                self.over = Some(Over::Ours(None));
-                return Written::Over;
-            }
-            self.wait_for_room();
             while steps && self.over.is_none() && self.parts.player.status() == ReplayStatus::Paused {
                 self.listen();
-                moved = Instant::now();
+                delivery.forgive();
             }
             if self.over.is_some() {
-                if bytes.len() < len {
-                    self.unfinished = bytes.to_vec();
-                }
-                return Written::Over;
+                self.parts.line.give_up(&delivery);
+                return false;
             }
-        }
-    }
-
-    /// Waits a moment until the client takes bytes again; where it does not, hears the inbox.
-    fn wait_for_room(&mut self) {
-        match platform::wait_writable(self.parts.line.stream.fd(), Duration::from_millis(20)) {
-            Ok(true) => {}
-            Ok(false) => self.hear(),
-            Err(_) => self.over = Some(Over::Gone),
         }
     }
 
@@ -535,11 +363,6 @@ impl Session {
         self.messages_done = done;
         self.parts.board.publish(&self.parts.player, reason);
     }
-}
-
-/// The reason of a 1008 close: at most 123 bytes, cut by the frame's maker.
-fn fail_reason(error: &ReplayError) -> String {
-    format!("{}: {}", error.code, error.message)
 }
 
 /// Answers a call; a caller that has gone needs none.

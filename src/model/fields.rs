@@ -3,8 +3,9 @@
 
 use serde_json::{Map, Value};
 
+use super::duration::{self, Unit};
 use crate::base::error::{Error, Result};
-use crate::base::text;
+use crate::base::{limits, text};
 
 /// The fields of one JSON object, taken one by one; [`Fields::finish`] complains about the rest.
 #[derive(Debug)]
@@ -30,6 +31,26 @@ impl<'a> Fields<'a> {
     /// The place of the field `name`, as errors say it: `server.port`.
     pub fn place_of(&self, name: &str) -> String {
         if self.place.is_empty() { name.to_owned() } else { format!("{}.{name}", self.place) }
+    }
+
+    /// The place of the object itself; empty for the whole body.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The field as it stands, `null` too: for what may be any JSON value. Its depth is bounded, since what is done with it
+    /// recurses.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for one that is nested too deep.
+    pub fn any(&mut self, name: &'static str) -> Result<Option<&'a Value>> {
+        self.known.push(name);
+        match self.map.get(name) {
+            Some(value) if !is_shallow(value, limits::MAX_JSON_DEPTH) => {
+                Err(Error::invalid(self.place_of(name), format!("this is nested deeper than {} levels", limits::MAX_JSON_DEPTH)))
+            }
+            value => Ok(value),
+        }
     }
 
     /// The field as it stands; `null` counts as absent.
@@ -60,7 +81,7 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// [`Error::Invalid`] for another type, or none.
     pub fn required_string(&mut self, name: &'static str) -> Result<String> {
-        self.string(name)?.ok_or_else(|| Error::invalid(self.place_of(name), "this field must be given"))
+        self.string(name)?.ok_or_else(|| self.missing(name))
     }
 
     /// One of some words.
@@ -133,25 +154,85 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// An object, to be read field by field.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for anything else.
+    pub fn object(&mut self, name: &'static str) -> Result<Option<Fields<'a>>> {
+        self.value(name).map(|value| Fields::of(value, self.place_of(name))).transpose()
+    }
+
+    /// An array whose items `read` takes, each with its place.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for anything else, and those of `read`.
+    pub fn items<T>(&mut self, name: &'static str, read: impl Fn(&'a Value, String) -> Result<T>) -> Result<Option<Vec<T>>> {
+        let Some(value) = self.value(name) else { return Ok(None) };
+        let Value::Array(items) = value else { return Err(self.wrong(name, value, "a list")) };
+        let place = self.place_of(name);
+        items.iter().enumerate().map(|(index, item)| read(item, format!("{place}[{index}]"))).collect::<Result<_>>().map(Some)
+    }
+
+    /// A time in microseconds: a number of `unit`, or a text such as `1.5s`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for anything else, and for more than [`limits::MAX_TIME_MS`].
+    pub fn duration_us(&mut self, name: &'static str, unit: Unit) -> Result<Option<u64>> {
+        let Some(value) = self.value(name) else { return Ok(None) };
+        match duration::read_us(value, unit) {
+            Some(us) => Ok(Some(us)),
+            None => Err(self.wrong(name, value, &duration::allowed(unit))),
+        }
+    }
+
+    /// The error for a field that must be there.
+    pub fn missing(&self, name: &str) -> Error {
+        Error::invalid(self.place_of(name), "this field must be given")
+    }
+
+    /// The error for a field that is there and must not be; `why` says so.
+    pub fn unwanted(&self, name: &str, why: &str) -> Error {
+        Error::invalid(self.place_of(name), why)
+    }
+
     /// The error for a value of the wrong type or range.
     pub fn wrong(&self, name: &str, value: &Value, allowed: &str) -> Error {
-        Error::invalid(self.place_of(name), format!("this must be {allowed}, it is {}", describe(value)))
+        wrong_at(self.place_of(name), value, allowed)
+    }
+
+    /// Complains about fields that are none of `names`: before anything is read, where a missing field is best explained by
+    /// the misspelled one.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] that names the first one and the nearest known name.
+    pub fn only(&self, names: &[&'static str]) -> Result<()> {
+        let Some(unknown) = self.map.keys().find(|name| !names.contains(&name.as_str())) else { return Ok(()) };
+        let hint = text::nearest(unknown, names.iter().copied())
+            .map_or_else(|| format!("known: {}", names.join(", ")), |name| format!("did you mean {name:?}?"));
+        Err(Error::invalid(self.place_of(&text::clean(&text::shorten(unknown, 64))), format!("there is no such field; {hint}")))
     }
 
     /// Complains about fields that were not asked for.
     ///
     /// # Errors
-    /// [`Error::Invalid`] that names the first one and the nearest known name.
+    /// As [`Fields::only`].
     pub fn finish(self) -> Result<()> {
-        match self.map.keys().find(|name| !self.known.contains(&name.as_str())) {
-            None => Ok(()),
-            Some(unknown) => {
-                let hint = text::nearest(unknown, self.known.iter().copied())
-                    .map_or_else(|| format!("known: {}", self.known.join(", ")), |name| format!("did you mean {name:?}?"));
-                Err(Error::invalid(self.place_of(&text::clean(&text::shorten(unknown, 64))), format!("there is no such field; {hint}")))
-            }
-        }
+        self.only(&self.known)
     }
+}
+
+/// Whether nothing in `value` is nested deeper than `levels`.
+fn is_shallow(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels > 0 && items.iter().all(|item| is_shallow(item, levels - 1)),
+        Value::Object(map) => levels > 0 && map.values().all(|item| is_shallow(item, levels - 1)),
+        _ => true,
+    }
+}
+
+/// The error for a value at `place` that is of the wrong type or range.
+pub(crate) fn wrong_at(place: String, value: &Value, allowed: &str) -> Error {
+    Error::invalid(place, format!("this must be {allowed}, it is {}", describe(value)))
 }
 
 /// What is wrong with a word that is none of `words`.

@@ -7,9 +7,11 @@ use serde_json::Value;
 
 use super::fields::Fields;
 use super::mock_http::HttpMock;
-use super::mock_ws::WsMock;
+use super::mock_parts::{quoted, read_replay};
+use super::mock_ws::{WsMock, WsPlays};
 use super::replay::ReplayOptions;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
+use crate::base::{id, text};
 
 /// One mock.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,10 +75,57 @@ impl Mock {
     /// Reads one mock. `source` says where it stands; places in errors begin with its place (`mocks[2].websocket.path`).
     ///
     /// # Errors
-    /// [`crate::base::error::Error::Invalid`] that names place, value and what is allowed.
+    /// [`Error::Invalid`] that names place, value and what is allowed.
     pub fn from_json(value: &Value, source: MockSource) -> Result<Self> {
-        let _ = (value, source);
-        todo!()
+        Self::from_value(value.clone(), source)
+    }
+
+    /// As [`Mock::from_json`], for a value that nobody else needs: it becomes what the API shows.
+    ///
+    /// # Errors
+    /// As [`Mock::from_json`].
+    pub fn from_value(mut value: Value, source: MockSource) -> Result<Self> {
+        let mut fields = Fields::of(&value, source.place.as_str())?;
+        let kind = read_type(&mut fields)?;
+        let id = fields.string("id")?;
+        if let Some(id) = &id {
+            check_id(&fields.place_of("id"), id)?;
+        }
+        let name = fields.string("name")?;
+        fields.string("description")?;
+        let enabled = fields.boolean("enabled")?.unwrap_or(true);
+        let kind = match kind {
+            Type::WebSocket => {
+                let inner = fields.object("websocket")?;
+                fields.finish()?;
+                let place = if source.place.is_empty() { "websocket".to_owned() } else { format!("{}.websocket", source.place) };
+                MockKind::WebSocket(WsMock::from_fields(inner.ok_or_else(|| Error::invalid(place, "this field must be given"))?)?)
+            }
+            Type::Http => MockKind::Http(read_http(fields)?),
+        };
+        let id = id.unwrap_or_else(id::new);
+        if let Value::Object(map) = &mut value {
+            map.shift_remove("id");
+            map.shift_insert(0, "id".to_owned(), id.clone().into());
+            map.insert("enabled".to_owned(), enabled.into());
+        }
+        Ok(Self { id, name, enabled, kind, shown: value, source })
+    }
+
+    /// Checks what depends on the server's settings: no mock takes larger messages than the server.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] at the place of the field.
+    pub fn check_limits(&self, max_message_bytes: u64) -> Result<()> {
+        let MockKind::WebSocket(WsMock { plays: WsPlays::Talk(talk), .. }) = &self.kind else { return Ok(()) };
+        match talk.max_message_bytes {
+            Some(bytes) if bytes > max_message_bytes => {
+                let dot = if self.source.place.is_empty() { "" } else { "." };
+                let words = format!("{bytes} bytes are more than the server takes: server.maxMessageBytes is {max_message_bytes}");
+                Err(Error::invalid(format!("{}{dot}websocket.maxMessageSize", self.source.place), words))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The path or pattern that it is on; `None` where its recording says it.
@@ -112,12 +161,102 @@ impl Conditions {
 }
 
 impl ReplayMock {
-    /// Reads `replay` of a mock, which stands at `place`.
+    /// Reads `replay` of a mock.
     ///
     /// # Errors
     /// As [`Mock::from_json`].
     pub fn from_fields(fields: Fields<'_>) -> Result<Self> {
-        let _ = fields;
-        todo!()
+        read_replay(fields)
+    }
+}
+
+/// The two types.
+enum Type {
+    WebSocket,
+    Http,
+}
+
+/// The parts of an HTTP mock, which stand in `http` or, the older form, beside `type`.
+const HTTP_PARTS: [&str; 4] = ["matcher", "sse", "response", "replay"];
+
+/// What a mock is, by `type` or by the parts that it has.
+fn read_type(fields: &mut Fields<'_>) -> Result<Type> {
+    let given = fields.value("type");
+    let is_http = fields.has("http") || HTTP_PARTS.iter().any(|part| fields.has(part));
+    let found = match given {
+        Some(Value::String(word)) if word == "websocket" => Type::WebSocket,
+        Some(Value::String(word)) if word == "http" => Type::Http,
+        Some(Value::String(word)) => return Err(Error::invalid(fields.place_of("type"), no_such_type(word))),
+        Some(other) => return Err(fields.wrong("type", other, &format!("one of {}", Mock::TYPES.join(", ")))),
+        None if fields.has("websocket") => Type::WebSocket,
+        None if is_http => Type::Http,
+        None => {
+            return Err(Error::invalid(fields.place_of("type"), format!("this field must be given: one of {}", Mock::TYPES.join(", "))));
+        }
+    };
+    let (here, foreign) = match found {
+        Type::WebSocket => ("websocket", ["http"].iter().chain(&HTTP_PARTS).find(|part| fields.has(part)).copied()),
+        Type::Http => ("http", Some("websocket").filter(|part| fields.has(part))),
+    };
+    match foreign {
+        None => Ok(found),
+        Some("replay") => Err(fields.unwanted("replay", "the replay of a WebSocket mock stands in \"websocket\"")),
+        Some(part) => Err(fields.unwanted(part, &format!("this is no part of a mock of type {here}"))),
+    }
+}
+
+/// What is said of a type that there is not.
+fn no_such_type(word: &str) -> String {
+    let hint = match word {
+        "sse" => "; an event stream is of type http, with \"sse\" in it".to_owned(),
+        _ => text::did_you_mean(word, Mock::TYPES),
+    };
+    format!(
+        "{:?} is none of {}{hint}: mockd mocks streams, which are WebSockets, and over HTTP event streams and plain responses",
+        quoted(word),
+        Mock::TYPES.join(", ")
+    )
+}
+
+fn read_http(mut fields: Fields<'_>) -> Result<HttpMock> {
+    let Some(mut inner) = fields.object("http")? else {
+        let mock = HttpMock::from_fields(&mut fields);
+        // An unknown field is told first: it explains a missing one.
+        let known: Vec<_> = COMMON.iter().chain(&HTTP_PARTS).copied().collect();
+        fields.only(&known)?;
+        return mock;
+    };
+    if let Some(part) = HTTP_PARTS.iter().find(|part| fields.has(part)) {
+        return Err(fields.unwanted(part, &format!("beside \"http\" this must stand in it: http.{part}")));
+    }
+    fields.finish()?;
+    inner.only(&HTTP_PARTS)?;
+    HttpMock::from_fields(&mut inner)
+}
+
+/// The fields that every mock has.
+const COMMON: [&str; 6] = ["id", "name", "description", "enabled", "type", "http"];
+
+/// 1 to 64 characters that need no care in a URL, a shell or a file name.
+fn check_id(place: &str, id: &str) -> Result<()> {
+    let fine = (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if fine {
+        Ok(())
+    } else {
+        Err(Error::invalid(place, format!("{:?} must be 1 to 64 letters, digits, \".\", \"_\" or \"-\"", quoted(id))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mock_is_shown_as_given_with_id_and_enabled() {
+        let value = serde_json::json!({"websocket": {"path": "/ws"}, "name": "chat"});
+        let mock = Mock::from_json(&value, MockSource::default()).unwrap();
+        assert_eq!(mock.id.len(), 26);
+        assert_eq!(mock.shown.to_string(), format!(r#"{{"id":"{}","websocket":{{"path":"/ws"}},"name":"chat","enabled":true}}"#, mock.id));
+        assert_eq!((mock.path(), mock.name.as_deref(), mock.enabled), (Some("/ws"), Some("chat"), true));
     }
 }

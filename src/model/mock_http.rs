@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::fields::Fields;
 use super::mock::{Conditions, ReplayMock};
+use super::mock_http_fields;
 use super::pairs::Pairs;
 use crate::base::error::Result;
 
@@ -170,8 +171,7 @@ impl HttpMock {
     /// # Errors
     /// [`crate::base::error::Error::Invalid`] that names place, value and what is allowed.
     pub fn from_fields(fields: &mut Fields<'_>) -> Result<Self> {
-        let _ = fields;
-        todo!()
+        mock_http_fields::read(fields)
     }
 
     /// What it replays, if that is what it does.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::fields::Fields;
 use super::mock::{Conditions, ReplayMock};
+use super::mock_ws_fields;
 use super::recording::FrameType;
 use crate::base::error::Result;
 
@@ -171,8 +172,7 @@ impl WsMock {
     /// # Errors
     /// [`crate::base::error::Error::Invalid`] that names place, value and what is allowed.
     pub fn from_fields(fields: Fields<'_>) -> Result<Self> {
-        let _ = fields;
-        todo!()
+        mock_ws_fields::read(fields)
     }
 
     /// What it replays, if that is what it does.

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::fields::Fields;
 use super::recording::{self, FrameType, Protocol, SseEvent};
 use crate::base::error::{Error, Result};
+use crate::base::limits;
 use crate::wire::ws::is_sendable_close_code;
 
 /// How a replay is driven.
@@ -151,6 +152,9 @@ pub struct Lateness {
 pub struct ReplayView {
     /// The session's ULID.
     pub id: String,
+    /// The replay mock that made it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mock_id: Option<String>,
     /// What it replays.
     pub recording_id: String,
     /// How it stands.
@@ -344,14 +348,26 @@ impl CloseRequest {
         }
         let (code, reason) = (code.unwrap_or(1000), reason.unwrap_or_default());
         if !is_sendable_close_code(code) {
-            let allowed = "1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455, section 7.4)";
-            return Err(Error::invalid("code", format!("{code} may not stand in a close frame; use {allowed}")));
+            return Err(Error::invalid("code", format!("{code} may not stand in a close frame; use {CLOSE_CODES}")));
         }
-        if reason.len() > 123 {
-            return Err(Error::invalid("reason", "a close reason has at most 123 bytes (RFC 6455, section 5.5)"));
-        }
+        check_close_reason("reason", &reason)?;
         Ok(Self { code, reason, abrupt })
     }
+}
+
+/// The close codes that a frame may have, in words.
+pub const CLOSE_CODES: &str = "1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455, section 7.4)";
+
+/// Checks the reason of a close frame.
+///
+/// # Errors
+/// [`Error::Invalid`] at `place` for one that no frame holds.
+pub fn check_close_reason(place: &str, reason: &str) -> Result<()> {
+    if reason.len() <= limits::MAX_CLOSE_REASON_BYTES {
+        return Ok(());
+    }
+    let most = limits::MAX_CLOSE_REASON_BYTES;
+    Err(Error::invalid(place, format!("a close reason has at most {most} bytes (RFC 6455, section 5.5)")))
 }
 
 /// What `GET /replay/{id}?wait=` waits for.

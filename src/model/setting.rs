@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use super::api::check_path;
-use super::fields::{not_a_word, shown};
+use super::fields::{Fields, not_a_word, shown};
 use super::settings::Settings;
 use crate::base::error::{Error, Result};
 use crate::base::limits;
@@ -136,7 +136,7 @@ impl Setting {
                 *slot(settings) = number.ok_or_else(|| wrong(&millis()))?;
             }
             Slot::Bytes(slot, low, high) => {
-                let number = number().or_else(|| value.as_str().and_then(bytes)).filter(|number| (low..=high).contains(number));
+                let number = bytes_of(value).filter(|number| (low..=high).contains(number));
                 *slot(settings) = number.ok_or_else(|| wrong(&byte_range(low, high)))?;
             }
             Slot::Switch(slot) => *slot(settings) = value.as_bool().ok_or_else(|| wrong("true or false"))?,
@@ -236,6 +236,22 @@ fn whole(text: &str, low: u64, high: u64) -> Option<u64> {
     // A sign or blanks are no part of a number here, whatever `FromStr` takes.
     let number = text.bytes().all(|b| b.is_ascii_digit()).then(|| u64::from_str(text).ok())??;
     (low..=high).contains(&number).then_some(number)
+}
+
+/// A field that is a number of bytes in a range, as settings have them.
+///
+/// # Errors
+/// [`Error::Invalid`] for anything else, with the range.
+pub fn read_bytes(fields: &mut Fields<'_>, name: &'static str, low: u64, high: u64) -> Result<Option<u64>> {
+    let Some(value) = fields.value(name) else { return Ok(None) };
+    match bytes_of(value).filter(|number| (low..=high).contains(number)) {
+        Some(number) => Ok(Some(number)),
+        None => Err(fields.wrong(name, value, &byte_range(low, high))),
+    }
+}
+
+fn bytes_of(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| super::fields::whole(value)).or_else(|| value.as_str().and_then(bytes))
 }
 
 /// A number of bytes: `1024`, `64KiB`, `500 MiB`, `2GiB`.

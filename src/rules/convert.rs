@@ -22,7 +22,7 @@ use crate::base::limits::MAX_TIME_MS;
 use crate::model::api::check_path;
 use crate::model::convert_options::{ConvertOptions, Simplify};
 use crate::model::recording::{Frame, Head, Redaction, StreamHead, Tail};
-use crate::wire::head::is_token;
+use crate::wire::headers::is_token;
 
 /// Bytes of text that are gathered before they are handed over.
 const PIECE_BYTES: usize = 32 * 1024;

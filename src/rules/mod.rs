@@ -3,6 +3,8 @@
 //! It relies on the floors below it, and on nothing that acts: no file, no socket, no thread, no clock. `now` is an argument.
 
 pub mod convert;
+pub mod chat;
+pub mod choose;
 pub mod correlate;
 pub mod events;
 pub mod json_span;
@@ -10,8 +12,10 @@ pub mod matching;
 mod pace;
 pub mod pattern;
 pub mod performance;
+mod placeholder;
 pub mod player;
 pub mod redact;
 pub mod response;
+pub mod resume;
 pub mod scenario;
 pub mod script;

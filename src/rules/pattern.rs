@@ -17,13 +17,17 @@ pub fn overlap(one: &str, other: &str) -> bool {
     }
 }
 
+/// How specific a pattern is: of two that take a path, the one of the greater rank is meant.
+pub fn rank(pattern: &str) -> (bool, usize) {
+    (!pattern.ends_with('*'), pattern.len())
+}
+
 /// The index of the most specific of `patterns` that takes `path`: an exact one before a pattern, a longer pattern before a shorter one, then the first.
 pub fn most_specific<'a>(patterns: impl IntoIterator<Item = &'a str>, path: &str) -> Option<usize> {
     let mut best: Option<(usize, (bool, usize))> = None;
     for (index, pattern) in patterns.into_iter().enumerate() {
-        let rank = (!pattern.ends_with('*'), pattern.len());
-        if matches(pattern, path) && best.is_none_or(|(_, known)| rank > known) {
-            best = Some((index, rank));
+        if matches(pattern, path) && best.is_none_or(|(_, known)| rank(pattern) > known) {
+            best = Some((index, rank(pattern)));
         }
     }
     best.map(|(index, _)| index)

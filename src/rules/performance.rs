@@ -15,6 +15,22 @@ pub struct Moment {
     pub random: fn() -> u64,
 }
 
+impl Moment {
+    /// 128 random bits.
+    pub fn random_u128(&self) -> u128 {
+        (u128::from((self.random)()) << 64) | u128::from((self.random)())
+    }
+
+    /// A whole number by chance, both ends included.
+    pub fn random_between(&self, low: i64, high: i64) -> i64 {
+        let (low, high) = (i128::from(low.min(high)), i128::from(low.max(high)));
+        let count = (high - low + 1) as u128;
+        // The upper half of a product is below the number of choices; what it favours is beyond notice.
+        let step = (u128::from((self.random)()) * count) >> 64;
+        i64::try_from(low + step as i128).unwrap_or(i64::MAX)
+    }
+}
+
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Act {
@@ -59,5 +75,21 @@ pub trait Performance: Send {
     /// How many client messages wait in it.
     fn queued(&self) -> usize {
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chance_stays_between_its_ends() {
+        let at = |random| Moment { now_us: 0, wall_us: 0, random };
+        for (low, high) in [(1, 6), (6, 1), (-3, 3), (5, 5), (i64::MIN, i64::MAX)] {
+            assert_eq!(at(|| 0).random_between(low, high), low.min(high));
+            assert_eq!(at(|| u64::MAX).random_between(low, high), low.max(high));
+        }
+        assert_eq!(at(|| 1 << 63).random_between(1, 6), 4);
+        assert_eq!(at(|| 7).random_u128(), (7 << 64) | 7);
     }
 }

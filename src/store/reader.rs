@@ -56,6 +56,27 @@ impl RecordingFile {
         Err(Error::NotFound { kind: "recording", id: id.to_owned() })
     }
 
+    /// Opens a recording in a file of any name, in whatever layout. Its id is the one in it or, where it has none, made from the name.
+    ///
+    /// # Errors
+    /// [`Error::File`] that says why it cannot be read, or is no recording.
+    pub fn open_path(path: &Path) -> Result<Self> {
+        let failed = |error: std::io::Error| Error::file(path, "", format!("the recording cannot be read: {error}"));
+        let metadata = std::fs::metadata(path).map_err(failed)?;
+        // A pipe would be waited for.
+        if !metadata.is_file() {
+            return Err(Error::file(path, "", "this is no file of a recording"));
+        }
+        let file = File::open(path).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
+        let (mut head, tail, body) =
+            split(layout::read_content(&file, size).map_err(failed)?).map_err(|reason| Error::file(path, "", reason))?;
+        if head.id.is_empty() {
+            head.id = id_of_name(path);
+        }
+        Ok(Self { head, tail, deleted: false, file, path: path.to_owned(), size, body })
+    }
+
     /// Opens a file; `None` where it has another name by now.
     fn open_found(dir: &Path, found: &Found) -> Result<Option<Self>> {
         let path = files::path_of(dir, &found.id, found.kind);
@@ -73,14 +94,7 @@ impl RecordingFile {
         let deleted = found.kind == Kind::Deleted;
         let (mut head, tail, body) = match status {
             Some(status) => read_journal(&file, &path, size, status)?,
-            None => match layout::read_content(&file, size).map_err(failed)? {
-                Content::Corrupted(reason) => return Err(layout::corrupted_error(&path, &reason)),
-                Content::Whole(recording) => (recording.head, recording.tail, Body::Whole(recording.frames)),
-                Content::Lines(ends) => {
-                    let body = Body::Lines { head_end: ends.head_end, end: ends.tail_at, has_tail: true };
-                    (ends.head, ends.tail, body)
-                }
-            },
+            None => split(layout::read_content(&file, size).map_err(failed)?).map_err(|reason| layout::corrupted_error(&path, &reason))?,
         };
         head.id.clone_from(&found.id);
         Ok(Some(Self { head, tail, deleted, file, path, size, body }))
@@ -174,6 +188,28 @@ impl RecordingFile {
         let text = lines::read_part(&self.file, 0, self.size).ok()?;
         recording_text::parse(&text).ok().map(|recording| recording.frames)
     }
+}
+
+/// A recording in its parts; the error is what is wrong with the text.
+fn split(content: Content) -> std::result::Result<(Head, Tail, Body), String> {
+    match content {
+        Content::Corrupted(reason) => Err(reason),
+        Content::Whole(recording) => Ok((recording.head, recording.tail, Body::Whole(recording.frames))),
+        Content::Lines(ends) => {
+            let body = Body::Lines { head_end: ends.head_end, end: ends.tail_at, has_tail: true };
+            Ok((ends.head, ends.tail, body))
+        }
+    }
+}
+
+/// An id for a recording that says none: that of our own names, or the name itself, without what no id has.
+fn id_of_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if let Some((id, _)) = files::parse_name(&name) {
+        return id.to_owned();
+    }
+    let stem = name.strip_suffix(".json").unwrap_or(&name);
+    stem.chars().take(64).map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect()
 }
 
 /// Reads a journal as far as it goes: whole frames, and the tail that these make.

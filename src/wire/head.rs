@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use httparse::{Header, ParserConfig, Status};
 
 use super::body::Framing;
-pub use super::headers::{Headers, is_token};
+pub use super::headers::Headers;
 use crate::base::limits::MAX_HEADERS;
 
 /// Why a message is refused, with the status that says so.

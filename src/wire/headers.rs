@@ -56,7 +56,7 @@ impl Headers {
         let stays = |name: &str| {
             let is = |other: &&str| name.eq_ignore_ascii_case(other);
             let stays = ["Host", "Content-Length"].iter().chain(kept).any(is);
-            stays || !(HOP_BY_HOP.iter().any(is) || self.has_token("Connection", name))
+            stays || !(is_hop_by_hop(name) || self.has_token("Connection", name))
         };
         Self(self.0.iter().filter(|(name, _)| stays(name)).cloned().collect())
     }
@@ -81,6 +81,11 @@ impl Headers {
         }
         out.extend_from_slice(b"\r\n");
     }
+}
+
+/// Whether a field of this name ends at the next hop (RFC 9110 §7.6.1), whatever `Connection` says.
+pub fn is_hop_by_hop(name: &str) -> bool {
+    HOP_BY_HOP.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// Whether `text` is a token (RFC 9110 §5.6.2).

@@ -6,7 +6,7 @@
 pub mod body;
 pub mod handshake;
 pub mod head;
-mod headers;
+pub mod headers;
 pub mod sse;
 pub mod stream;
 pub mod tls;

@@ -8,6 +8,7 @@ pub mod access;
 pub mod answer;
 pub mod call;
 pub mod frames;
+pub mod mocks;
 pub mod outlet;
 pub mod recordings;
 pub mod replays;

@@ -1,4 +1,8 @@
-//! The mock port: what serves a request. A pending replay session first, then an upstream, then a 404 that says how to add one.
+//! The mock port: what serves a request. A pending replay session first, then a mock, then an upstream, then a 404 that says how to
+//! add one. How each of them is met stands in the files below.
+
+mod mocks;
+mod relay;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,16 +14,14 @@ use crate::base::error::{Error, Result};
 use crate::base::time::Origin;
 use crate::engine::app::App;
 use crate::engine::inlet::{HeadLimits, Inlet};
-use crate::engine::live::Running;
-use crate::engine::relay_http::{After, Exchange, pairs, upstream_head};
-use crate::engine::relay_ws::Relay;
+use crate::engine::mocks::Wanted;
+use crate::engine::relay_http::{After, pairs};
 use crate::engine::replay_door::Met;
 use crate::engine::replays::{Asked, Claim};
-use crate::engine::tape::End;
 use crate::engine::upstream::Route;
 use crate::engine::{answer, cors};
 use crate::model::pairs::Pairs;
-use crate::model::recording::{Direction, Metadata, Protocol, Source, StreamHead};
+use crate::model::recording::{Metadata, Protocol, Source};
 use crate::wire::handshake;
 use crate::wire::head::{Malformed, RequestHead, ResponseHead};
 use crate::wire::url;
@@ -124,7 +126,8 @@ impl<'a> Request<'a> {
             Ok(accept) => accept,
             // A handshake that must fail uses up no session; without a name it is the upstream's matter.
             Err(malformed) if named.is_some() => return Ok(Some((self.refuse_handshake(client, &malformed), After::Close))),
-            Err(_) => return self.forward(client),
+            Err(_) if self.app.mocks.find(self.wanted(None)).is_none() => return self.forward(client),
+            Err(malformed) => return Ok(Some((self.refuse_handshake(client, &malformed), After::Close))),
         };
         match self.claim(&client, named) {
             Ok(Claim::Session(seat, player)) => {
@@ -137,7 +140,7 @@ impl<'a> Request<'a> {
                 let after = answer::send(&mut client, self.head, answer::no_content(), None, self.cors_origin());
                 Ok(Some((client, after)))
             }
-            Ok(Claim::Nothing) => self.forward(client),
+            Ok(Claim::Nothing) => self.meet_mock(client, accept.as_deref()),
             Err(error) => Err((client, error)),
         }
     }
@@ -152,11 +155,24 @@ impl<'a> Request<'a> {
         if self.websocket { Protocol::WebSocket } else { Protocol::Sse }
     }
 
-    /// A replay's preflight is ours; so is that of one that has ended, unless an upstream serves its path now.
+    /// A replay's preflight is ours, and that of a mock that takes the method which it asks for, unless one takes OPTIONS itself.
+    /// Where no upstream serves the path now, so are that of a replay that has ended and of any mock.
     fn answers_preflight(&self) -> bool {
-        let replays = &self.app.replays;
-        replays.is_on(self.path, false)
-            || (replays.is_on(self.path, true) && self.app.upstreams.route(self.protocol(), self.path, &self.app.recordings).is_none())
+        let (replays, mocks) = (&self.app.replays, &self.app.mocks);
+        if replays.is_on(self.path, false) {
+            return true;
+        }
+        if mocks.find(self.wanted(None)).is_some() {
+            return false;
+        }
+        let asked = self.head.headers.get("Access-Control-Request-Method").unwrap_or_default();
+        let is_upstream = || self.app.upstreams.route(self.protocol(), self.path, &self.app.recordings).is_some();
+        mocks.answers(self.path, Some(asked)) || ((replays.is_on(self.path, true) || mocks.answers(self.path, None)) && !is_upstream())
+    }
+
+    /// The request as mocks see it, with what is known of its body.
+    fn wanted<'b>(&'b self, body: Option<&'b [u8]>) -> Wanted<'b> {
+        Wanted { protocol: self.protocol(), path: self.path, head: self.head, body }
     }
 
     fn claim(&self, client: &Inlet, named: Option<String>) -> Result<Claim> {
@@ -197,110 +213,6 @@ impl<'a> Request<'a> {
         client
     }
 
-    /// To the upstream, where there is one.
-    fn forward(&self, client: Inlet) -> Outcome {
-        match self.app.upstreams.route(self.protocol(), self.path, &self.app.recordings) {
-            Some(route) => self.relay(client, &route),
-            None => Err((client, self.nothing_here())),
-        }
-    }
-
-    fn relay(&self, client: Inlet, route: &Route) -> Outcome {
-        // `OPTIONS *` asks for the whole server (RFC 9110 §9.3.7); no prefix makes a path of it.
-        let prefix = if self.target == "*" { "" } else { route.url.path_prefix.as_str() };
-        let target = format!("{prefix}{}", self.target);
-        let kept: &[&str] = if self.websocket { &["Connection", "Upgrade"] } else { &[] };
-        let mut outgoing = upstream_head(self.head, target, Some(&route.url.authority()), route.origin.as_deref(), kept);
-        if self.websocket {
-            // Whatever else `Connection` names ends here.
-            outgoing.headers.set("Connection", "Upgrade");
-        } else if self.head.headers.get("Transfer-Encoding").is_some() {
-            outgoing.headers.push("Transfer-Encoding", "chunked");
-        }
-        let upstream = match self.app.upstreams.connect(&route.url) {
-            Ok(upstream) => upstream,
-            Err(error) => return Err((client, error)),
-        };
-        if self.websocket {
-            self.relay_websocket(client, route, &outgoing, upstream)
-        } else {
-            self.relay_http(client, route, &outgoing, upstream)
-        }
-    }
-
-    fn relay_http(&self, mut client: Inlet, route: &Route, outgoing: &RequestHead, upstream: crate::wire::stream::Stream) -> Outcome {
-        let mut exchange = self.exchange(route);
-        match exchange.run(&mut client, self.head, outgoing, upstream) {
-            Ok(after) => Ok(Some((client, after))),
-            Err(error) => Err((client, error)),
-        }
-    }
-
-    fn exchange(&self, route: &Route) -> Exchange<'_> {
-        let recordings = &self.app.recordings;
-        let settings = &self.app.settings;
-        Exchange {
-            live: &self.app.live,
-            record: recordings.wants(Protocol::Sse, self.path).then(|| (recordings, self.metadata(Source::Proxy, Some(route)))),
-            origin: self.origin,
-            max_request_body_bytes: settings.max_request_body_bytes,
-            max_head_bytes: settings.max_head_bytes,
-            continued: false,
-        }
-    }
-
-    /// The upstream's handshake first; the client gets its answer.
-    fn relay_websocket(&self, client: Inlet, route: &Route, outgoing: &RequestHead, upstream: crate::wire::stream::Stream) -> Outcome {
-        let upstream = Arc::new(upstream);
-        let mut bytes = Vec::with_capacity(1024);
-        outgoing.write(&mut bytes);
-        if let Err(error) = upstream.write_all(&bytes, None) {
-            return Err((client, Error::BadGateway(format!("the connection to the upstream broke: {error}"))));
-        }
-        let mut inlet = Inlet::new(Arc::clone(&upstream));
-        let limit = Duration::from_millis(self.app.settings.connect_timeout_ms);
-        let response = loop {
-            match inlet.read_response(&client.stream, 0, self.app.settings.max_head_bytes, Some(limit)) {
-                Ok(Some(response)) if (100..200).contains(&response.status) && response.status != 101 => {}
-                Ok(Some(response)) => break response,
-                Ok(None) => return Ok(Some((client, After::Close))),
-                Err(error) => return Err((client, error)),
-            }
-        };
-        if response.status != 101 {
-            let stream = Arc::clone(&client.stream);
-            let mut exchange = Exchange { record: None, ..self.exchange(route) };
-            return match exchange.relay_final_of(&stream, self.head, inlet, response) {
-                Ok(after) => Ok(Some((client, after))),
-                Err(error) => Err((client, error)),
-            };
-        }
-        if !handshake::is_accepted(outgoing, &response) {
-            let why = "the upstream answered the WebSocket handshake with 101 and a wrong Sec-WebSocket-Accept".to_owned();
-            return Err((client, Error::BadGateway(why)));
-        }
-        let subprotocol = response.headers.get("Sec-WebSocket-Protocol").map(str::to_owned);
-        let mut headers = response.headers.end_to_end(&["Connection", "Upgrade"]);
-        headers.remove("Sec-WebSocket-Extensions");
-        let mut bytes = Vec::with_capacity(512);
-        ResponseHead { headers, ..response }.write(&mut bytes);
-        let recordings = &self.app.recordings;
-        let reserved = recordings.claim(Protocol::WebSocket, self.metadata(Source::Proxy, Some(route)));
-        let sent = client.stream.write_all(&bytes, None);
-        let origin = Origin::now();
-        let tape = reserved.map(|reserved| recordings.begin(reserved, origin, StreamHead::WebSocket { subprotocol }));
-        if sent.is_err() {
-            tape.iter().for_each(|tape| tape.end(End::Side(Direction::ClientToServer)));
-            return Ok(None);
-        }
-        let relay = Arc::new(Relay::new(Arc::clone(&client.stream), upstream, tape, self.app.settings.max_message_bytes));
-        let _entry = self.app.live.enter(Running::WebSocket(Arc::clone(&relay)));
-        if let Err(error) = relay.run(client, inlet) {
-            log::error!("a WebSocket could not be relayed: {error}");
-        }
-        Ok(None)
-    }
-
     /// What a recording keeps of the connection.
     fn metadata(&self, source: Source, route: Option<&Route>) -> Metadata {
         let mut headers = pairs(&self.head.headers);
@@ -321,11 +233,14 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// What to do about a request that nothing takes; first of all, why the mocks of its path don't.
     fn nothing_here(&self) -> Error {
         let protocol = if self.websocket { "websocket" } else { "sse" };
+        let but = self.app.mocks.why_not(self.wanted(None)).map_or_else(String::new, |why| format!(" ({why})"));
         Error::NoRoute(format!(
-            "nothing serves {} {}: start mockd with --upstream URL or --demo, add an upstream to the config, give \"upstream\" to \
-             POST /stream-recordings/start, or replay a {protocol} recording of this path with POST /stream-recordings/{{id}}/replay",
+            "nothing serves {} {}{but}: start mockd with --upstream URL or --demo, add an upstream or a mock to the config, add a mock with \
+             POST /mocks, give \"upstream\" to POST /stream-recordings/start, or replay a {protocol} recording of this path with \
+             POST /stream-recordings/{{id}}/replay",
             self.head.method, self.path
         ))
     }

@@ -1,0 +1,227 @@
+//! The thread of a mock's connection: it hears the client through one inbox, asks the mock's side what to do, and alone writes to the
+//! client. What is said stands in `rules` (whatever is a [`Performance`]); here are the clock, the inbox and the socket.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::time::Duration;
+
+use super::app::App;
+use super::inbox::{Gate, Input};
+use super::line::{Delivery, Line, Over, Progress};
+use super::live::Running;
+use super::tape::{End, Tape};
+use crate::base::error::Result;
+use crate::base::{id, limits, sync, time};
+use crate::rules::performance::{Act, Heard, Moment, Performance};
+use crate::wire::stream::Stream;
+use crate::wire::ws::{self, opcode};
+
+/// Performs to the client of `line` until the connection ends. A thread of its own performs; `read` runs on this one: it puts what the
+/// client sends into the inbox, `Input::Gone` last. `started_us` (monotonic) is when the 101 had been sent, or the request read. The
+/// connection stands among the live ones, so that a server that ends ends it properly: 1001, or the end of the stream.
+///
+/// # Errors
+/// The system gives no thread.
+pub fn perform(
+    app: &App,
+    mut performance: Box<dyn Performance>,
+    line: Line,
+    started_us: u64,
+    read: impl FnOnce(&Sender<Input>, &Gate),
+) -> Result<()> {
+    let (inbox, heard) = channel();
+    let gate = Arc::new(Gate::default());
+    performance.start(started_us);
+    let _entry = app.live.enter(Running::Mock(inbox.clone()));
+    if app.live.is_ending() {
+        // It may have come too late for the list of those that are told. The receiver is at hand.
+        drop(inbox.send(Input::Stop { reason: "server_ended" }));
+    }
+    let end = OnEnd { stream: Arc::clone(line.stream()), tape: line.tape().cloned() };
+    let stage = Stage {
+        performance,
+        line,
+        inbox: heard,
+        gate: Arc::clone(&gate),
+        between: Vec::new(),
+        messages_in: 0,
+        messages_done: 0,
+        over: None,
+    };
+    let thread = sync::spawn("mock", move || {
+        let _end = end;
+        stage.run();
+    })?;
+    read(&inbox, &gate);
+    // The thread catches its own panics, so there is nothing in the result.
+    drop(thread.join());
+    Ok(())
+}
+
+/// Ends the connection and its recording with the thread, also with one that panics or never began.
+struct OnEnd {
+    stream: Arc<Stream>,
+    tape: Option<Arc<Tape>>,
+}
+
+impl Drop for OnEnd {
+    fn drop(&mut self) {
+        self.stream.shutdown();
+        if let Some(tape) = &self.tape {
+            // The first end of a tape counts: this is one of a thread that did not come to its own.
+            tape.end(End::CutShort("mock_failed"));
+        }
+    }
+}
+
+/// A connection under way.
+struct Stage {
+    performance: Box<dyn Performance>,
+    line: Line,
+    inbox: Receiver<Input>,
+    gate: Arc<Gate>,
+    /// Pongs that go out before anything else.
+    between: Vec<u8>,
+    /// Client messages that came out of the inbox, and how many of them the performance is done with.
+    messages_in: u64,
+    messages_done: u64,
+    over: Option<Over>,
+}
+
+impl Stage {
+    fn run(mut self) {
+        while self.over.is_none() {
+            self.hear();
+            if self.over.is_some() || !self.send_between() {
+                continue;
+            }
+            match self.next() {
+                Act::Write(bytes) => {
+                    self.carry(self.line.deliver(&bytes));
+                }
+                Act::Sleep { until_us } => self.sleep(until_us),
+                Act::Wait => self.listen(),
+                Act::End(finale) => self.over = Some(Over::from(finale)),
+            }
+        }
+        self.leave();
+    }
+
+    /// What to do now: the head when it is due, then as the performance says.
+    fn next(&mut self) -> Act {
+        if self.line.waits_for_head() {
+            if let Some(until_us) = self.performance.head_due_us().filter(|due_us| time::now_us() < *due_us) {
+                return Act::Sleep { until_us };
+            }
+            if let Some(head) = self.line.deliver_head()
+                && !self.carry(head)
+            {
+                return Act::Sleep { until_us: 0 };
+            }
+        }
+        let act = self.performance.next(moment());
+        self.open_gate();
+        act
+    }
+
+    /// Takes in what is in the inbox, without waiting.
+    fn hear(&mut self) {
+        while self.over.is_none() {
+            match self.inbox.try_recv() {
+                Ok(input) => self.take_in(input),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => self.over = Some(Over::Gone),
+            }
+        }
+        self.open_gate();
+    }
+
+    /// Waits for the inbox until `until_us`.
+    fn sleep(&mut self, until_us: u64) {
+        let left = until_us.saturating_sub(time::now_us());
+        if left == 0 {
+            return;
+        }
+        match self.inbox.recv_timeout(Duration::from_micros(left)) {
+            Ok(input) => self.take_in(input),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => self.over = Some(Over::Gone),
+        }
+    }
+
+    /// Waits for the inbox.
+    fn listen(&mut self) {
+        match self.inbox.recv() {
+            Ok(input) => self.take_in(input),
+            Err(_) => self.over = Some(Over::Gone),
+        }
+    }
+
+    fn take_in(&mut self, input: Input) {
+        match input {
+            Input::Message(kind, payload) => {
+                self.messages_in += 1;
+                self.performance.hear(Heard::Message(kind, &payload), moment());
+            }
+            Input::Pong => self.performance.hear(Heard::Pong, moment()),
+            // A client that pings and takes nothing may be owed no more than this (RFC 6455 §5.5.3 lets pongs be left out).
+            Input::Ping(payload) if self.between.len() < limits::READ_BYTES => {
+                ws::push_frame(&mut self.between, opcode::PONG, &payload, None);
+            }
+            Input::Ping(_) => {}
+            Input::ClientClose(code, reason) => self.over = Some(Over::ClientClosed(code, reason)),
+            Input::Violation(code, reason) => self.over = Some(Over::Ours(Some((Some(code), reason.to_owned())))),
+            Input::Gone => self.over = Some(Over::Gone),
+            Input::Stop { .. } => self.over = Some(Over::Ours(Some((Some(1001), "the server is going away".to_owned())))),
+            // These calls are for replay sessions, and nobody else has this inbox; an answer that is dropped says so.
+            Input::Advance { .. } | Input::Pause { .. } | Input::Resume { .. } | Input::Inject { .. } | Input::Close { .. } => {}
+        }
+    }
+
+    /// Lets the reader go on where messages have been dealt with.
+    fn open_gate(&mut self) {
+        let done = self.messages_in.saturating_sub(self.performance.queued() as u64);
+        self.gate.leave(done.saturating_sub(self.messages_done));
+        self.messages_done = self.messages_done.max(done);
+    }
+
+    /// Sends pongs; `false` when the connection is over.
+    fn send_between(&mut self) -> bool {
+        if self.between.is_empty() {
+            return true;
+        }
+        let bytes = std::mem::take(&mut self.between);
+        self.carry(self.line.deliver(&bytes))
+    }
+
+    /// Writes all of a delivery, hearing the inbox where the client does not take it at once; `false` when the connection is over.
+    fn carry(&mut self, mut delivery: Delivery<'_>) -> bool {
+        loop {
+            match delivery.go_on() {
+                Progress::Done => return true,
+                Progress::Moving => {}
+                Progress::Full => self.hear(),
+                Progress::Gone => self.over = Some(Over::Gone),
+                Progress::Stalled => {
+                    log::info!("the client of a mock took no byte for as long as it may, and is dropped");
+                    self.over = Some(Over::Ours(None));
+                }
+            }
+            if self.over.is_some() {
+                self.line.give_up(&delivery);
+                return false;
+            }
+        }
+    }
+
+    fn leave(mut self) {
+        let over = self.over.take().unwrap_or(Over::Gone);
+        self.line.leave(&over, std::mem::take(&mut self.between));
+        self.line.await_client(&over, &self.inbox);
+    }
+}
+
+/// Now, with chance.
+fn moment() -> Moment {
+    Moment { now_us: time::now_us(), wall_us: time::wall_us(), random: id::random_u64 }
+}
