@@ -1,8 +1,9 @@
 //! The COMMANDS table: every command with its words, arguments, flags and help. The parser, the help texts and the dispatch are made
 //! from it. It holds no behaviour but the names of functions.
 
-use super::command::{Command, Flag, Kind, Positional, Scope, integer, switch, text, word};
-use super::{init, recordings, replays, serve, sessions};
+use super::command::{Command, Flag, Kind, Positional, Scope, TRUTHS, integer, switch, text, word};
+use super::{convert, init, recordings, replays, serve, sessions};
+use crate::model::convert_options::ConfigFormat;
 use crate::model::recording::{Protocol, Status};
 
 /// What a row leaves out.
@@ -88,6 +89,28 @@ pub const COMMANDS: &[Command] = &[
         ],
         scope: Scope::Store,
         run: Some(recordings::export),
+        ..ROW
+    },
+    Command {
+        path: &["stream-recordings", "convert"],
+        summary: "Convert a recording to a mock in a config file",
+        details: "The config, on stdout or in FILE, is one that `mockd serve --config FILE` loads. What a mock cannot\n\
+                  have of the recording is named on stderr. Delays are in milliseconds.",
+        positionals: RECORDING,
+        flags: &[
+            text("output", "FILE", "The file to write; one that is there is replaced; YAML where it ends in .yaml or .yml").short('o'),
+            word("format", "FORMAT", &ConfigFormat::WORDS, "The format; json where the file does not say yaml"),
+            switch("simplify-timing", "Make short delays 0 and cut long ones"),
+            integer("min-delay", "MS", 0, "With --simplify-timing: shorter delays become 0; 10 without it"),
+            integer("max-delay", "MS", 0, "With --simplify-timing: longer delays become this; 5000 without it"),
+            word("include-client-messages", "BOOL", TRUTHS, "WebSocket: whether the mock expects the client's messages; true without it"),
+            switch("deduplicate-messages", "Make one of server messages that follow each other and are the same"),
+            text("endpoint-path", "PATH", "The mock's path, in place of the recorded one"),
+            text("mock-name", "NAME", "The mock's name, in place of the recording's"),
+            switch("add-to-server", "Also make the mock live on a running server that has the recording"),
+        ],
+        scope: Scope::StoreAndServer,
+        run: Some(convert::convert),
         ..ROW
     },
     Command {
@@ -372,6 +395,7 @@ mod tests {
     #[test]
     fn every_flag_is_read_by_somebody() {
         let sources = [
+            include_str!("convert.rs"),
             include_str!("recordings.rs"),
             include_str!("replays.rs"),
             include_str!("serve.rs"),

@@ -7,6 +7,7 @@ pub mod client;
 pub mod command;
 pub mod commands;
 pub mod context;
+pub mod convert;
 pub mod help;
 pub mod init;
 pub mod output;

@@ -13,7 +13,7 @@ use crate::base::error::{Error, Result};
 use crate::base::text::{clean, duration, size};
 use crate::model::api::{Edit, ListQuery, Summary};
 use crate::model::recording::Status;
-use crate::store::{RecordingFile, Store};
+use crate::store::Store;
 
 /// The flags of `list` beside the parameters that they become.
 const LIST_PARAMETERS: [(&str, &str); 9] = [
@@ -89,28 +89,29 @@ pub fn export(context: &mut Context<'_>) -> Result<()> {
     match context.typed.text("output").filter(|name| *name != "-") {
         None => file.write_to(&mut context.out),
         Some(name) => {
-            write_file(&context.path(name), &file)?;
+            write_file(&context.path(name), |to| file.write_to(to))?;
             context.out.line(&format!("Exported {id} to {}", clean(name)))
         }
     }
 }
 
-/// Writes a recording's own bytes to `path`: beside it first, so that what stood there stays until the new text is whole.
-fn write_file(path: &Path, file: &RecordingFile) -> Result<()> {
+/// Writes a file at `path`: beside it first, so that what stood there stays until the new text is whole.
+pub(super) fn write_file<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
     let failed = |error: std::io::Error| Error::file(path, "", format!("this file cannot be written: {error}"));
-    let copy = |to: std::fs::File| -> Result<std::fs::File> {
+    let copy = |to: std::fs::File| -> Result<(T, std::fs::File)> {
         let mut to = BufWriter::new(to);
-        file.write_to(&mut to)?;
-        to.into_inner().map_err(|error| failed(error.into_error()))
+        let written = write(&mut to)?;
+        Ok((written, to.into_inner().map_err(|error| failed(error.into_error()))?))
     };
     // A pipe or a device takes what is written; only a file can be replaced.
     if std::fs::metadata(path).is_ok_and(|known| !known.is_file()) {
-        return copy(std::fs::File::create(path).map_err(failed)?).map(drop);
+        return copy(std::fs::File::create(path).map_err(failed)?).map(|(written, _)| written);
     }
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.tmp", std::process::id()));
-    let written = std::fs::File::create(&beside).map_err(failed).and_then(copy).and_then(|to| to.sync_all().map_err(failed));
-    written.and_then(|()| std::fs::rename(&beside, path).map_err(failed)).inspect_err(|_| {
+    let written = std::fs::File::create(&beside).map_err(failed).and_then(copy);
+    let written = written.and_then(|(written, to)| to.sync_all().map_err(failed).map(|()| written));
+    written.and_then(|written| std::fs::rename(&beside, path).map_err(failed).map(|()| written)).inspect_err(|_| {
         // The first error is told; what is left of the attempt may not even be there.
         drop(std::fs::remove_file(&beside));
     })

@@ -85,7 +85,7 @@ impl Answer {
         self.fields.push(("Vary", "Origin".to_owned()));
         if let Some(origin) = origin {
             self.fields.push(("Access-Control-Allow-Origin", origin.to_owned()));
-            self.fields.push(("Access-Control-Expose-Headers", "Allow, Content-Disposition".to_owned()));
+            self.fields.push(("Access-Control-Expose-Headers", "Allow, Content-Disposition, X-Mockd-Left-Out".to_owned()));
         }
         self
     }

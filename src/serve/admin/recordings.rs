@@ -118,7 +118,7 @@ pub fn export(call: &Call) -> Result<Answer> {
 }
 
 /// A file name, without its ending, that no shell and no file system reads as more than a name; the id where nothing is left.
-fn file_stem(name: &str, id: &str) -> String {
+pub(super) fn file_stem(name: &str, id: &str) -> String {
     const LONGEST: usize = 100;
     let mut stem = String::new();
     for c in name.chars().take(LONGEST) {
