@@ -40,6 +40,8 @@ mod replay_sessions;
 mod admin;
 // Every subcommand: what it prints, how it ends, what it says of wrong usage.
 mod cli;
+// `start`, `stop` and `status`: a server in the background.
+mod daemon;
 // Settings from files, the environment and flags.
 mod config;
 // The built-in upstream of `serve --demo`.

@@ -100,6 +100,15 @@ pub enum Error {
     },
     /// Anything else that a person must read: exit code 1, status 500.
     Failed(String),
+    /// A client was not what its recording says: exit code 3.
+    Unfaithful(String),
+    /// The command behind `--` could not be started: exit code 126 or 127, as shells have it.
+    NotStarted {
+        /// 127 where there is no such command, 126 where it cannot be run.
+        exit_code: u8,
+        /// Which, and why.
+        message: String,
+    },
 }
 
 impl Error {
@@ -145,7 +154,7 @@ impl Error {
             Self::BadGateway(_) => "bad_gateway",
             Self::GatewayTimeout(_) => "gateway_timeout",
             Self::Server { code, .. } => code,
-            Self::Unreachable(_) | Self::Failed(_) => "internal_error",
+            Self::Unreachable(_) | Self::Failed(_) | Self::Unfaithful(_) | Self::NotStarted { .. } => "internal_error",
         }
     }
 
@@ -165,7 +174,7 @@ impl Error {
             Self::BadGateway(_) => 502,
             Self::GatewayTimeout(_) => 504,
             Self::Server { status, .. } => *status,
-            Self::Storage { .. } | Self::Unreachable(_) | Self::Failed(_) => 500,
+            Self::Storage { .. } | Self::Unreachable(_) | Self::Failed(_) | Self::Unfaithful(_) | Self::NotStarted { .. } => 500,
         }
     }
 
@@ -173,6 +182,8 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
+            Self::Unfaithful(_) => 3,
+            Self::NotStarted { exit_code, .. } => *exit_code,
             _ => 1,
         }
     }
@@ -191,6 +202,8 @@ impl fmt::Display for Error {
             | Self::GatewayTimeout(message)
             | Self::Unreachable(message)
             | Self::Failed(message)
+            | Self::Unfaithful(message)
+            | Self::NotStarted { message, .. }
             | Self::Conflict { message, .. }
             | Self::Server { message, .. } => f.write_str(message),
             Self::Invalid { place, message } if place.is_empty() => f.write_str(message),

@@ -1,5 +1,7 @@
 //! Small files that are no recordings: one that says that a server is ready, a socket. Recordings are the store's.
 
+use std::fs::{File, OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Writes a file so that nobody sees half of it: beside it first, then renamed.
@@ -20,4 +22,14 @@ pub fn remove(path: &Path) {
     {
         log::debug!("{} stays: {error}", path.display());
     }
+}
+
+/// Makes a new file, 0600 whatever the umask.
+///
+/// # Errors
+/// What the system says.
+pub fn create_private(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
 }

@@ -111,6 +111,18 @@ pub const SIMPLE_MAX_DELAY_MS: u64 = 5_000;
 pub const CLOSE_GRACE_MS: u64 = 1_000;
 /// Milliseconds within which a server that was told to end has ended.
 pub const SHUTDOWN_MS: u64 = 5_000;
+/// Milliseconds for a server in the background to answer on both ports.
+pub const START_TIMEOUT_MS: u64 = 10_000;
+/// Milliseconds that `stop` waits for a server in the background to end.
+pub const STOP_TIMEOUT_MS: u64 = 15_000;
+/// Milliseconds for the recordings of a one-shot command to reach the disk.
+pub const SAVE_TIMEOUT_MS: u64 = 60_000;
+/// Milliseconds between two looks at something that says nothing by itself: a file of another process, a counter.
+pub const LOOK_AGAIN_MS: u64 = 10;
+/// Bytes of the pid file of a server in the background.
+pub const MAX_RUN_FILE_BYTES: u64 = 64 * KIB;
+/// Bytes at the end of a log that are looked at for its last words.
+pub const LAST_WORDS_BYTES: u64 = 8 * KIB;
 
 /// Bytes that one read takes from a socket.
 pub const READ_BYTES: usize = 16 * KIB as usize;
@@ -129,4 +141,5 @@ const _: () = assert!(RECORDER_TICK_MS * 4 <= JOURNAL_LAG_MS, "the recorder must
 const _: () = assert!(MAX_TAPE_BYTES as u64 >= MAX_MESSAGE_BYTES, "one message of the largest size must fit on a tape");
 const _: () = assert!(CLOSE_GRACE_MS < SHUTDOWN_MS, "closing streams must fit into the time of a shutdown");
 const _: () = assert!(MIN_ID_PREFIX <= TABLE_ID_CHARS, "ids as printed must be usable as prefixes");
+const _: () = assert!(STOP_TIMEOUT_MS > SHUTDOWN_MS, "who waits for a server's end waits longer than that takes");
 const _: () = assert!(WARN_PERCENT <= 100);

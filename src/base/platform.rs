@@ -95,14 +95,22 @@ pub fn wait_either(source: BorrowedFd<'_>, peer: BorrowedFd<'_>, half_close_coun
 
 /// Whether a peer has closed its sending half already; more of it may stand unread before that end.
 pub fn has_half_closed(peer: BorrowedFd<'_>) -> bool {
-    let mut fds = [nix::poll::PollFd::new(peer, hang_up())];
-    poll(&mut fds, Duration::ZERO).unwrap_or(true)
+    wait_hang_up(peer, true, Duration::ZERO).unwrap_or(true)
+}
+
+/// Waits until the connection of a peer is gone, for which the end of its sending half is enough where `half_close_counts`; `false`
+/// when `limit` is over first. What it sends wakes nobody.
+///
+/// # Errors
+/// What poll(2) says.
+pub fn wait_hang_up(peer: BorrowedFd<'_>, half_close_counts: bool, limit: Duration) -> std::io::Result<bool> {
+    use nix::poll::{PollFd, PollFlags};
+    poll(&mut [PollFd::new(peer, if half_close_counts { hang_up() } else { PollFlags::empty() })], limit)
 }
 
 /// Waits until the whole connection of a peer is gone, from either side.
 pub fn wait_gone(peer: BorrowedFd<'_>) {
-    let mut fds = [nix::poll::PollFd::new(peer, nix::poll::PollFlags::empty())];
-    while let Ok(false) = poll(&mut fds, Duration::from_secs(3600)) {}
+    while let Ok(false) = wait_hang_up(peer, false, Duration::from_secs(3600)) {}
 }
 
 /// What sees the peer's end even where unread bytes stand before it.
@@ -222,6 +230,67 @@ pub fn next_signal() -> Signal {
             Ok(_) => return Signal::Stop,
             Err(_) => continue,
         }
+    }
+}
+
+/// A signal that ends a command that waits for another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop {
+    /// Its number, as in 128 + 15.
+    pub number: i32,
+    /// Whether the terminal sent it, and so to everything in the foreground.
+    pub from_terminal: bool,
+}
+
+/// Waits for the next held signal, whichever; only the held ones of [`hold_signals`] are seen.
+pub fn next_stop() -> Stop {
+    #[cfg(target_os = "linux")]
+    if let Ok(signals) = nix::sys::signalfd::SignalFd::with_flags(&held_signals(), nix::sys::signalfd::SfdFlags::SFD_CLOEXEC) {
+        loop {
+            if let Ok(Some(info)) = signals.read_signal() {
+                // Codes of the kernel are above 0; a process that sends one has 0 or less (sigaction(2)).
+                return Stop { number: i32::try_from(info.ssi_signo).unwrap_or(15), from_terminal: info.ssi_code > 0 };
+            }
+        }
+    }
+    loop {
+        if let Ok(signal) = held_signals().wait() {
+            let from_terminal = signal == nix::sys::signal::Signal::SIGINT && std::io::IsTerminal::is_terminal(&std::io::stdin());
+            return Stop { number: signal as i32, from_terminal };
+        }
+    }
+}
+
+/// Starts a process that hears the signals that this one holds: it would inherit the hold from the thread that starts it.
+///
+/// # Errors
+/// What the system says.
+pub fn spawn_unheld(command: &mut std::process::Command) -> std::io::Result<std::process::Child> {
+    let held = held_signals();
+    held.thread_unblock()?;
+    let child = command.spawn();
+    held.thread_block()?;
+    child
+}
+
+/// Sends a signal to a process. One that is gone needs none.
+pub fn send_signal(pid: u32, number: i32) {
+    let signal = nix::sys::signal::Signal::try_from(number).unwrap_or(nix::sys::signal::Signal::SIGTERM);
+    let Ok(pid) = i32::try_from(pid) else { return };
+    if let Err(error) = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal) {
+        log::debug!("process {pid} got no {signal}: {error}");
+    }
+}
+
+/// Asks a process to end (SIGTERM).
+pub fn terminate(pid: u32) {
+    send_signal(pid, nix::sys::signal::Signal::SIGTERM as i32);
+}
+
+/// Leaves the terminal's session, so that neither its keys nor its end reach this process.
+pub fn leave_session() {
+    if let Err(error) = nix::unistd::setsid() {
+        log::debug!("this process stays in its session: {error}");
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Command {
     pub positionals: &'static [Positional],
     /// Its own flags.
     pub flags: &'static [Flag],
+    /// What may stand behind `--`, if anything: a command to run.
+    pub trailing: Option<&'static str>,
     /// The flags that come from the settings.
     pub scope: Scope,
     /// What it does; a group has nothing.
@@ -51,6 +53,8 @@ pub enum Scope {
     StoreAndServer,
     /// All.
     Everything,
+    /// Those of a server that lives as long as one command, by their flags.
+    OneShot(&'static [&'static str]),
 }
 
 /// A flag.
@@ -181,6 +185,10 @@ impl Command {
             Scope::Everything => {
                 flags.push(CONFIG);
                 flags.extend(SETTINGS.iter().filter_map(Flag::of));
+            }
+            Scope::OneShot(names) => {
+                flags.push(CONFIG);
+                flags.extend(names.iter().filter_map(|name| setting(name)));
             }
         }
         flags

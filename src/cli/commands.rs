@@ -2,13 +2,22 @@
 //! from it. It holds no behaviour but the names of functions.
 
 use super::command::{Command, Flag, Kind, Positional, Scope, TRUTHS, integer, switch, text, word};
-use super::{convert, init, recordings, replays, serve, sessions};
+use super::{convert, daemon, init, recordings, replays, serve, sessions};
 use crate::model::convert_options::ConfigFormat;
 use crate::model::recording::{Protocol, Status};
 
 /// What a row leaves out.
-const ROW: Command =
-    Command { path: &[], aliases: &[], summary: "", details: "", positionals: &[], flags: &[], scope: Scope::Nothing, run: None };
+const ROW: Command = Command {
+    path: &[],
+    aliases: &[],
+    summary: "",
+    details: "",
+    positionals: &[],
+    flags: &[],
+    trailing: None,
+    scope: Scope::Nothing,
+    run: None,
+};
 
 const RECORDING: &[Positional] = &[Positional { name: "ID", help: "The id of a recording, or at least 6 characters of it", many: false }];
 const RECORDINGS: &[Positional] = &[Positional { name: "ID", help: "Ids of recordings, or at least 6 characters of each", many: true }];
@@ -18,6 +27,10 @@ const REPLAY: &[Positional] = &[Positional { name: "ID", help: "The id of a repl
 
 const JSON: Flag = switch("json", "Print what the API answers, as JSON");
 
+const READY_FILE: Flag = text("ready-file", "FILE", "Write the addresses to this file, as JSON, when both ports are open");
+const READY_JSON: Flag = switch("json", "Print the addresses as one line of JSON when both ports are open");
+const ADMIN_PORT: Flag = integer("admin-port", "PORT", 1, "The admin port of the server that is meant");
+
 /// Every command. A group stands before its commands.
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -26,12 +39,37 @@ pub const COMMANDS: &[Command] = &[
         details: "It runs until SIGINT or SIGTERM. Flags beat environment variables, these beat config files\n\
                   (mockd.yaml in the working directory, then each --config), these beat defaults. Sizes are in\n\
                   bytes, or end in KiB, MiB or GiB.",
-        flags: &[
-            text("ready-file", "FILE", "Write the addresses to this file, as JSON, when both ports are open"),
-            switch("json", "Print the addresses as one line of JSON when both ports are open"),
-        ],
+        flags: &[READY_FILE, READY_JSON, switch("detach", "Run it in the background, as `mockd start` does")],
         scope: Scope::Everything,
         run: Some(serve::serve),
+        ..ROW
+    },
+    Command {
+        path: &["start"],
+        summary: "Start the server in the background, and return when both ports answer",
+        details: "It takes the flags of `mockd serve`. What it logs, and a pid file per admin port, stand in .run below\n\
+                  the data directory. `mockd status` shows it, `mockd stop` ends it.",
+        flags: &[READY_FILE, READY_JSON],
+        scope: Scope::Everything,
+        run: Some(daemon::start),
+        ..ROW
+    },
+    Command {
+        path: &["stop"],
+        summary: "End a server in the background; its recordings are finished first",
+        details: "Where several run for one data directory, --admin-port picks one. Exit code 1: none runs.",
+        flags: &[ADMIN_PORT],
+        scope: Scope::Store,
+        run: Some(daemon::stop),
+        ..ROW
+    },
+    Command {
+        path: &["status"],
+        summary: "Show a server in the background: pid, addresses, uptime, data directory",
+        details: "Where several run for one data directory, --admin-port picks one. Exit code 1: none runs.",
+        flags: &[ADMIN_PORT, switch("json", "Print it as JSON")],
+        scope: Scope::Store,
+        run: Some(daemon::status),
         ..ROW
     },
     Command {
@@ -122,6 +160,7 @@ pub const COMMANDS: &[Command] = &[
         flags: &[switch("force", "Do not ask").short('f'), switch("permanent", "Delete for ever")],
         scope: Scope::Store,
         run: Some(recordings::delete),
+        ..ROW
     },
     Command {
         path: &["stream-recordings", "restore"],
@@ -399,6 +438,7 @@ mod tests {
             include_str!("recordings.rs"),
             include_str!("replays.rs"),
             include_str!("serve.rs"),
+            include_str!("daemon.rs"),
             include_str!("sessions.rs"),
             include_str!("context.rs"),
         ]

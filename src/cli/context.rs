@@ -50,6 +50,8 @@ pub struct Context<'a> {
     pub surroundings: &'a Surroundings,
     /// Where it prints.
     pub out: Output<'a>,
+    /// The exit code, where the command does what it was asked to: 0, or that of a command that it ran.
+    pub exit_code: u8,
 }
 
 impl Context<'_> {

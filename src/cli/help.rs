@@ -53,12 +53,18 @@ fn of_leaf(command: &Command) -> String {
     for flag in flags.iter().filter(|flag| flag.required) {
         out.push_str(&format!(" --{} <{}>", flag.name, flag.value_name().unwrap_or_default()));
     }
-    out.push_str(" [OPTIONS]\n");
+    out.push_str(" [OPTIONS]");
+    if command.trailing.is_some() {
+        out.push_str(" [-- COMMAND...]");
+    }
+    out.push('\n');
     push_aliases(&mut out, command);
-    if !command.positionals.is_empty() {
+    let arguments = command.positionals.iter().map(|positional| (format!("<{}>", positional.name), positional.help.to_owned()));
+    let trailing = command.trailing.map(|help| ("[-- COMMAND...]".to_owned(), help.to_owned()));
+    let rows: Vec<(String, String)> = arguments.chain(trailing).collect();
+    if !rows.is_empty() {
         out.push_str("\nArguments:\n");
-        let rows = command.positionals.iter().map(|positional| (format!("<{}>", positional.name), positional.help.to_owned()));
-        push_columns(&mut out, rows.collect());
+        push_columns(&mut out, rows);
     }
     out.push_str("\nOptions:\n");
     let mut rows: Vec<(String, String)> = flags.iter().map(|flag| (flag_column(flag), flag_text(flag))).collect();

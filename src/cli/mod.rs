@@ -8,6 +8,7 @@ pub mod command;
 pub mod commands;
 pub mod context;
 pub mod convert;
+pub mod daemon;
 pub mod help;
 pub mod init;
 pub mod output;
@@ -27,37 +28,38 @@ use parser::{Parsed, Typed, parse};
 
 use crate::base::error::{Error, Result};
 
-/// Runs what the arguments ask for (the program's name is not among them) and gives the exit code: 0 done, 1 failed, 2 wrong usage.
+/// Runs what the arguments ask for (the program's name is not among them) and gives the exit code: 0 done, 1 failed,
+/// 2 wrong usage, 3 a client that was not as recorded, or that of the command that `record` and `play` run.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     // Not locked for the whole command: a server has threads that may print.
     let mut out = Output::new(std::io::stdout());
     let result = match parse(args) {
         Ok(Parsed::Run(typed)) => return run_command(&typed, &Surroundings::of_process(), out),
-        Ok(Parsed::Help(command)) => out.line(help::help(command).trim_end()),
-        Ok(Parsed::Version) => out.line(concat!("mockd ", env!("CARGO_PKG_VERSION"))),
+        Ok(Parsed::Help(command)) => out.line(help::help(command).trim_end()).map(|()| 0),
+        Ok(Parsed::Version) => out.line(concat!("mockd ", env!("CARGO_PKG_VERSION"))).map(|()| 0),
         Err(error) => Err(error),
     };
     conclude(result, &mut out)
 }
 
 fn run_command(typed: &Typed, surroundings: &Surroundings, out: Output<'_>) -> u8 {
-    let mut context = Context { typed, surroundings, out };
+    let mut context = Context { typed, surroundings, out, exit_code: 0 };
     let result = match typed.command.run {
         Some(run) => run(&mut context),
         None => Err(Error::Usage(format!("`mockd {}` needs a command", typed.command.name()))),
     };
-    conclude(result, &mut context.out)
+    conclude(result.map(|()| context.exit_code), &mut context.out)
 }
 
 /// Hands over what was printed, tells an error in one line, and gives the exit code.
-fn conclude(result: Result<()>, out: &mut Output<'_>) -> u8 {
+fn conclude(result: Result<u8>, out: &mut Output<'_>) -> u8 {
     let printed = out.finish();
     if out.is_closed() {
         // `| head` has what it wanted.
         return 0;
     }
-    match result.and(printed) {
-        Ok(()) => 0,
+    match result.and_then(|exit_code| printed.map(|()| exit_code)) {
+        Ok(exit_code) => exit_code,
         Err(error) => {
             tell(&error.to_string());
             error.exit_code()

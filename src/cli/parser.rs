@@ -28,6 +28,10 @@ pub struct Typed {
     pub command: &'static Command,
     /// Arguments without a flag.
     pub words: Vec<String>,
+    /// The command behind `--`, as it was typed; empty where there is none.
+    pub trailing: Vec<OsString>,
+    /// All arguments as they were typed.
+    pub raw: Vec<OsString>,
     flags: Vec<(&'static str, String)>,
 }
 
@@ -70,7 +74,7 @@ impl Typed {
 /// [`Error::Usage`] that says what is wrong, with the nearest known name.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
     let args: Vec<OsString> = args.into_iter().collect();
-    let mut parser = lexopt::Parser::from_args(args);
+    let mut parser = lexopt::Parser::from_args(args.clone());
     let mut group: Option<&'static Command> = None;
     loop {
         let Some(arg) = parser.next().map_err(|error| Error::Usage(error.to_string()))? else {
@@ -86,7 +90,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
                 }
                 let command = step(group, &word)?;
                 if command.run.is_some() {
-                    return parse_leaf(command, parser);
+                    return parse_leaf(command, parser, args);
                 }
                 group = Some(command);
             }
@@ -139,11 +143,19 @@ fn early_flag(flag: &str, group: Option<&Command>) -> Error {
     Error::Usage(format!("{flag} must stand after a command of `{of}`; see `{of} --help`"))
 }
 
-fn parse_leaf(command: &'static Command, mut parser: lexopt::Parser) -> Result<Parsed> {
+fn parse_leaf(command: &'static Command, mut parser: lexopt::Parser, raw: Vec<OsString>) -> Result<Parsed> {
     let flags = command.all_flags();
-    let mut typed = Typed { command, words: Vec::new(), flags: Vec::new() };
+    let mut typed = Typed { command, words: Vec::new(), trailing: Vec::new(), raw, flags: Vec::new() };
     let see = format!("see `mockd {} --help`", command.name());
-    while let Some(arg) = parser.next().map_err(|error| Error::Usage(format!("{error}; {see}")))? {
+    loop {
+        if let Some(trailing) = take_trailing(command, &mut parser) {
+            if trailing.is_empty() {
+                return Err(Error::Usage(format!("no command follows the `--`; {see}")));
+            }
+            typed.trailing = trailing;
+            break;
+        }
+        let Some(arg) = parser.next().map_err(|error| Error::Usage(format!("{error}; {see}")))? else { break };
         let flag = match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(Parsed::Help(Some(command))),
             Arg::Value(word) => {
@@ -169,6 +181,14 @@ fn parse_leaf(command: &'static Command, mut parser: lexopt::Parser) -> Result<P
         return Err(Error::Usage(format!("--{} <{name}> must be given; {see}", flag.name)));
     }
     Ok(Parsed::Run(typed))
+}
+
+/// All that stands behind a `--` that is next, where this command takes a command there.
+fn take_trailing(command: &Command, parser: &mut lexopt::Parser) -> Option<Vec<OsString>> {
+    command.trailing?;
+    let mut rest = parser.try_raw_args()?;
+    rest.next_if(|next| next == "--")?;
+    Some(rest.collect())
 }
 
 fn unknown_flag(name: &str, flags: &[Flag], see: &str) -> Error {

@@ -56,21 +56,25 @@ pub fn send(
     cors_origin: Option<&str>,
 ) -> After {
     cors::allow(&mut response.headers, request, cors_origin);
-    if let Some(body) = body {
-        if response.headers.get("Content-Type").is_none() {
-            response.headers.push("Content-Type", "application/json");
-        }
-        response.headers.push("Content-Length", body.len().to_string());
+    if body.is_some() && response.headers.get("Content-Type").is_none() {
+        response.headers.push("Content-Type", "application/json");
     }
     // A body that nobody read stands before the next request; it is cheaper to end the connection than to read it.
-    let keeps = request.keep_alive() && request.minor_version == 1 && request.framing() == Ok(Framing::None);
-    let body = if request.method == "HEAD" { &[] } else { body.unwrap_or_default() };
-    if !keeps {
-        response.headers.push("Connection", "close");
-        write_and_end(client, response, body);
-        return After::Close;
+    finish(client, request, response, body, request.framing() == Ok(Framing::None))
+}
+
+/// Sends a response whose fields are all there but its length. `is_read`: nothing of the request is left, so that another may follow.
+pub fn finish(client: &Inlet, request: &RequestHead, mut response: ResponseHead, body: Option<&[u8]>, is_read: bool) -> After {
+    if let Some(body) = body {
+        response.headers.push("Content-Length", body.len().to_string());
     }
-    if write(client, response, body) { After::KeepAlive } else { After::Close }
+    let body = if request.method == "HEAD" { &[] } else { body.unwrap_or_default() };
+    if request.keep_alive() && request.minor_version == 1 && is_read {
+        return if write(client, response, body) { After::KeepAlive } else { After::Close };
+    }
+    response.headers.push("Connection", "close");
+    write_and_end(client, response, body);
+    After::Close
 }
 
 fn write(client: &Inlet, response: ResponseHead, body: &[u8]) -> bool {

@@ -15,6 +15,7 @@ use crate::model::mock::{Mock, MockKind};
 use crate::model::recording::Protocol;
 use crate::rules::choose::{self, Misfit, Taker};
 use crate::rules::pattern;
+use crate::rules::resume::SentIds;
 use crate::store::Store;
 
 pub use crate::rules::choose::Wanted;
@@ -27,6 +28,8 @@ pub struct LiveMock {
     taker: Taker,
     /// Its connections now; a mock that takes its place when the config is read again counts on.
     connections: Arc<AtomicU64>,
+    /// The ids of events that it has sent; one that is just the same when the config is read again remembers on.
+    sent: Arc<Mutex<SentIds>>,
     /// What a replay mock plays.
     origin: Option<Origin>,
     compiled: OnceLock<Arc<Compiled>>,
@@ -47,12 +50,24 @@ impl LiveMock {
         counted.is_ok().then(|| Guest(Arc::clone(self)))
     }
 
+    /// The ids of events that it has sent, for clients that come back.
+    pub fn sent(&self) -> &Arc<Mutex<SentIds>> {
+        &self.sent
+    }
+
     /// Connections at once.
     pub fn max_connections(&self) -> Option<u64> {
         match &self.mock.kind {
             MockKind::WebSocket(mock) => mock.max_connections,
             MockKind::Http(_) => None,
         }
+    }
+}
+
+impl Guest {
+    /// The mock that has taken it in.
+    pub fn mock(&self) -> &LiveMock {
+        &self.0
     }
 }
 
@@ -98,6 +113,9 @@ impl Mocks {
         for new in &mut fresh {
             if let Some(old) = live.iter().find(|old| old.mock.id == new.mock.id) {
                 new.connections = Arc::clone(&old.connections);
+                if new.mock.kind == old.mock.kind {
+                    new.sent = Arc::clone(&old.sent);
+                }
             }
         }
         let mut all: Vec<Arc<LiveMock>> = fresh.into_iter().map(Arc::new).collect();
@@ -276,7 +294,16 @@ impl Mocks {
                 Some(origin)
             }
         };
-        Ok(LiveMock { mock, taker, connections: Arc::default(), origin, compiled: OnceLock::new(), reading: Mutex::default(), of_api })
+        Ok(LiveMock {
+            mock,
+            taker,
+            connections: Arc::default(),
+            sent: Arc::default(),
+            origin,
+            compiled: OnceLock::new(),
+            reading: Mutex::default(),
+            of_api,
+        })
     }
 
     /// Where the recording of a replay mock is: a config may name a file.

@@ -31,4 +31,4 @@ pub mod session;
 pub mod take;
 pub mod tape;
 pub mod upstream;
-pub mod ws_reader;
+pub mod ws_client;

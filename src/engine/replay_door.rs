@@ -13,13 +13,12 @@ use super::inlet::Inlet;
 use super::line::Line;
 use super::relay_http::After;
 use super::session::{self, Parts};
-use super::tape::End;
-use super::ws_reader::WsReader;
+use super::ws_client::WsClient;
 use super::{answer, cors};
 use crate::base::error::Result;
 use crate::base::sync;
 use crate::base::time::{self, Origin};
-use crate::model::recording::{Direction, Head, Metadata, Protocol, StreamHead, decode};
+use crate::model::recording::{Head, Metadata, StreamHead, decode};
 use crate::model::replay::{Matching, ReplayError};
 use crate::rules::player::Player;
 use crate::rules::response::kept_fields;
@@ -47,30 +46,15 @@ impl Met<'_> {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn run_websocket(self, mut client: Inlet, accept: &str) -> Result<()> {
+    pub fn run_websocket(self, client: Inlet, accept: &str) -> Result<()> {
         let recorded = match &self.seat.compiled.head.stream {
             StreamHead::WebSocket { subprotocol } => subprotocol.clone(),
             StreamHead::Sse { .. } => None,
         };
         let offered = handshake::offered_subprotocols(self.head);
         let subprotocol = recorded.filter(|recorded| offered.contains(recorded));
-        let mut bytes = Vec::with_capacity(256);
-        handshake::switching_protocols(accept, subprotocol.as_deref()).write(&mut bytes);
-        let stall = Duration::from_millis(self.app.settings.stall_timeout_ms);
-        let recordings = &self.app.recordings;
-        let reserved = recordings.claim(Protocol::WebSocket, self.metadata);
-        let sent = client.stream.write_all(&bytes, Some(stall));
-        let origin = Origin::now();
-        let tape = reserved.map(|reserved| recordings.begin(reserved, origin, StreamHead::WebSocket { subprotocol }));
-        if sent.is_err() {
-            tape.iter().for_each(|tape| tape.end(End::Side(Direction::ClientToServer)));
-            return Ok(());
-        }
-        let early = client.take_data();
-        let stream = Arc::clone(&client.stream);
-        let reader = WsReader::new(self.app, Arc::clone(&stream), tape.clone());
-        let line = Line::websocket(stream, stall, tape);
-        start(self.seat, self.player, line, origin, |inbox, gate| reader.read(early, inbox, gate))
+        let Some(client) = WsClient::accept(self.app, client, accept, subprotocol, self.metadata) else { return Ok(()) };
+        start(self.seat, self.player, client.line, client.origin, |inbox, gate| client.reader.read(inbox, gate))
     }
 
     /// Replays to the client of an event stream. A request that does not match is answered 409.

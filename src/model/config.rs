@@ -217,4 +217,45 @@ mod tests {
         assert!(text.starts_with("c.yaml: line 3 column 1: this is no YAML"), "{text}");
         assert!(!text[30..].contains("line"), "{text}");
     }
+
+    #[test]
+    fn mocks_of_later_files_are_added_and_win() {
+        let mut settings = read("a.yaml", "mocks: [{id: one, websocket: {path: /1}}, {id: two, websocket: {path: /2}}]").unwrap();
+        let more = r#"{"mocks":[{"id":"three","websocket":{"path":"/3"}},{"id":"one","enabled":false,"websocket":{"path":"/4"}}]}"#;
+        read_into(&mut settings, Path::new("dir/b.json"), more).unwrap();
+        let known: Vec<_> = settings.mocks.iter().map(|mock| (mock.id.as_str(), mock.path().unwrap(), mock.enabled)).collect();
+        assert_eq!(known, [("one", "/4", false), ("two", "/2", true), ("three", "/3", true)]);
+        let source = MockSource { file: Some(PathBuf::from("dir/b.json")), place: "mocks[1]".to_owned() };
+        assert_eq!(settings.mocks[0].source, source);
+        let before = settings.clone();
+        for (text, expected) in [
+            ("mocks: {}", "c.yaml: mocks: this must be a list of mocks, it is an object"),
+            (
+                "mocks: [{websocket: {path: /}}, {websocket: {pth: /}}]",
+                "c.yaml: mocks[1].websocket.pth: there is no such field; did you mean \"path\"?",
+            ),
+            (
+                "mocks: [{id: a, websocket: {path: /}}, {id: a, websocket: {path: /}}]",
+                "c.yaml: mocks[1].id: \"a\" is the id of mocks[0] too",
+            ),
+            (
+                "mocks: [{id: new, websocket: {path: /}}]\nserver: {port: x}",
+                "c.yaml: server.port: this must be a port from 0 to 65535, it is \"x\"",
+            ),
+            ("mock: []", "c.yaml: mock: there is no such field; did you mean \"mocks\"?"),
+        ] {
+            assert_eq!(read_into(&mut settings, Path::new("c.yaml"), text).unwrap_err().to_string(), expected);
+            assert_eq!(settings, before, "a broken file changes nothing");
+        }
+        read("c.yaml", "mocks:").unwrap();
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_file_makes_the_reader_panic(value in crate::model::mock_tests::any_json(), text in ".{0,80}") {
+            for text in [value.to_string(), serde_json::json!({"mocks": [value]}).to_string(), text] {
+                drop((read("c.json", &text), read("c.yaml", &text)));
+            }
+        }
+    }
 }

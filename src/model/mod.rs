@@ -11,7 +11,11 @@ pub mod fields;
 pub mod mock;
 pub mod mock_http;
 mod mock_http_fields;
+#[cfg(test)]
+mod mock_http_tests;
 mod mock_parts;
+#[cfg(test)]
+mod mock_tests;
 pub mod mock_ws;
 mod mock_ws_fields;
 pub mod pairs;

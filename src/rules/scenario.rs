@@ -82,6 +82,8 @@ enum With {
 enum Event {
     Answer,
     Step,
+    /// A message waited for an expect that will not come.
+    Unexpected,
     Ping,
     NoPong,
     Idle,
@@ -130,6 +132,10 @@ impl Conversation {
         let events = [
             of(Event::Answer, self.answers.front().map(|answer| answer.due_us)),
             of(Event::Step, self.step_due_us()),
+            of(
+                Event::Unexpected,
+                (!self.queue.is_empty() && !self.expects_more()).then(|| self.place.as_ref().map_or(0, |place| place.since_us)),
+            ),
             of(Event::Ping, heartbeat.map(|_| self.next_ping_us)),
             of(Event::NoPong, heartbeat.and_then(|beat| Some(self.unanswered_since_us?.saturating_add(beat.timeout_us)))),
             of(Event::Idle, self.talk.idle_timeout_us.map(|idle_us| self.last_data_us.saturating_add(idle_us))),
@@ -159,6 +165,11 @@ impl Conversation {
         match event {
             Event::Answer => self.answer(at),
             Event::Step => self.play(due_us, at),
+            Event::Unexpected => {
+                if let Some(said) = self.queue.pop_front() {
+                    self.fall_back(said, at);
+                }
+            }
             Event::Ping => self.ping(due_us, at),
             Event::NoPong => self.end(1001, "heartbeat timeout".to_owned()),
             Event::Idle => self.end(1001, "idle timeout".to_owned()),
@@ -192,41 +203,41 @@ impl Conversation {
             Some(Step::Send(message)) => {
                 let said = self.last_said.clone();
                 self.send(message, said.as_deref(), at);
-                self.move_on(due_us, at);
+                self.move_on(due_us);
             }
             Some(Step::Close { code: 1006, .. }) => self.ending = Some(Finale::Drop),
             Some(Step::Close { code: 1005, .. }) => self.ending = Some(Finale::Close { code: None, reason: String::new() }),
             Some(Step::Close { code, reason, .. }) => self.end(*code, reason.clone()),
             Some(Step::Expect { timeout_us, optional, .. }) => match self.queue.pop_front() {
                 Some(said) => {
-                    if !self.meet(&said, due_us, at) {
+                    if !self.meet(&said, due_us) {
                         self.fall_back(said, at);
                     }
                 }
-                None if *optional => self.move_on(due_us, at),
+                None if *optional => self.move_on(due_us),
                 None => {
                     let timeout_ms = *timeout_us as f64 / 1000.0;
                     self.end(1008, format!("ErrMatchTimeout: step {number}: no message that it expects came within {timeout_ms} ms"));
                 }
             },
-            Some(Step::Wait(_)) | None => self.move_on(due_us, at),
+            Some(Step::Wait(_)) | None => self.move_on(due_us),
         }
     }
 
     /// Offers a message to the expect at hand; whether it was met, and the scenario went on from `met_us`.
-    fn meet(&mut self, said: &Arc<Said>, met_us: u64, at: Moment) -> bool {
+    fn meet(&mut self, said: &Arc<Said>, met_us: u64) -> bool {
         let Some(place) = &mut self.place else { return false };
         let meets = place.expected.as_ref().is_none_or(|matcher| matcher.matches(said));
         if meets {
             place.met = true;
             self.last_said = Some(Arc::clone(said));
-            self.move_on(met_us, at);
+            self.move_on(met_us);
         }
         meets
     }
 
     /// Goes to the next step, which is reached at `since_us`.
-    fn move_on(&mut self, since_us: u64, at: Moment) {
+    fn move_on(&mut self, since_us: u64) {
         let Some(place) = &self.place else { return };
         let talk = Arc::clone(&self.talk);
         let Some(scenario) = &talk.scenario else { return };
@@ -235,21 +246,18 @@ impl Conversation {
             // A round that took no time and no message would go round for ever.
             if !scenario.repeats || (since_us == round_us && !met) {
                 self.place = None;
-                return self.drain(at);
+                return;
             }
             (step, round_us, met) = (0, since_us, false);
         }
-        self.go_to(Place { step, since_us, expected: None, round_us, met }, at);
+        self.go_to(Place { step, since_us, expected: None, round_us, met });
     }
 
-    fn go_to(&mut self, mut place: Place, at: Moment) {
+    fn go_to(&mut self, mut place: Place) {
         if let Some(Step::Expect { matches: Some(rule), .. }) = self.step(&place) {
             place.expected = Some(expected(rule));
         }
         self.place = Some(place);
-        if !self.expects_more() {
-            self.drain(at);
-        }
     }
 
     /// Whether the scenario is at an expect or has one to come.
@@ -265,17 +273,10 @@ impl Conversation {
         self.place.as_ref().is_some_and(|place| matches!(self.step(place), Some(Step::Expect { .. })))
     }
 
-    /// Gives up on what waited for an expect that will not come.
-    fn drain(&mut self, at: Moment) {
-        while let Some(said) = self.queue.pop_front() {
-            self.fall_back(said, at);
-        }
-    }
-
     fn take_in(&mut self, said: Arc<Said>, at: Moment) {
         let at_expect = self.is_at_expect();
         // What waits was first, also where there was no time yet to look at it.
-        if at_expect && self.queue.is_empty() && self.meet(&said, at.now_us, at) {
+        if at_expect && self.queue.is_empty() && self.meet(&said, at.now_us) {
             return;
         }
         if let Some(index) = self.matchers.iter().position(|matcher| matcher.matches(&said)) {
@@ -284,7 +285,7 @@ impl Conversation {
             if let Some(delay_us) = response.map(|message| message.delay_us) {
                 self.answers.push_back(Answer { said, with: With::Matcher(index), due_us: at.now_us.saturating_add(delay_us) });
             }
-        } else if self.expects_more() && !(at_expect && self.queue.is_empty()) {
+        } else if !self.queue.is_empty() || (self.expects_more() && !at_expect) {
             self.queue.push_back(said);
         } else {
             self.fall_back(said, at);
@@ -342,9 +343,7 @@ impl Performance for Conversation {
         self.last_data_us = now_us;
         self.next_ping_us = now_us.saturating_add(self.talk.heartbeat.map_or(0, |beat| beat.interval_us));
         if self.talk.scenario.is_some() {
-            let place = Place { step: 0, since_us: now_us, expected: None, round_us: now_us, met: false };
-            // Nothing has been said yet, so chance and wall clock are of no account.
-            self.go_to(place, Moment { now_us, wall_us: 0, random: || 0 });
+            self.go_to(Place { step: 0, since_us: now_us, expected: None, round_us: now_us, met: false });
         }
     }
 

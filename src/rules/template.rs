@@ -141,7 +141,10 @@ mod tests {
             ("[{{message.no.such}}][{{message.a.l.9}}][{{message.a.b.c}}]", "[][][]"),
             ("{{now}} {{timestamp}}", "2024-01-15T10:30:00.100000Z 1705314600"),
             ("{{uuid}}", "01234567-89ab-4def-8123-456789abcdef"),
-            ("{{other}} {{}} {{ }} {{message.}} {{message..a}} {{Message}}", "{{other}} {{}} {{ }} {{message.}} {{message..a}} {{Message}}"),
+            (
+                "{{other}} {{}} {{ }} {{message.}} {{message..a}} {{Message}}",
+                "{{other}} {{}} {{ }} {{message.}} {{message..a}} {{Message}}",
+            ),
             ("{{{message.a.b}}} {message.a.b} {{message.a.b}", "{x} {message.a.b} {{message.a.b}"),
             ("{{ {{message.a.b}} }}", "{{ x }}"),
             ("{{message.t}}", "{{uuid}}"),
@@ -174,10 +177,7 @@ mod tests {
             (json!("{{message.id}}{{message.id}}"), json!("77")),
             (json!("{{message.no}}!"), json!("!")),
             (json!({"{{message.id}}": ["x", {"re": "{{message.id}}"}], "n": 1}), json!({"{{message.id}}": ["x", {"re": 7}], "n": 1})),
-            (
-                json!("{{message}}"),
-                json!(r#"{"id":7,"user":{"name":"A"},"none":null,"s":"t"}"#),
-            ),
+            (json!("{{message}}"), json!(r#"{"id":7,"user":{"name":"A"},"none":null,"s":"t"}"#)),
             (json!(null), json!(null)),
         ] {
             assert_eq!(filling.json(&value), expected, "{value}");

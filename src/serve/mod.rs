@@ -7,11 +7,13 @@ pub mod admin;
 pub mod door;
 pub mod gate;
 pub mod mock;
+pub mod pid_file;
 pub mod server;
 
 use std::io::Write;
 use std::path::PathBuf;
 
+use self::pid_file::PidFile;
 pub use self::server::Server;
 use crate::base::error::{Error, Result};
 use crate::base::{files, platform, sync};
@@ -24,6 +26,8 @@ pub struct Announce {
     pub ready_file: Option<PathBuf>,
     /// One line of JSON on stdout.
     pub json: bool,
+    /// The log of a server in the background: a pid file is kept beside it.
+    pub log: Option<PathBuf>,
 }
 
 /// Runs the server until SIGINT or SIGTERM; a second one ends it at once. Signals must be held already
@@ -33,6 +37,8 @@ pub struct Announce {
 /// Those of [`Server::open`]; a place that takes no announcement.
 pub fn run(settings: Settings, announce: &Announce) -> Result<()> {
     let server = Server::open(settings)?;
+    // It goes away last: who waits for the end waits for that.
+    let _pid_file = announce.log.as_deref().map(|log| PidFile::publish(&server, log)).transpose()?;
     announce.say(&server)?;
     wait_for_end();
     // A second signal ends the process at once.
@@ -48,9 +54,12 @@ pub fn run(settings: Settings, announce: &Announce) -> Result<()> {
 }
 
 impl Announce {
-    fn say(&self, server: &Server) -> Result<()> {
-        let (mock, admin) = (server.mock, server.admin);
-        let line = format!("{{\"mock\":\"http://{mock}\",\"admin\":\"http://{admin}\",\"pid\":{}}}\n", std::process::id());
+    /// Says it.
+    ///
+    /// # Errors
+    /// The file or stdout takes nothing.
+    pub fn say(&self, server: &Server) -> Result<()> {
+        let line = ready_line(&format!("http://{}", server.mock), &format!("http://{}", server.admin), std::process::id()) + "\n";
         if let Some(path) = &self.ready_file {
             files::write_atomically(path, line.as_bytes())
                 .map_err(|error| Error::Failed(format!("cannot write {}: {error}; give another file to --ready-file", path.display())))?;
@@ -63,6 +72,11 @@ impl Announce {
         }
         Ok(())
     }
+}
+
+/// The line of JSON that says where a server is.
+pub fn ready_line(mock: &str, admin: &str, pid: u32) -> String {
+    format!("{{\"mock\":\"{mock}\",\"admin\":\"{admin}\",\"pid\":{pid}}}")
 }
 
 fn wait_for_end() {

@@ -1,15 +1,19 @@
 //! Names in a directory of recordings, and the calls that make, sync and find files there. It never looks into a file.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::base::error::{Error, Result};
+pub use crate::base::files::create_private;
 use crate::base::id;
 
 /// The sub-directory for the index and the lock: writing there leaves the recordings' directory as it is.
 pub const INDEX_DIR: &str = ".index";
+
+/// The sub-directory for the pid files and logs of servers in the background, which count as no recordings.
+pub const RUN_DIR: &str = ".run";
 
 /// Which of a recording's three names a file has. The order says which one counts where there are several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -169,13 +173,6 @@ pub fn make_dir(dir: &Path) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
         Err(error) => Err(Error::storage("create", dir, &error)),
     }
-}
-
-/// Makes a new file, 0600 whatever the umask.
-pub fn create_private(path: &Path) -> std::io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    Ok(file)
 }
 
 /// Makes renames in a directory last.

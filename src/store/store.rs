@@ -33,6 +33,21 @@ impl Store {
         &self.dir
     }
 
+    /// The directory's own place for the pid files and logs of servers in the background.
+    pub fn run_dir(&self) -> PathBuf {
+        self.dir.join(files::RUN_DIR)
+    }
+
+    /// Makes [`Store::run_dir`] where it is missing.
+    ///
+    /// # Errors
+    /// As [`Store::ensure_dir`].
+    pub fn ensure_run_dir(&self) -> Result<PathBuf> {
+        self.ensure_dir()?;
+        let dir = self.run_dir();
+        files::make_dir(&dir).map(|()| dir)
+    }
+
     /// Makes the directory (0700) where it is missing, and checks that it can be written.
     ///
     /// # Errors

@@ -1,59 +1,97 @@
-//! The reader of a WebSocket client: frames in, inputs of its session's or mock's inbox out. It answers nothing; the inbox's thread does.
+//! A WebSocket client that mockd itself serves, in a replay or a mock: the answer to its handshake with which its recording begins, and the
+//! reader of its frames. Neither answers a message; the thread behind the inbox does.
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use super::app::App;
 use super::inbox::{Gate, Input};
-use super::tape::Tape;
+use super::inlet::Inlet;
+use super::line::Line;
+use super::tape::{End, Tape};
 use crate::base::limits;
-use crate::model::recording::{Direction, FrameType};
+use crate::base::time::Origin;
+use crate::model::recording::{Direction, FrameType, Metadata, Protocol, StreamHead};
+use crate::wire::handshake;
 use crate::wire::stream::Stream;
 use crate::wire::ws::{self, Message, MessageReader, Side, opcode};
+
+/// A WebSocket whose 101 has been sent.
+#[derive(Debug)]
+pub struct WsClient {
+    /// The way to the client.
+    pub line: Line,
+    /// What reads it.
+    pub reader: WsReader,
+    /// When the 101 had been sent.
+    pub origin: Origin,
+}
+
+impl WsClient {
+    /// Accepts a handshake that has been checked; `accept` is the answer to its key. Where the connection is recorded its recording
+    /// begins, with `metadata`. `None` when the client has left.
+    pub fn accept(app: &App, mut client: Inlet, accept: &str, subprotocol: Option<String>, metadata: Metadata) -> Option<Self> {
+        let mut bytes = Vec::with_capacity(256);
+        handshake::switching_protocols(accept, subprotocol.as_deref()).write(&mut bytes);
+        let stall = Duration::from_millis(app.settings.stall_timeout_ms);
+        let recordings = &app.recordings;
+        let reserved = recordings.claim(Protocol::WebSocket, metadata);
+        let sent = client.stream.write_all(&bytes, Some(stall));
+        let origin = Origin::now();
+        let tape = reserved.map(|reserved| recordings.begin(reserved, origin, StreamHead::WebSocket { subprotocol }));
+        if sent.is_err() {
+            tape.iter().for_each(|tape| tape.end(End::Side(Direction::ClientToServer)));
+            return None;
+        }
+        let reader = WsReader {
+            stream: Arc::clone(&client.stream),
+            early: client.take_data(),
+            tape: tape.clone(),
+            max_message_bytes: app.settings.max_message_bytes,
+            max_queued: app.settings.max_queued_messages,
+        };
+        Some(Self { line: Line::websocket(client.stream, stall, tape), reader, origin })
+    }
+}
 
 /// Reads a WebSocket client's frames into an inbox.
 #[derive(Debug)]
 pub struct WsReader {
     stream: Arc<Stream>,
+    /// What came with the handshake.
+    early: Vec<u8>,
     tape: Option<Arc<Tape>>,
     max_message_bytes: u64,
     max_queued: u64,
 }
 
 impl WsReader {
-    /// A reader under the server's limits.
-    pub fn new(app: &App, stream: Arc<Stream>, tape: Option<Arc<Tape>>) -> Self {
-        let settings = &app.settings;
-        Self { stream, tape, max_message_bytes: settings.max_message_bytes, max_queued: settings.max_queued_messages }
-    }
-
-    /// The same, for messages of at most so many bytes where that is less.
+    /// The same, for messages of at most so many bytes where that is less than the server's limit.
     pub fn up_to(mut self, max_message_bytes: Option<u64>) -> Self {
         self.max_message_bytes = max_message_bytes.unwrap_or(u64::MAX).min(self.max_message_bytes);
         self
     }
 
-    /// Reads until the client closes, breaks the protocol or is gone. `early` came with the handshake.
-    pub fn read(&self, early: Vec<u8>, inbox: &Sender<Input>, gate: &Gate) {
+    /// Reads until the client closes, breaks the protocol or is gone.
+    pub fn read(mut self, inbox: &Sender<Input>, gate: &Gate) {
         let mut reader = MessageReader::new(Side::Client, self.max_message_bytes);
         let mut buffer = vec![0; limits::READ_BYTES / 2];
+        let early = std::mem::take(&mut self.early);
         let mut bytes: &[u8] = &early;
         loop {
             if !bytes.is_empty() && !self.take_in(&mut reader, bytes, inbox, gate) {
                 // After a close or a violation only the end of the connection is of interest.
                 while matches!(self.stream.read(&mut buffer), Ok(1..)) {}
-                drop(inbox.send(Input::Gone));
-                return;
+                break;
             }
             bytes = match self.stream.read(&mut buffer) {
                 Ok(read @ 1..) => &buffer[..read],
-                Ok(_) | Err(_) => {
-                    // The inbox's thread may have ended before; then nobody listens.
-                    drop(inbox.send(Input::Gone));
-                    return;
-                }
+                Ok(_) | Err(_) => break,
             };
         }
+        // The inbox's thread may have ended before; then nobody listens.
+        drop(inbox.send(Input::Gone));
     }
 
     /// Hands over what `bytes` end; `false` when nothing after it matters.

@@ -1,0 +1,216 @@
+//! The pid files of servers in the background, one per admin port, below the data directory. A server keeps its own locked, so that a
+//! file that a crash or a reboot left is told from a live one, whoever has its pid now. Nothing here starts or ends a process.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::Server;
+use crate::base::error::{Error, Result};
+use crate::base::{files, limits, time};
+
+/// What a pid file says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Running {
+    /// The process.
+    pub pid: u32,
+    /// The URL of its mock port.
+    pub mock: String,
+    /// The URL of its admin port.
+    pub admin: String,
+    /// The admin port, which names the file.
+    pub admin_port: u16,
+    /// When it was ready, RFC 3339.
+    pub start_time: String,
+    /// Where it logs.
+    pub log: PathBuf,
+}
+
+/// The pid file of this process; it goes away with this value.
+#[derive(Debug)]
+pub struct PidFile {
+    /// Open, and so locked.
+    _file: File,
+    path: PathBuf,
+}
+
+impl PidFile {
+    /// Writes the pid file of this server beside its log, which gets the port's name.
+    ///
+    /// # Errors
+    /// The directory takes no file; a live server has the same admin port on another address.
+    pub fn publish(server: &Server, log: &Path) -> Result<Self> {
+        let dir = log.parent().unwrap_or(Path::new("."));
+        let admin_port = server.admin.port();
+        let path = path_of(dir, admin_port);
+        let _turn = take_turn(dir)?;
+        if let Some(other) = read_live(&path)? {
+            return Err(taken(&other));
+        }
+        let own_log = dir.join(format!("{admin_port}.log"));
+        std::fs::rename(log, &own_log).map_err(|error| Error::storage("rename", log, &error))?;
+        let running = Running {
+            pid: std::process::id(),
+            mock: format!("http://{}", server.mock),
+            admin: format!("http://{}", server.admin),
+            admin_port,
+            start_time: time::rfc3339(time::wall_us()),
+            log: own_log,
+        };
+        let text = serde_json::to_vec(&running).map_err(|error| Error::Failed(format!("this cannot be said in JSON: {error}")))?;
+        let beside = dir.join(format!(".{admin_port}.{}.tmp", running.pid));
+        // A process that had this pid before may have left one.
+        files::remove(&beside);
+        let mut file = files::create_private(&beside).map_err(|error| Error::storage("create", &beside, &error))?;
+        let named = file.lock().and_then(|()| file.write_all(&text)).and_then(|()| std::fs::rename(&beside, &path));
+        named.map_err(|error| {
+            files::remove(&beside);
+            Error::storage("write", &path, &error)
+        })?;
+        Ok(Self { _file: file, path })
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        files::remove(&self.path);
+    }
+}
+
+/// The servers that run in the background with this directory of pid files, by their admin ports. Files that are of no live one are removed.
+///
+/// # Errors
+/// The directory is there and cannot be read.
+pub fn running(dir: &Path) -> Result<Vec<Running>> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(Vec::new()),
+        Err(error) => return Err(Error::storage("read", dir, &error)),
+    };
+    let mut all = Vec::new();
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let port = name.to_str().and_then(|name| name.strip_suffix(".json")).and_then(|port| port.parse::<u16>().ok());
+        let Some(port) = port else { continue };
+        match read_live(&path_of(dir, port))? {
+            Some(one) => all.push(one),
+            None => remove_stale(dir, port)?,
+        }
+    }
+    all.sort_by_key(|one| one.admin_port);
+    Ok(all)
+}
+
+/// Waits until the server of this admin port has ended, at most `limit`; whether it has. Its file is gone then.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn wait_end(dir: &Path, admin_port: u16, limit: Duration) -> Result<bool> {
+    let deadline = Instant::now() + limit;
+    while read_live(&path_of(dir, admin_port))?.is_some() {
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(limits::LOOK_AGAIN_MS));
+    }
+    remove_stale(dir, admin_port)?;
+    Ok(true)
+}
+
+/// The error that a server runs already.
+pub fn taken(running: &Running) -> Error {
+    Error::Failed(format!(
+        "a server runs in the background already: pid {}, admin port {}; end it with `mockd stop --admin-port {}`, or choose another --admin-port",
+        running.pid, running.admin, running.admin_port
+    ))
+}
+
+fn path_of(dir: &Path, admin_port: u16) -> PathBuf {
+    dir.join(format!("{admin_port}.json"))
+}
+
+/// What a pid file says, if its server lives.
+fn read_live(path: &Path) -> Result<Option<Running>> {
+    let failed = |error: std::io::Error| Error::storage("read", path, &error);
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    // Shared, so that two who look at once do not take each other for the server.
+    match file.try_lock_shared() {
+        Ok(()) => return Ok(None),
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    let mut text = Vec::new();
+    file.take(limits::MAX_RUN_FILE_BYTES).read_to_end(&mut text).map_err(failed)?;
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| Error::Failed(format!("{} is held by a process, but is no pid file of mockd: {error}; remove it", path.display())))
+}
+
+/// Removes a file that no live server holds; under the lock of the directory, so that it is not that of a server that has just begun.
+fn remove_stale(dir: &Path, admin_port: u16) -> Result<()> {
+    let path = path_of(dir, admin_port);
+    if !path.exists() {
+        return Ok(());
+    }
+    let _turn = take_turn(dir)?;
+    if read_live(&path)?.is_none() {
+        files::remove(&path);
+    }
+    Ok(())
+}
+
+/// The right to give and take away names in the directory; ends when it is dropped.
+fn take_turn(dir: &Path) -> Result<File> {
+    let path = dir.join("lock");
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = opened.map_err(|error| Error::storage("open", &path, &error))?;
+    file.lock().map_err(|error| Error::storage("lock", &path, &error))?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(dir: &Path, port: u16) -> File {
+        let running = Running {
+            pid: 1,
+            mock: "http://127.0.0.1:1".to_owned(),
+            admin: format!("http://127.0.0.1:{port}"),
+            admin_port: port,
+            start_time: time::rfc3339(0),
+            log: dir.join("x.log"),
+        };
+        let mut file = files::create_private(&path_of(dir, port)).unwrap();
+        file.write_all(&serde_json::to_vec(&running).unwrap()).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_file_that_nobody_holds_is_of_no_server_and_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(running(&dir.path().join("none")).unwrap(), []);
+        let (held, left) = (write(dir.path(), 7002), write(dir.path(), 7001));
+        held.lock().unwrap();
+        drop(left);
+        std::fs::write(dir.path().join("notes.json"), "{}").unwrap();
+        std::fs::write(dir.path().join("7003.json"), "torn").unwrap();
+        let ports = |dir: &Path| running(dir).unwrap().iter().map(|one| one.admin_port).collect::<Vec<_>>();
+        assert_eq!(ports(dir.path()), [7002]);
+        assert!(!path_of(dir.path(), 7001).exists() && !path_of(dir.path(), 7003).exists());
+        assert!(!wait_end(dir.path(), 7002, Duration::ZERO).unwrap());
+        drop(held);
+        assert!(wait_end(dir.path(), 7002, Duration::ZERO).unwrap());
+        assert_eq!(ports(dir.path()), [0u16; 0]);
+        assert!(!path_of(dir.path(), 7002).exists() && dir.path().join("notes.json").exists());
+    }
+}
