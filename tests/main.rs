@@ -31,6 +31,8 @@ mod replay_sync;
 mod replay_triggered;
 // The moments between two states of a replay session.
 mod replay_edges;
+// Mocks that replay a recording to everybody who comes.
+mod replay_mocks;
 // Event streams replayed, and clients that reconnect.
 mod replay_sse;
 // Who gets which session, and the calls that steer one.

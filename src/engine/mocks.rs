@@ -254,7 +254,8 @@ impl Mocks {
         let gone = |error: Error| {
             let message = format!("the mock {:?} cannot play its recording any more: {error}", live.mock.id);
             log::error!("{message}");
-            if matches!(error, Error::NotFound { .. }) { Error::NoRoute(message) } else { Error::Failed(message) }
+            let is_missing = matches!(&error, Error::NotFound { .. }) || matches!(origin, Origin::File(path) if !path.exists());
+            if is_missing { Error::NoRoute(message) } else { Error::Failed(message) }
         };
         let file = origin.open(&self.store).map_err(gone)?;
         check_protocol(&live.mock, file.head.protocol()).map_err(|message| gone(Error::Failed(message)))?;
@@ -389,3 +390,7 @@ fn in_file(mock: &Mock, error: Error) -> Error {
         (_, error) => error,
     }
 }
+
+#[cfg(test)]
+#[path = "mocks_tests.rs"]
+mod tests;

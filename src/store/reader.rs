@@ -381,6 +381,30 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_any_name_is_opened_with_its_own_id_or_one_made_of_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, id, expected) in [
+            ("chat.json", "01AAAAAA", "01AAAAAA"),
+            ("my chat.v1.json", "", "my-chat-v1"),
+            ("rec_01BBBBBB.json", "", "01BBBBBB"),
+            ("fixture", "", "fixture"),
+        ] {
+            let recording = sample(id, 3);
+            let value: serde_json::Value = serde_json::from_slice(&text_of(&recording)).unwrap();
+            for text in [text_of(&recording), serde_json::to_vec_pretty(&value).unwrap()] {
+                std::fs::write(dir.path().join(name), text).unwrap();
+                let file = RecordingFile::open_path(&dir.path().join(name)).unwrap();
+                assert_eq!((file.head.id.as_str(), frames(&file)), (expected, recording.frames.clone()), "{name}");
+            }
+        }
+        for (path, why) in [("none.json", "cannot be read"), ("", "no file"), ("bad.json", "this is no recording")] {
+            std::fs::write(dir.path().join("bad.json"), "{}").unwrap();
+            let Err(error) = RecordingFile::open_path(&dir.path().join(path)) else { panic!("{path}") };
+            assert!(matches!(&error, Error::File { message, .. } if message.contains(why)), "{error}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_opened_says_why() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("rec_01AAAAAA.json"), "no json").unwrap();
