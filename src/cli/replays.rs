@@ -282,7 +282,7 @@ mod tests {
                     --keep-timing --path /x --on-end keepOpen";
         let Parsed::Run(typed) = parse(line.split_whitespace().map(Into::into)).unwrap() else { panic!("no command") };
         let surroundings = Surroundings::default();
-        let context = Context { typed: &typed, surroundings: &surroundings, out: Output::new(std::io::sink()) };
+        let context = Context { typed: &typed, surroundings: &surroundings, out: Output::new(std::io::sink()), exit_code: 0 };
         let expected = json!({"mode": "synchronized", "match": "json", "path": "/x", "onEnd": "keepOpen", "timeout": 0, "keepTiming": true,
             "ignore": ["$.id", "$.at"], "correlate": ["$.id"]});
         assert_eq!(options(&context), expected);

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::fields::Fields;
 use super::mock::{Conditions, ReplayMock};
+pub use super::mock_http_fields::is_bodiless;
 use super::mock_http_fields;
 use super::pairs::Pairs;
 use crate::base::error::Result;

@@ -11,6 +11,8 @@ mod websocket;
 mod writer;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 
@@ -19,6 +21,7 @@ use self::writer::{Shape, Writer};
 use super::json_span::{Token, scan, unescape};
 use crate::base::error::{Error, Result};
 use crate::base::limits::MAX_TIME_MS;
+use crate::base::text::{clean, shorten};
 use crate::model::api::check_path;
 use crate::model::convert_options::{ConvertOptions, Simplify};
 use crate::model::recording::{Frame, Head, Redaction, StreamHead, Tail};
@@ -98,7 +101,7 @@ pub fn convert(recorded: &Recorded<'_>, options: &ConvertOptions, sink: &mut dyn
             out.open(Shape::BlockMap);
             out.key("method");
             let method = Some(request.method.as_str()).filter(|method| !method.is_empty()).or(head.metadata.method.as_deref());
-            out.string(method.unwrap_or("GET"));
+            out.string(checked_method(method.unwrap_or("GET"))?);
             out.key("path");
             out.string(path);
             out.close();
@@ -145,6 +148,13 @@ fn mock_path<'a>(head: &'a Head, options: &'a ConvertOptions) -> Result<&'a str>
         });
     };
     Ok(path)
+}
+
+fn checked_method(method: &str) -> Result<&str> {
+    if is_token(method.as_bytes()) {
+        return Ok(method);
+    }
+    Err(Error::invalid("sse.request.method", format!("{:?} can be no method of a request", clean(&shorten(method, 64)))))
 }
 
 /// Everything up to the protocol's part.

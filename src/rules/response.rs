@@ -23,7 +23,7 @@ pub fn is_redacted(value: &str, redaction: Option<&Redaction>) -> bool {
 }
 
 /// Whether it is a field that the answer to each request's own origin takes the place of.
-fn is_cors_field(name: &str) -> bool {
+pub fn is_cors_field(name: &str) -> bool {
     const PREFIX: &str = "access-control-";
     name.len() > PREFIX.len() && name.is_char_boundary(PREFIX.len()) && name[..PREFIX.len()].eq_ignore_ascii_case(PREFIX)
 }

@@ -35,6 +35,10 @@ pub struct LeftOut {
     pub status: Option<u16>,
     /// Redacted response header fields.
     pub redacted_fields: u64,
+    /// Response header fields that no response can have.
+    pub unfit_fields: u64,
+    /// Events whose type or id has a line end or a NUL in it.
+    pub cut_names: u64,
     /// A redacted value is in the path.
     pub redacted_path: bool,
     /// The recording's end is not known; with its reason.
@@ -98,6 +102,12 @@ impl LeftOut {
         if self.redacted_fields > 0 {
             say(plural(self.redacted_fields, "redacted response header field", "redacted response header fields"));
         }
+        if self.unfit_fields > 0 {
+            say(format!("{} that no response can have", plural(self.unfit_fields, "response header field", "response header fields")));
+        }
+        if self.cut_names > 0 {
+            say(format!("line ends and NULs in the type or id of {}", plural(self.cut_names, "event", "events")));
+        }
         if self.redacted_path {
             say("a redacted part of the path (choose another with endpointPath)".to_owned());
         }
@@ -135,14 +145,16 @@ mod tests {
             tail_bytes: 6,
             status: Some(999),
             redacted_fields: 1,
+            unfit_fields: 2,
+            cut_names: 1,
             redacted_path: true,
             incomplete: Some("a\r\nX-Evil: é".to_owned()),
         };
         let lines = all.lines();
-        assert_eq!(lines.len(), 17);
+        assert_eq!(lines.len(), 19);
         assert!(lines.iter().all(|line| line.chars().all(|c| matches!(c, ' '..='~') && c != ';')), "{lines:?}");
         assert_eq!(lines[..3], ["1 ping", "2 pongs", "the client's close"]);
-        assert_eq!(lines[16], "the end, since the recording is incomplete (a??X-Evil: ?)");
+        assert_eq!(lines[18], "the end, since the recording is incomplete (a??X-Evil: ?)");
         assert_eq!(LeftOut::default().lines(), Vec::<String>::new());
     }
 }

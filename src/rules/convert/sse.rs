@@ -1,14 +1,18 @@
 //! A recorded event stream as an `sse` mock: the delays in one walk over the events, the events in a second one. It holds the last
 //! event at most.
 
+use std::borrow::Cow;
+
 use super::left_out::LeftOut;
 use super::writer::{Shape, Writer};
 use super::{Clock, Recorded};
 use crate::base::error::{Error, Result};
 use crate::model::convert_options::ConvertOptions;
+use crate::model::mock_http::is_bodiless;
 use crate::model::pairs::Pairs;
 use crate::model::recording::{EndedBy, Frame, Redaction, SseEvent, StreamTail, Tail, decode};
 use crate::rules::response::{is_redacted, kept_fields};
+use crate::wire::headers::is_token;
 
 /// The response that an event stream began with.
 pub(super) struct Response<'a> {
@@ -60,7 +64,7 @@ pub(super) fn write_stream(
         let frame = frame?;
         left_out.raw_events += u64::from(matches!(&frame, Frame::Sse(event) if event.raw.is_some()));
         if let Some(event) = events.push(&frame)? {
-            write_event(event, out);
+            write_event(event, out, left_out);
             flush(out)?;
         }
     }
@@ -78,7 +82,7 @@ pub(super) fn write_stream(
 
 /// Status and header fields.
 fn write_head(response: &Response<'_>, redaction: Option<&Redaction>, out: &mut Writer, left_out: &mut LeftOut) {
-    let status = if (200..600).contains(&response.status) {
+    let status = if (200..600).contains(&response.status) && !is_bodiless(response.status) {
         response.status
     } else {
         left_out.status = Some(response.status);
@@ -91,6 +95,10 @@ fn write_head(response: &Response<'_>, redaction: Option<&Redaction>, out: &mut 
     let kept = kept_fields(response.headers, redaction);
     for (name, value) in &kept.0 {
         let value = String::from_utf8_lossy(value).into_owned();
+        if !is_token(name.as_bytes()) || value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
+            left_out.unfit_fields += 1;
+            continue;
+        }
         match fields.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
             Some((_, values)) => values.push(value),
             None => fields.push((name, vec![value])),
@@ -115,20 +123,21 @@ fn write_head(response: &Response<'_>, redaction: Option<&Redaction>, out: &mut 
     out.close();
 }
 
-fn write_event(event: &SseEvent, out: &mut Writer) {
+fn write_event(event: &SseEvent, out: &mut Writer, left_out: &mut LeftOut) {
+    // `message` is what a stream that names none has.
+    let kind = event.kind.as_deref().filter(|kind| *kind != "message" && event.data.is_some());
+    let (kind, id) = (kind.map(one_line), event.id.as_deref().map(one_line));
+    left_out.cut_names += u64::from([&kind, &id].into_iter().flatten().any(|name| matches!(name, Cow::Owned(_))));
     out.item();
     out.open(Shape::FlowMap);
-    let mut field = |name: &str, text: &Option<String>| {
+    for (name, text) in
+        [("type", kind.as_deref()), ("data", event.data.as_deref()), ("id", id.as_deref()), ("comment", event.comment.as_deref())]
+    {
         if let Some(text) = text {
             out.key(name);
             out.string(text);
         }
-    };
-    // `message` is what a stream that names none has.
-    field("type", &event.kind.clone().filter(|kind| kind != "message" && event.data.is_some()));
-    field("data", &event.data);
-    field("id", &event.id);
-    field("comment", &event.comment);
+    }
     if let Some(retry) = event.retry {
         out.key("retry");
         out.raw(&retry.to_string());
@@ -138,6 +147,11 @@ fn write_event(event: &SseEvent, out: &mut Writer) {
         out.raw("true");
     }
     out.close();
+}
+
+/// A type or an id as a mock takes it: on one line, without NUL.
+fn one_line(text: &str) -> Cow<'_, str> {
+    if text.contains(['\r', '\n', '\0']) { Cow::Owned(text.replace(['\r', '\n', '\0'], "")) } else { Cow::Borrowed(text) }
 }
 
 /// How the stream ends.

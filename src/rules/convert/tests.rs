@@ -3,19 +3,19 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::convert_options::ConfigFormat;
 use crate::model::recording::{EndedBy, Protocol, Redaction, SseEvent, Status, StreamTail, WsFrame};
 use crate::rules::script::samples::{event, head, message, tail};
 
 /// A recording in memory, as the store hands it over.
-struct Made {
-    head: Head,
-    frames: Vec<Frame>,
-    tail: Tail,
+#[derive(Debug, Clone)]
+pub(super) struct Made {
+    pub(super) head: Head,
+    pub(super) frames: Vec<Frame>,
+    pub(super) tail: Tail,
 }
 
 impl Made {
-    fn websocket(lines: &[(u64, &str)], closed_by: Option<EndedBy>, close: Option<(u16, &str)>, end_us: u64) -> Self {
+    pub(super) fn websocket(lines: &[(u64, &str)], closed_by: Option<EndedBy>, close: Option<(u16, &str)>, end_us: u64) -> Self {
         let stream = StreamTail::WebSocket {
             close_code: close.map(|close| close.0),
             close_reason: close.map(|close| close.1.to_owned()),
@@ -28,7 +28,7 @@ impl Made {
         Self { head, frames: lines.iter().map(|(at_us, line)| message(*at_us, line)).collect(), tail: tail(stream) }
     }
 
-    fn sse(head_us: Option<u64>, events: Vec<Frame>, ended_by: Option<EndedBy>, end_us: u64) -> Self {
+    pub(super) fn sse(head_us: Option<u64>, events: Vec<Frame>, ended_by: Option<EndedBy>, end_us: u64) -> Self {
         let stream = StreamTail::Sse { tail: None, tail_encoding: None, ended_by, end_relative_us: Some(end_us) };
         let mut head = head(Protocol::Sse, head_us);
         head.id = "01HXYZ123456789ABCDEF".to_owned();
@@ -36,7 +36,7 @@ impl Made {
         Self { head, frames: events, tail: tail(stream) }
     }
 
-    fn convert(&self, options: &str) -> Result<(String, Vec<String>)> {
+    pub(super) fn convert(&self, options: &str) -> Result<(String, Vec<String>)> {
         let frames = || -> Result<Frames<'_>> { Ok(Box::new(self.frames.iter().cloned().map(Ok))) };
         let recorded = Recorded { head: &self.head, tail: &self.tail, frames: &frames };
         let options = ConvertOptions::from_json(&serde_json::from_str(options).unwrap())?;
