@@ -37,6 +37,8 @@ mod replay_mocks;
 mod replay_sse;
 // Who gets which session, and the calls that steer one.
 mod replay_sessions;
+// Recordings converted to configs, and what clients of these get.
+mod convert;
 
 // The admin port: errors, lists, ids, who may use it.
 mod admin;

@@ -46,7 +46,9 @@ pub fn convert(context: &mut Context<'_>) -> Result<()> {
     }
     if converted.bytes > MAX_CONFIG_BYTES {
         let (bytes, most) = (size(converted.bytes), size(MAX_CONFIG_BYTES));
-        tell(&format!("the config has {bytes}, and a server reads at most {most}: a mock with {{replay: {{recording: {id}}}}} has no limit"));
+        tell(&format!(
+            "the config has {bytes}, and a server reads at most {most}: a mock with {{replay: {{recording: {id}}}}} has no limit"
+        ));
     }
     match &file_name {
         None => Ok(()),

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::fields::Fields;
 use super::mock::{Conditions, ReplayMock};
-pub use super::mock_http_fields::is_bodiless;
 use super::mock_http_fields;
+pub use super::mock_http_fields::is_bodiless;
 use super::pairs::Pairs;
 use crate::base::error::Result;
 

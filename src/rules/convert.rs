@@ -15,7 +15,6 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-
 pub use self::left_out::LeftOut;
 use self::writer::{Shape, Writer};
 use super::json_span::{Token, scan, unescape};

@@ -2,9 +2,9 @@
 //!
 //! It relies on the floors below it, and on nothing that acts: no file, no socket, no thread, no clock. `now` is an argument.
 
-pub mod convert;
 pub mod chat;
 pub mod choose;
+pub mod convert;
 pub mod correlate;
 pub mod events;
 pub mod json_span;

@@ -12,7 +12,7 @@ use crate::model::config::read_into;
 use crate::model::mock::{Mock, MockKind};
 use crate::model::mock_http::{HttpPlays, SseMock};
 use crate::model::mock_ws::{WsPlays, WsTalk};
-use crate::model::recording::{Direction, EndedBy, Encoding, Frame, FrameType, SseEvent, StreamHead, StreamTail, WsFrame};
+use crate::model::recording::{Direction, Encoding, EndedBy, Frame, FrameType, SseEvent, StreamHead, StreamTail, WsFrame};
 use crate::model::settings::Settings;
 use crate::rules::events::EventShow;
 use crate::rules::performance::{Act, Heard, Moment, Performance};

@@ -200,7 +200,10 @@ fn a_recording_of_nothing_is_a_mock_that_says_nothing() {
     assert!(text.ends_with("\n      path: \"/ws/chat\"\n      echoMode: false\n"), "{text}");
     let (text, _) = Made::sse(None, vec![], None, 0).convert(r#"{"format":"yaml"}"#).unwrap();
     let sse = yaml_serde::from_str::<Value>(&text).unwrap()["mocks"][0]["http"]["sse"].take();
-    assert_eq!((&sse["events"], &sse["timing"], &sse["headers"]), (&json!([]), &json!({"initialDelay": 0, "perEventDelays": []}), &json!({})));
+    assert_eq!(
+        (&sse["events"], &sse["timing"], &sse["headers"]),
+        (&json!([]), &json!({"initialDelay": 0, "perEventDelays": []}), &json!({}))
+    );
 }
 
 #[test]
@@ -245,7 +248,8 @@ fn what_json_cannot_carry_through_a_file_is_expected_as_it_is() {
         for format in ["json", "yaml"] {
             let made = Made::websocket(&[(1, &format!("c2s text {text}"))], None, None, 9);
             let config = made.convert(&json!({"format": format}).to_string()).unwrap().0;
-            let config: Value = if format == "json" { serde_json::from_str(&config).unwrap() } else { yaml_serde::from_str(&config).unwrap() };
+            let config: Value =
+                if format == "json" { serde_json::from_str(&config).unwrap() } else { yaml_serde::from_str(&config).unwrap() };
             let matches = &config["mocks"][0]["websocket"]["scenario"]["steps"][0]["match"];
             assert_eq!(matches["type"], kind, "{text}");
             if kind == "json" {
@@ -301,7 +305,8 @@ fn delays_count_from_the_step_before_and_can_be_simplified() {
 #[test]
 fn a_slow_client_has_twice_its_time_and_no_wait_is_longer_than_a_month() {
     let month_us = MAX_TIME_MS * 1000;
-    let lines = [(1_000, "s2c text a"), (20_001_500, "c2s text q"), (20_001_500 + month_us + 7, "c2s text r"), (3 * month_us, "s2c text b")];
+    let lines =
+        [(1_000, "s2c text a"), (20_001_500, "c2s text q"), (20_001_500 + month_us + 7, "c2s text r"), (3 * month_us, "s2c text b")];
     let made = Made::websocket(&lines, None, None, 0);
     let steps = made.part("{}");
     assert_eq!((&steps[1]["timeout"], &steps[2]["timeout"]), (&json!(40002), &json!(MAX_TIME_MS)));

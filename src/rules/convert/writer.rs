@@ -398,7 +398,8 @@ mocks:
             any::<u64>().prop_map(Value::from),
             Just(Value::Null),
             any::<String>().prop_map(Value::from),
-            "[ -~\u{80}-\u{a0}\u{2020}-\u{2030}\u{fdd0}-\u{fdef}\u{fef0}-\u{feff}\u{fff0}-\u{ffff}\u{1fff0}-\u{1ffff}]{0,12}".prop_map(Value::from),
+            "[ -~\u{80}-\u{a0}\u{2020}-\u{2030}\u{fdd0}-\u{fdef}\u{fef0}-\u{feff}\u{fff0}-\u{ffff}\u{1fff0}-\u{1ffff}]{0,12}"
+                .prop_map(Value::from),
         ];
         leaf.prop_recursive(5, 40, 6, |inner| {
             prop_oneof![
