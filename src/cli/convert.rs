@@ -91,3 +91,31 @@ fn in_flags(error: &Error) -> Error {
     }
     Error::Usage(message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::limits::{SIMPLE_MAX_DELAY_MS, SIMPLE_MIN_DELAY_MS};
+    use crate::cli::commands::COMMANDS;
+
+    #[test]
+    fn the_help_says_the_defaults() {
+        let command = COMMANDS.iter().find(|command| command.path == ["stream-recordings", "convert"]).unwrap();
+        for (name, default) in [("min-delay", SIMPLE_MIN_DELAY_MS), ("max-delay", SIMPLE_MAX_DELAY_MS)] {
+            let flag = command.flags.iter().find(|flag| flag.name == name).unwrap();
+            assert!(flag.help.ends_with(&format!("[default: {default}]")), "--{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_in_the_words_of_the_flags() {
+        for (body, words) in [
+            (r#"{"minDelay":1}"#, "--min-delay: this goes with --simplify-timing only"),
+            (r#"{"simplifyTiming":true,"maxDelay":1}"#, "--min-delay: this must not be more than --max-delay: 10 is more than 1"),
+            (r#"{"mockName":""}"#, "--mock-name: a mock's name must not be empty; leave it out to have the recording's"),
+        ] {
+            let error = in_flags(&ConvertOptions::from_json(&serde_json::from_str(body).unwrap()).unwrap_err());
+            assert_eq!((error.to_string().as_str(), error.exit_code()), (words, 2));
+        }
+    }
+}

@@ -122,7 +122,7 @@ impl ConvertOptions {
             check_path("endpointPath", path)?;
         }
         if options.mock_name.as_deref().is_some_and(|name| name.trim().is_empty()) {
-            return Err(Error::invalid("mockName", "a mock's name must not be empty; leave the field out to use the recording's"));
+            return Err(Error::invalid("mockName", "a mock's name must not be empty; leave it out to have the recording's"));
         }
         Ok(options)
     }

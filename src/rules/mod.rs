@@ -1,4 +1,4 @@
-//! Floor 3: what mockd decides, as pure rules: path patterns, redaction, matching, correlation, the script and its player.
+//! Floor 3: what mockd decides, as pure rules: path patterns, redaction, matching, correlation, conversion, the script and its player.
 //!
 //! It relies on the floors below it, and on nothing that acts: no file, no socket, no thread, no clock. `now` is an argument.
 
