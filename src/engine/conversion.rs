@@ -1,7 +1,7 @@
 //! A recording of the store as a config: its text for a file, or the mock itself for this server. What is written is decided in `rules`.
 
 use crate::base::error::{Error, Result};
-use crate::base::limits::MAX_CONFIG_BYTES;
+use crate::base::limits::MAX_ADDED_MOCK_BYTES;
 use crate::model::convert_options::{ConfigFormat, ConvertOptions};
 use crate::model::mock::{Mock, MockSource};
 use crate::rules::convert::{Converted, Frames, Recorded, convert};
@@ -19,13 +19,13 @@ pub fn convert_file(file: &RecordingFile, options: &ConvertOptions, sink: &mut d
 /// Converts an opened recording into a mock that can be served.
 ///
 /// # Errors
-/// As [`convert`]; [`Error::TooLarge`] for what no config file could hold either.
+/// As [`convert`]; [`Error::TooLarge`] past [`MAX_ADDED_MOCK_BYTES`].
 pub fn convert_to_mock(file: &RecordingFile, options: &ConvertOptions) -> Result<Mock> {
     let options = ConvertOptions { format: ConfigFormat::Json, ..options.clone() };
     let mut text = String::new();
     convert_file(file, &options, &mut |piece| {
-        if (text.len() + piece.len()) as u64 > MAX_CONFIG_BYTES {
-            return Err(Error::TooLarge { what: "converted mock", limit: MAX_CONFIG_BYTES });
+        if (text.len() + piece.len()) as u64 > MAX_ADDED_MOCK_BYTES {
+            return Err(Error::TooLarge { what: "mock that would be added to the server", limit: MAX_ADDED_MOCK_BYTES });
         }
         text.push_str(piece);
         Ok(())
