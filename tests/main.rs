@@ -31,6 +31,8 @@ mod replay_sync;
 mod replay_triggered;
 // The moments between two states of a replay session.
 mod replay_edges;
+// Which mock serves a request, and the calls about mocks.
+mod mocks;
 // Mocks that replay a recording to everybody who comes.
 mod replay_mocks;
 // Event streams replayed, and clients that reconnect.
@@ -40,6 +42,13 @@ mod replay_sessions;
 // Recordings converted to configs, and what clients of these get.
 mod convert;
 
+// WebSocket mocks of a config: what a client gets of one that talks.
+mod mock_ws;
+// Event streams of mocks: their bytes, their times, their ends, clients that come back.
+mod mock_sse;
+// Plain responses of mocks, and bodies by which a mock is chosen.
+mod mock_http;
+
 // The admin port: errors, lists, ids, who may use it.
 mod admin;
 // Every subcommand: what it prints, how it ends, what it says of wrong usage.
@@ -48,6 +57,10 @@ mod cli;
 mod daemon;
 // Settings from files, the environment and flags.
 mod config;
+// Mocks from config files, and SIGHUP.
+mod reload;
+// `mockd check`.
+mod check;
 // The built-in upstream of `serve --demo`.
 mod demo;
 // The two documents' own commands as pasted, the JavaScript included.

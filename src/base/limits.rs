@@ -59,8 +59,6 @@ pub const MAX_CONFIG_BYTES: u64 = 512 * MIB;
 pub const MAX_YAML_ALIAS_BYTES: usize = 8 * MIB as usize;
 /// Bytes of the reason in a close frame (RFC 6455 §5.5: 125 bytes, two of them the code).
 pub const MAX_CLOSE_REASON_BYTES: usize = 123;
-/// Bytes of a converted mock that is made live at once: as a value it takes some ten times as much memory.
-pub const MAX_ADDED_MOCK_BYTES: u64 = 64 * MIB;
 /// Bytes of an answer that a command takes from a server.
 pub const MAX_ANSWER_BYTES: usize = 64 * MIB as usize;
 

@@ -2,7 +2,7 @@
 //! from it. It holds no behaviour but the names of functions.
 
 use super::command::{Command, Flag, Kind, Positional, Scope, TRUTHS, integer, switch, text, word};
-use super::{convert, daemon, init, recordings, replays, serve, sessions};
+use super::{check, convert, daemon, init, recordings, replays, serve, sessions};
 use crate::model::convert_options::ConfigFormat;
 use crate::model::recording::{Protocol, Status};
 
@@ -77,6 +77,22 @@ pub const COMMANDS: &[Command] = &[
         summary: "Write a commented mockd.yaml into the working directory",
         details: "A mockd.yaml that is there already stays as it is.",
         run: Some(init::init),
+        ..ROW
+    },
+    Command {
+        path: &["check"],
+        summary: "Check config files and recordings, without starting anything",
+        details: "A config is checked as a server would check it before it opens a port, with the recordings that its\n\
+                  mocks replay; a recording to its last frame. What is wrong goes to stderr, a line each, and the\n\
+                  exit code is 1.",
+        positionals: &[Positional {
+            name: "FILE",
+            help: "Configs (JSON or YAML) and recordings, told apart by what is in them",
+            many: true,
+        }],
+        flags: &[switch("json", "Print what was found as JSON")],
+        scope: Scope::Store,
+        run: Some(check::check),
         ..ROW
     },
     Command {
@@ -434,6 +450,7 @@ mod tests {
     #[test]
     fn every_flag_is_read_by_somebody() {
         let sources = [
+            include_str!("check.rs"),
             include_str!("convert.rs"),
             include_str!("recordings.rs"),
             include_str!("replays.rs"),

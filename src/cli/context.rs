@@ -60,7 +60,23 @@ impl Context<'_> {
     /// # Errors
     /// [`Error::File`] for a file, [`Error::Usage`] for a variable or a flag.
     pub fn settings(&self) -> Result<Settings> {
-        settings(self.typed, self.surroundings)
+        settings(self.typed, self.surroundings, None)
+    }
+
+    /// The settings that would be in force with one more `--config` file.
+    ///
+    /// # Errors
+    /// As [`Context::settings`].
+    pub fn settings_with(&self, file: &Path) -> Result<Settings> {
+        settings(self.typed, self.surroundings, Some(file))
+    }
+
+    /// `path` with a leading `~` made the home directory.
+    ///
+    /// # Errors
+    /// There is no home directory.
+    pub fn expand(&self, path: PathBuf) -> Result<PathBuf> {
+        expand(path, home(self.surroundings).as_deref())
     }
 
     /// The store of the data directory. What a crash left there is turned into recordings first.
@@ -116,19 +132,19 @@ fn admin_url(settings: &Settings) -> String {
     if host.contains(':') && !host.starts_with('[') { format!("http://[{host}]:{port}") } else { format!("http://{host}:{port}") }
 }
 
-fn settings(typed: &Typed, surroundings: &Surroundings) -> Result<Settings> {
+fn settings(typed: &Typed, surroundings: &Surroundings, more: Option<&Path>) -> Result<Settings> {
     let mut settings = Settings::default();
-    if let Some(text) = read_file(&surroundings.directory.join(CONFIG_FILE), true)? {
-        add_file(&mut settings, &surroundings.directory.join(CONFIG_FILE), &text)?;
+    let first = surroundings.directory.join(CONFIG_FILE);
+    if let Some(text) = read_file(&first, true)? {
+        add_file(&mut settings, &first, &text)?;
     }
-    let scope = typed.command.scope;
-    if scope != Scope::Nothing {
+    if typed.command.scope != Scope::Nothing {
         for file in typed.all("config") {
-            let path = surroundings.directory.join(file);
-            if let Some(text) = read_file(&path, false)? {
-                add_file(&mut settings, &path, &text)?;
-            }
+            add_config_file(&mut settings, &surroundings.directory.join(file))?;
         }
+    }
+    if let Some(more) = more {
+        add_config_file(&mut settings, more)?;
     }
     for setting in SETTINGS {
         if let Some(value) = surroundings.variable(setting.env) {
@@ -149,6 +165,14 @@ fn settings(typed: &Typed, surroundings: &Surroundings) -> Result<Settings> {
         None => default_data_dir(surroundings, home.as_deref(), std::env::consts::OS),
     };
     Ok(settings)
+}
+
+/// Adds a config file to the settings, which stay as they are where anything is wrong with it.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn add_config_file(settings: &mut Settings, path: &Path) -> Result<()> {
+    read_file(path, false)?.map_or(Ok(()), |text| add_file(settings, path, &text))
 }
 
 /// The text of a config file; `None` for one that is not there and need not be.
@@ -225,7 +249,7 @@ mod tests {
     fn load(args: &[&str], variables: &[(&str, &str)], directory: &Path) -> Result<Settings> {
         let Parsed::Run(typed) = parse(args.iter().map(Into::into))? else { panic!("no command") };
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        settings(&typed, &Surroundings { variables, directory: directory.to_owned() })
+        settings(&typed, &Surroundings { variables, directory: directory.to_owned() }, None)
     }
 
     #[test]

@@ -36,15 +36,61 @@ fn sample() -> String {
             out.push_str(&format!("  # {} ({flag}{}).\n  #{}:{value}\n", setting.help, setting.env, setting.field()));
         }
     }
-    out.push_str(
-        "\n# Upstreams by path: the most specific path wins. The URL's own path is put before the request's.\n\
-         # upstreams:\n\
-         #   - path: /ws/*\n\
-         #     url: ws://localhost:8080\n\
-         #     origin: http://localhost:8080\n",
-    );
+    out.push_str(UPSTREAMS);
+    out.push_str(MOCKS);
     out
 }
+
+/// How upstreams are written, as a comment.
+const UPSTREAMS: &str = "
+# Upstreams by path: the most specific path wins. The URL's own path is put before the request's.
+#upstreams:
+#  - path: /ws/*
+#    url: ws://localhost:8080
+#    origin: http://localhost:8080
+";
+
+/// How each kind of mock is written, as a comment.
+const MOCKS: &str = "
+# Mocks: a WebSocket that talks, an event stream, and a recording that every client gets from its start.
+# Times are in milliseconds or texts such as 500ms, 1.5s, 2m. `mockd check mockd.yaml` says what is wrong.
+#mocks:
+#  - id: chat
+#    type: websocket
+#    websocket:
+#      path: /ws/chat
+#      scenario:
+#        steps:
+#          - type: send
+#            message: {value: {type: welcome}, delay: 100}
+#          - type: expect
+#            match: {type: json, path: $.type, value: join}
+#          - type: send
+#            message: {value: 'hello, {{message.name}}'}
+#      matchers:
+#        - match: {type: exact, value: ping}
+#          response: {value: pong}
+#      defaultResponse: {value: {type: error, got: '{{message}}'}}
+#
+#  - id: ticker
+#    type: http
+#    http:
+#      matcher: {method: GET, path: /events}
+#      sse:
+#        events:
+#          - {type: tick, id: '1', data: {n: 1}}
+#          - {type: tick, id: '2', data: {n: 2}}
+#        timing: {fixedDelay: 500}
+#        lifecycle: {keepaliveInterval: 15, termination: {type: keepOpen}}
+#        resume: true
+#
+#  # `recording` is an id, or a file relative to this one: `mockd stream-recordings export ID -o chat.json` makes one.
+#  - id: recorded-chat
+#    type: websocket
+#    websocket:
+#      path: /ws/recorded
+#      replay: {recording: ./chat.json, mode: synchronized}
+";
 
 #[cfg(test)]
 mod tests {
@@ -60,22 +106,33 @@ mod tests {
         settings
     }
 
+    /// The text with what can be uncommented so: `#` before a name, or before the indentation of a list.
+    fn uncomment(text: &str) -> String {
+        let line = |line: &str| match line.trim_start().strip_prefix('#') {
+            Some(rest) if rest.is_empty() || rest.starts_with("  ") || rest.starts_with(|c: char| c.is_alphabetic()) => {
+                line.replacen('#', "", 1) + "\n"
+            }
+            _ => line.to_owned() + "\n",
+        };
+        text.lines().map(line).collect()
+    }
+
     #[test]
     fn the_sample_loads_and_shows_the_defaults() {
         let text = sample();
         assert_eq!(read(&text), Settings::default());
-        let mut shown = 0;
-        let uncommented: Vec<String> = text
-            .lines()
-            .map(|line| match line.strip_prefix("  #") {
-                Some(rest) if !rest.starts_with(' ') => {
-                    shown += 1;
-                    format!("  {rest}")
-                }
-                _ => line.to_owned(),
-            })
-            .collect();
-        assert_eq!(shown, SETTINGS.len());
-        assert_eq!(read(&uncommented.join("\n")), Settings::default());
+        let whole = uncomment(&text);
+        for setting in SETTINGS {
+            assert!(whole.contains(&format!("\n  {}:", setting.field())), "{}", setting.key);
+        }
+        let mut settings = read(&whole);
+        assert_eq!(settings.upstreams.len(), 1);
+        let mocks: Vec<_> = settings.mocks.iter().map(|mock| (mock.id.as_str(), mock.path(), mock.replay().is_some())).collect();
+        assert_eq!(
+            mocks,
+            [("chat", Some("/ws/chat"), false), ("ticker", Some("/events"), false), ("recorded-chat", Some("/ws/recorded"), true)]
+        );
+        (settings.upstreams, settings.mocks) = (Vec::new(), Vec::new());
+        assert_eq!(settings, Settings::default());
     }
 }

@@ -3,6 +3,7 @@
 //! It relies on the settings, the store, and on the admin port of a server through a small client.
 //! What never belongs here: anything that a recording, a replay or a server does.
 
+pub mod check;
 pub mod client;
 pub mod command;
 pub mod commands;

@@ -357,7 +357,7 @@ mod tests {
         ] {
             assert_eq!(error(line), message, "{line}");
         }
-        assert!(error("").starts_with("`mockd` needs a command: serve, init, stream-recordings, replay; see"));
+        assert!(error("").starts_with("`mockd` needs a command: serve, "));
         assert!(error("replay").starts_with("`mockd replay` needs a command: list, start, show,"));
     }
 }

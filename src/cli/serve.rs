@@ -22,7 +22,7 @@ pub fn serve(context: &mut Context<'_>) -> Result<()> {
         platform::leave_session();
     }
     begin(&settings)?;
-    crate::serve::run(settings, &announce)
+    crate::serve::run(settings, &announce, &|| checked_settings(context))
 }
 
 /// The settings of a server, as far as they can be checked before a port is opened.

@@ -44,7 +44,7 @@ pub fn refuse_unread(client: &mut Inlet, malformed: &Malformed) {
     response.headers.push("Content-Type", "application/json");
     response.headers.push("Content-Length", body.len().to_string());
     response.headers.push("Connection", "close");
-    write_and_end(client, response, body.as_bytes());
+    write_and_end(client, response, body.as_bytes(), STALL);
 }
 
 /// Sends a response of ours with its body (`None`: a status that has none), CORS and length.
@@ -60,33 +60,45 @@ pub fn send(
         response.headers.push("Content-Type", "application/json");
     }
     // A body that nobody read stands before the next request; it is cheaper to end the connection than to read it.
-    finish(client, request, response, body, request.framing() == Ok(Framing::None))
+    let is_read = request.framing() == Ok(Framing::None);
+    finish(client, request, response, body, is_read, STALL)
 }
 
-/// Sends a response whose fields are all there but its length. `is_read`: nothing of the request is left, so that another may follow.
-pub fn finish(client: &Inlet, request: &RequestHead, mut response: ResponseHead, body: Option<&[u8]>, is_read: bool) -> After {
+/// How long a client may take no byte of an answer.
+const STALL: Duration = Duration::from_millis(limits::STALL_TIMEOUT_MS);
+
+/// Sends a response whose fields are all there but its length, to a client that may take no byte for `stall`. `is_read`: nothing of
+/// the request is left, so that another may follow.
+pub fn finish(
+    client: &Inlet,
+    request: &RequestHead,
+    mut response: ResponseHead,
+    body: Option<&[u8]>,
+    is_read: bool,
+    stall: Duration,
+) -> After {
     if let Some(body) = body {
         response.headers.push("Content-Length", body.len().to_string());
     }
     let body = if request.method == "HEAD" { &[] } else { body.unwrap_or_default() };
     if request.keep_alive() && request.minor_version == 1 && is_read {
-        return if write(client, response, body) { After::KeepAlive } else { After::Close };
+        return if write(client, response, body, stall) { After::KeepAlive } else { After::Close };
     }
     response.headers.push("Connection", "close");
-    write_and_end(client, response, body);
+    write_and_end(client, response, body, stall);
     After::Close
 }
 
-fn write(client: &Inlet, response: ResponseHead, body: &[u8]) -> bool {
+fn write(client: &Inlet, response: ResponseHead, body: &[u8], stall: Duration) -> bool {
     let mut bytes = Vec::with_capacity(256 + body.len());
     response.write(&mut bytes);
     bytes.extend_from_slice(body);
-    client.stream.write_all(&bytes, Some(Duration::from_millis(limits::STALL_TIMEOUT_MS))).is_ok()
+    client.stream.write_all(&bytes, Some(stall)).is_ok()
 }
 
 /// Writes a last response and ends the connection so that it arrives: a close with unread bytes would be a reset, which overtakes it.
-fn write_and_end(client: &Inlet, response: ResponseHead, body: &[u8]) {
-    if write(client, response, body) {
+fn write_and_end(client: &Inlet, response: ResponseHead, body: &[u8], stall: Duration) {
+    if write(client, response, body, stall) {
         client.stream.shutdown_write();
         discard(&client.stream, Duration::from_millis(limits::CLOSE_GRACE_MS));
     }

@@ -1,9 +1,13 @@
 //! A recording of the store as a config: its text for a file, or the mock itself for this server. What is written is decided in `rules`.
 
+use std::path::Path;
+
 use crate::base::error::{Error, Result};
-use crate::base::limits::MAX_ADDED_MOCK_BYTES;
+use crate::base::limits::MAX_CONFIG_BYTES;
+use crate::model::config::read_into;
 use crate::model::convert_options::{ConfigFormat, ConvertOptions};
 use crate::model::mock::{Mock, MockSource};
+use crate::model::settings::Settings;
 use crate::rules::convert::{Converted, Frames, Recorded, convert};
 use crate::store::RecordingFile;
 
@@ -16,23 +20,22 @@ pub fn convert_file(file: &RecordingFile, options: &ConvertOptions, sink: &mut d
     convert(&Recorded { head: &file.head, tail: &file.tail, frames: &frames }, options, sink)
 }
 
-/// Converts an opened recording into a mock that can be served.
+/// Converts an opened recording into the mock that a server would make of the config.
 ///
 /// # Errors
-/// As [`convert`]; [`Error::TooLarge`] past [`MAX_ADDED_MOCK_BYTES`].
+/// As [`convert`]; [`Error::TooLarge`] for what no config file could hold either.
 pub fn convert_to_mock(file: &RecordingFile, options: &ConvertOptions) -> Result<Mock> {
     let options = ConvertOptions { format: ConfigFormat::Json, ..options.clone() };
     let mut text = String::new();
     convert_file(file, &options, &mut |piece| {
-        if (text.len() + piece.len()) as u64 > MAX_ADDED_MOCK_BYTES {
-            return Err(Error::TooLarge { what: "mock that would be added to the server", limit: MAX_ADDED_MOCK_BYTES });
+        if (text.len() + piece.len()) as u64 > MAX_CONFIG_BYTES {
+            return Err(Error::TooLarge { what: "mock that would be added to the server", limit: MAX_CONFIG_BYTES });
         }
         text.push_str(piece);
         Ok(())
     })?;
-    let unreadable = |error: &dyn std::fmt::Display| Error::Failed(format!("the converted mock cannot be read back: {error}"));
-    let mut config: serde_json::Value = serde_json::from_str(&text).map_err(|error| unreadable(&error))?;
-    drop(text);
-    let mock = config.pointer_mut("/mocks/0").map(serde_json::Value::take).unwrap_or_default();
-    Mock::from_value(mock, MockSource::default())
+    let mut read = Settings::default();
+    read_into(&mut read, Path::new("converted.json"), &text)?;
+    let mock = read.mocks.pop().ok_or_else(|| Error::Failed("the converted config has no mock".to_owned()))?;
+    Ok(Mock { source: MockSource::default(), ..mock })
 }

@@ -38,7 +38,7 @@ impl Visit<'_> {
             // HEAD, or a status that has no body: 204 tells an EventSource to stop (HTML standard §9.2.3).
             let due_us = self.origin.mono_us.saturating_add(events.timing.initial_delay_us);
             let stays = self.await_due(&client.stream, due_us);
-            return Ok(if stays { answer::finish(client, self.head, response, None, true) } else { After::Close });
+            return Ok(if stays { self.finish(client, response, None) } else { After::Close });
         }
         let mut show = self.show(events);
         let start_us = self.origin.mono_us;
@@ -69,12 +69,17 @@ impl Visit<'_> {
         let head = ResponseHead { headers: self.headers(&response.headers), ..ResponseHead::new(response.status) };
         // The length of a response to HEAD is that of the one to GET.
         let body = (head.framing("GET") != Ok(Framing::None)).then_some(response.body.as_slice());
-        Ok(answer::finish(client, self.head, head, body, true))
+        Ok(self.finish(client, head, body))
     }
 
     fn read_body(&self, client: &mut Inlet, kept_bytes: u64) -> Result<Option<Vec<u8>>> {
         let kept_bytes = usize::try_from(kept_bytes).unwrap_or(usize::MAX);
         client.read_body(self.head, kept_bytes, Duration::from_millis(self.app.settings.head_timeout_ms))
+    }
+
+    /// Sends a response to a request whose body has been read.
+    fn finish(&self, client: &Inlet, response: ResponseHead, body: Option<&[u8]>) -> After {
+        answer::finish(client, self.head, response, body, true, Duration::from_millis(self.app.settings.stall_timeout_ms))
     }
 
     /// The fields of a response as the mock gives them. Where it says a word about CORS itself, mockd says none.

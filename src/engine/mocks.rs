@@ -1,81 +1,20 @@
-//! The registry of mocks: which there are, which one takes a request, and the recordings that replay mocks play.
-//! What a mock says stands in `mock_ws.rs`, `mock_http.rs` and the replay door.
+//! The registry of mocks: which there are, and which one takes a request. What one of them keeps beside its words stands in
+//! `live_mock.rs`; what a mock says, in `mock_ws.rs`, `mock_http.rs` and the replay door.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
-use serde_json::Value;
-
-use super::compiled::{self, Compiled, Origin};
+use super::compiled::Compiled;
+use super::live_mock::wrong_at;
 use crate::base::error::{Error, Result};
 use crate::base::{id, sync};
-use crate::model::api;
-use crate::model::mock::{Mock, MockKind};
+use crate::model::mock::{Mock, Shown};
 use crate::model::recording::Protocol;
-use crate::rules::choose::{self, Misfit, Taker};
+use crate::rules::choose::{self, Misfit};
 use crate::rules::pattern;
-use crate::rules::resume::SentIds;
 use crate::store::Store;
 
+pub use super::live_mock::{Guest, LiveMock};
 pub use crate::rules::choose::Wanted;
-
-/// A mock of the registry.
-#[derive(Debug)]
-pub struct LiveMock {
-    /// The mock.
-    pub mock: Mock,
-    taker: Taker,
-    /// Its connections now; a mock that takes its place when the config is read again counts on.
-    connections: Arc<AtomicU64>,
-    /// The ids of events that it has sent; one that is just the same when the config is read again remembers on.
-    sent: Arc<Mutex<SentIds>>,
-    /// What a replay mock plays.
-    origin: Option<Origin>,
-    compiled: OnceLock<Arc<Compiled>>,
-    /// Held while the recording is read: who comes meanwhile waits, where reading it as often as clients come would take memory for each.
-    reading: Mutex<()>,
-    of_api: bool,
-}
-
-/// One connection of a mock, counted for as long as this lives.
-#[derive(Debug)]
-pub struct Guest(Arc<LiveMock>);
-
-impl LiveMock {
-    /// Takes in one more connection; `None` where `maxConnections` are there.
-    pub fn admit(self: &Arc<Self>) -> Option<Guest> {
-        let most = self.max_connections().unwrap_or(u64::MAX);
-        let counted = self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < most).then_some(count + 1));
-        counted.is_ok().then(|| Guest(Arc::clone(self)))
-    }
-
-    /// The ids of events that it has sent, for clients that come back.
-    pub fn sent(&self) -> &Arc<Mutex<SentIds>> {
-        &self.sent
-    }
-
-    /// Connections at once.
-    pub fn max_connections(&self) -> Option<u64> {
-        match &self.mock.kind {
-            MockKind::WebSocket(mock) => mock.max_connections,
-            MockKind::Http(_) => None,
-        }
-    }
-}
-
-impl Guest {
-    /// The mock that has taken it in.
-    pub fn mock(&self) -> &LiveMock {
-        &self.0
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// All mocks, those of the config first.
 #[derive(Debug)]
@@ -128,7 +67,7 @@ impl Mocks {
     ///
     /// # Errors
     /// `already_exists`; as [`Mocks::load`]; a recording named by a file.
-    pub fn add(&self, mock: Mock) -> Result<Value> {
+    pub fn add(&self, mock: Mock) -> Result<Shown> {
         self.put(mock, false).map(|live| live.mock.shown.clone())
     }
 
@@ -159,7 +98,7 @@ impl Mocks {
     }
 
     /// All, in their order, as the API shows them.
-    pub fn list(&self) -> Vec<Value> {
+    pub fn list(&self) -> Vec<Shown> {
         self.all().iter().map(|live| live.mock.shown.clone()).collect()
     }
 
@@ -167,7 +106,7 @@ impl Mocks {
     ///
     /// # Errors
     /// Not found, ambiguous.
-    pub fn view(&self, id: &str) -> Result<Value> {
+    pub fn view(&self, id: &str) -> Result<Shown> {
         let all = self.all();
         Ok(all[index_of(&all, id)?].mock.shown.clone())
     }
@@ -215,10 +154,9 @@ impl Mocks {
     /// Why the mocks on the path of a request that none of them took did not, in words for the one who asked; `None` where there is none.
     pub fn why_not(&self, wanted: Wanted<'_>) -> Option<String> {
         let all = self.all();
-        let on_path =
-            all.iter().rev().filter_map(|live| Some((live, live.taker.misfit(wanted)))).filter(|(_, misfit)| *misfit != Some(Misfit::Path));
+        let misfits = all.iter().rev().map(|live| (live, live.taker.misfit(wanted)));
+        let on_path = misfits.filter(|(_, misfit)| *misfit != Some(Misfit::Path));
         let (live, misfit) = on_path.max_by_key(|(live, misfit)| (live.mock.enabled, closeness(*misfit)))?;
-        let name = live.mock.name.as_deref().unwrap_or(&live.mock.id);
         let why = match misfit {
             _ if !live.mock.enabled => "is not enabled".to_owned(),
             None | Some(Misfit::Path) => return None,
@@ -229,7 +167,7 @@ impl Mocks {
             Some(Misfit::Query(name)) => format!("wants the query parameter {name} with the value that it names"),
             Some(Misfit::Body | Misfit::BodyUnread) => "wants another text in the body".to_owned(),
         };
-        Some(format!("the mock {name:?} is on this path and {why}"))
+        Some(format!("the mock {:?} is on this path and {why}", live.called()))
     }
 
     /// How many are served.
@@ -237,88 +175,28 @@ impl Mocks {
         served(&self.all()).count() as u64
     }
 
-    /// What a replay mock plays; read at its first connection and kept while the mock is there, also where the file goes away.
+    /// What a replay mock plays, as [`LiveMock::compiled`].
     ///
     /// # Errors
-    /// The recording is gone or has been broken since the mock was loaded; the next connection tries again.
+    /// The recording is gone or has been broken since the mock was loaded.
     pub fn compiled(&self, live: &LiveMock) -> Result<Arc<Compiled>> {
-        if let Some(compiled) = live.compiled.get() {
-            return Ok(Arc::clone(compiled));
-        }
-        let _turn = sync::lock(&live.reading);
-        if let Some(compiled) = live.compiled.get() {
-            return Ok(Arc::clone(compiled));
-        }
-        let Some(origin) = &live.origin else { return Err(Error::Failed("this mock replays nothing".to_owned())) };
-        let gone = |error: Error| {
-            let message = format!("the mock {:?} cannot play its recording any more: {error}", live.mock.id);
-            log::error!("{message}");
-            let is_missing = matches!(&error, Error::NotFound { .. }) || matches!(origin, Origin::File(path) if !path.exists());
-            if is_missing { Error::NoRoute(message) } else { Error::Failed(message) }
-        };
-        let file = origin.open(&self.store).map_err(gone)?;
-        check_protocol(&live.mock, file.head.protocol()).map_err(|message| gone(Error::Failed(message)))?;
-        let read = Compiled::read(&file).map_err(gone)?;
-        Ok(Arc::clone(live.compiled.get_or_init(|| Arc::new(read))))
+        live.compiled(&self.store)
+    }
+
+    /// Reads every recording that a mock of the config replays to its end, and keeps none.
+    ///
+    /// # Errors
+    /// One that cannot be read or parsed, said at its place in the config.
+    pub fn check_recordings(&self) -> Result<()> {
+        self.all().iter().try_for_each(|live| live.check_recording(&self.store))
     }
 
     fn all(&self) -> Arc<Vec<Arc<LiveMock>>> {
         Arc::clone(&sync::lock(&self.live))
     }
 
-    /// A mock with what its recording says, if it replays one.
     fn prepare(&self, mock: Mock, of_api: bool) -> Result<LiveMock> {
-        mock.check_limits(self.max_message_bytes).map_err(|error| in_file(&mock, error))?;
-        let (protocol, method) = match &mock.kind {
-            MockKind::WebSocket(_) => (Protocol::WebSocket, None),
-            MockKind::Http(mock) => (Protocol::Sse, mock.method.clone()),
-        };
-        let path = mock.path().unwrap_or_default().to_owned();
-        let mut taker = Taker { protocol, path, method, conditions: mock.conditions().clone() };
-        let origin = match mock.replay() {
-            None => None,
-            Some(replay) => {
-                let origin = self.origin_of(&mock, &replay.recording, of_api)?;
-                let file = origin.open(&self.store).map_err(|error| in_place(&mock, error))?;
-                check_protocol(&mock, file.head.protocol()).map_err(|message| wrong_at(&mock, &recording_field(&mock), message))?;
-                if taker.path.is_empty() {
-                    taker.path.clone_from(&file.head.metadata.path);
-                    if api::check_path("path", &taker.path).is_err() {
-                        let message = "the recording has no path that a mock can be on; give the mock one".to_owned();
-                        return Err(wrong_at(&mock, &recording_field(&mock), message));
-                    }
-                }
-                if taker.protocol == Protocol::Sse && taker.method.is_none() {
-                    taker.method = compiled::request_of(&file.head).map(|request| request.method.clone());
-                }
-                Some(origin)
-            }
-        };
-        Ok(LiveMock {
-            mock,
-            taker,
-            connections: Arc::default(),
-            sent: Arc::default(),
-            origin,
-            compiled: OnceLock::new(),
-            reading: Mutex::default(),
-            of_api,
-        })
-    }
-
-    /// Where the recording of a replay mock is: a config may name a file.
-    fn origin_of(&self, mock: &Mock, recording: &str, of_api: bool) -> Result<Origin> {
-        let directory = mock.source.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-        let path: PathBuf = directory.join(recording);
-        let is_called_file = recording.contains('/') || recording.ends_with(".json");
-        if of_api && is_called_file {
-            let message = "over the API a recording is named by its id; a file can be named in a config only".to_owned();
-            return Err(wrong_at(mock, &recording_field(mock), message));
-        }
-        if !of_api && (is_called_file || path.is_file()) {
-            return Ok(Origin::File(path));
-        }
-        self.store.resolve(recording).map(Origin::Stored).map_err(|error| in_place(mock, error))
+        LiveMock::new(mock, of_api, &self.store, self.max_message_bytes)
     }
 }
 
@@ -342,51 +220,6 @@ fn closeness(misfit: Option<Misfit<'_>>) -> u8 {
         Some(Misfit::Header(_) | Misfit::Query(_)) => 3,
         Some(Misfit::BodyUnread | Misfit::Body) => 4,
         None => 5,
-    }
-}
-
-fn check_protocol(mock: &Mock, recorded: Protocol) -> std::result::Result<(), String> {
-    match (&mock.kind, recorded) {
-        (MockKind::WebSocket(_), Protocol::WebSocket) | (MockKind::Http(_), Protocol::Sse) => Ok(()),
-        (MockKind::WebSocket(_), Protocol::Sse) => {
-            Err("this recording is one of an event stream; a mock of type http can replay it".to_owned())
-        }
-        (MockKind::Http(_), Protocol::WebSocket) => {
-            Err("this recording is one of a WebSocket; a mock of type websocket can replay it".to_owned())
-        }
-    }
-}
-
-/// Where the recording's name stands in a mock.
-fn recording_field(mock: &Mock) -> String {
-    let parent = match &mock.kind {
-        MockKind::WebSocket(_) => "websocket.",
-        MockKind::Http(_) if mock.shown.get("http").is_some() => "http.",
-        MockKind::Http(_) => "",
-    };
-    format!("{parent}replay.recording")
-}
-
-/// What is wrong with a mock's recording, said at its place. What only the recording's state forbids stays a conflict.
-fn in_place(mock: &Mock, error: Error) -> Error {
-    match error {
-        Error::Conflict { code, message } if mock.source.file.is_none() => Error::Conflict { code, message },
-        // The place of an id that is malformed is the field that holds it.
-        Error::Invalid { message, .. } => wrong_at(mock, &recording_field(mock), message),
-        error => wrong_at(mock, &recording_field(mock), error.to_string()),
-    }
-}
-
-fn wrong_at(mock: &Mock, field: &str, message: String) -> Error {
-    let place = if mock.source.place.is_empty() { field.to_owned() } else { format!("{}.{field}", mock.source.place) };
-    in_file(mock, Error::invalid(place, message))
-}
-
-/// An error at a place, with the file that a mock was written in.
-fn in_file(mock: &Mock, error: Error) -> Error {
-    match (&mock.source.file, error) {
-        (Some(path), Error::Invalid { place, message }) => Error::file(path, place, message),
-        (_, error) => error,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::base::limits;
@@ -28,7 +28,7 @@ fn registry() -> Mocks {
 }
 
 fn ids(mocks: &Mocks) -> Vec<String> {
-    mocks.list().iter().map(|shown| shown["id"].as_str().unwrap().to_owned()).collect()
+    mocks.list().iter().map(|shown| shown.value()["id"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
@@ -71,8 +71,8 @@ fn ids_are_whole_or_a_prefix_and_taken_once() {
         mocks.add(of_api(&socket(id, "/a"))).unwrap();
     }
     assert!(matches!(mocks.add(of_api(&socket("a", "/b"))), Err(Error::Conflict { code: "already_exists", .. })));
-    assert_eq!(mocks.view("chat.v1").unwrap()["id"], "chat.v1");
-    assert_eq!(mocks.view("chat.v1-").unwrap()["id"], "chat.v1-old");
+    assert_eq!(mocks.view("chat.v1").unwrap().value()["id"], "chat.v1");
+    assert_eq!(mocks.view("chat.v1-").unwrap().value()["id"], "chat.v1-old");
     assert!(matches!(mocks.view("chat.v"), Err(Error::Ambiguous { candidates, .. }) if candidates.len() == 3));
     assert!(matches!(mocks.remove("b"), Err(Error::NotFound { kind: "mock", .. })));
     mocks.remove("a").unwrap();
@@ -110,7 +110,7 @@ fn connections_are_counted_through_a_load() {
 fn a_mock_that_is_not_enabled_is_shown_and_serves_nothing() {
     let mocks = registry();
     mocks.load(config(&[json!({"id": "off", "enabled": false, "websocket": {"path": "/a"}})])).unwrap();
-    assert_eq!(mocks.list()[0]["enabled"], false);
+    assert_eq!(mocks.list()[0].value()["enabled"], false);
     assert!(!mocks.serves("/a"));
     assert_eq!(mocks.served(), 0);
 }

@@ -16,6 +16,7 @@ pub mod inlet;
 pub mod lateness;
 pub mod line;
 pub mod live;
+pub mod live_mock;
 pub mod mock_http;
 pub mod mock_ws;
 pub mod mocks;

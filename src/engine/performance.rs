@@ -104,7 +104,20 @@ impl Stage {
                 Act::End(finale) => self.over = Some(Over::from(finale)),
             }
         }
+        if matches!(self.over, Some(Over::ClientClosed(..))) {
+            self.send_due();
+        }
         self.leave();
+    }
+
+    /// Sends what is due already: a client that closes right after its last message gets the answer to that before its own close frame's.
+    fn send_due(&mut self) {
+        let at = moment();
+        while let Act::Write(bytes) = self.performance.next(at) {
+            if !self.carry(self.line.deliver(&bytes)) {
+                return;
+            }
+        }
     }
 
     /// What to do now: the head when it is due, then as the performance says.

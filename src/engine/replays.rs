@@ -305,9 +305,10 @@ impl Replays {
         boards.values().any(|board| board.is_pending() && crate::rules::pattern::matches(path, board.path()))
     }
 
-    /// Whether a session is on this path: one that has not ended, or (`ended`) any.
+    /// Whether a session is on this path, one of a replay mock aside: one that has not ended, or (`ended`) any.
     pub fn is_on(&self, path: &str, ended: bool) -> bool {
-        sync::lock(&self.boards).values().any(|board| board.path() == path && (ended || !board.status().is_ended()))
+        let is_meant = |board: &Arc<Board>| board.path() == path && !board.is_of_mock() && (ended || !board.status().is_ended());
+        sync::lock(&self.boards).values().any(is_meant)
     }
 
     /// How many sessions have clients.

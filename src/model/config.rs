@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::api::check_path;
 use super::fields::{Fields, wrong_at};
+use super::long_lists::LongLists;
 use super::mock::{Mock, MockSource};
 use super::settings::{SETTINGS, Settings, UpstreamSetting};
 use super::syntax;
@@ -23,13 +24,13 @@ pub const VERSION: &str = "1.0";
 /// # Errors
 /// [`Error::File`] that names the file, the place in it, the value and what is allowed; for syntax the line and column.
 pub fn read_into(settings: &mut Settings, path: &Path, text: &str) -> Result<()> {
-    let mut value = syntax::parse(path, text)?;
+    let (mut value, lists) = syntax::parse(path, text, &[&["mocks"]])?;
     // The mocks may be most of a large file: they are moved, and never copied.
     let mocks = value.as_object_mut().and_then(|map| map.get_mut("mocks")).map(Value::take);
     let known = std::mem::take(&mut settings.mocks);
     let mut changed = settings.clone();
     let directory = path.parent().unwrap_or(Path::new(""));
-    let read = apply(&mut changed, &value, directory).and_then(|()| read_mocks(path, mocks));
+    let read = apply(&mut changed, &value, directory).and_then(|()| read_mocks(path, mocks, &lists));
     settings.mocks = known;
     let added = read.map_err(|error| match error {
         Error::Invalid { place, message } => Error::file(path, place, message),
@@ -97,22 +98,28 @@ fn read_upstream(index: usize, value: &Value) -> Result<UpstreamSetting> {
     Ok(upstream)
 }
 
-fn read_mocks(path: &Path, value: Option<Value>) -> Result<Vec<Mock>> {
-    let items = match value {
-        None | Some(Value::Null) => return Ok(Vec::new()),
-        Some(Value::Array(items)) => items,
-        Some(other) => return Err(wrong_at("mocks".to_owned(), &other, "a list of mocks")),
-    };
-    let mut places: HashMap<String, usize> = HashMap::new();
-    let read = |(index, item)| {
-        let source = MockSource { file: Some(path.to_owned()), place: format!("mocks[{index}]") };
-        let mock = Mock::from_value(item, source)?;
-        match places.insert(mock.id.clone(), index) {
-            None => Ok(mock),
-            Some(first) => Err(Error::invalid(format!("mocks[{index}].id"), format!("{:?} is the id of mocks[{first}] too", mock.id))),
+/// The mocks of a file: still text, or values already.
+fn read_mocks(path: &Path, value: Option<Value>, lists: &LongLists<'_>) -> Result<Vec<Mock>> {
+    let source = |index: usize| MockSource { file: Some(path.to_owned()), place: format!("mocks[{index}]") };
+    let mocks: Vec<Mock> = match (lists.texts("mocks")?, value) {
+        (Some(texts), _) => {
+            let texts = texts.into_iter().enumerate();
+            texts.map(|(index, text)| Mock::from_text(lists.whole(), text, source(index))).collect::<Result<_>>()?
         }
+        (None, None | Some(Value::Null)) => Vec::new(),
+        (None, Some(Value::Array(items))) => {
+            let items = items.into_iter().enumerate();
+            items.map(|(index, item)| Mock::from_value(item, source(index))).collect::<Result<_>>()?
+        }
+        (None, Some(other)) => return Err(wrong_at("mocks".to_owned(), &other, "a list of mocks")),
     };
-    items.into_iter().enumerate().map(read).collect()
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for (index, mock) in mocks.iter().enumerate() {
+        if let Some(first) = places.insert(&mock.id, index) {
+            return Err(Error::invalid(format!("mocks[{index}].id"), format!("{:?} is the id of mocks[{first}] too", mock.id)));
+        }
+    }
+    Ok(mocks)
 }
 
 /// Adds mocks; one with a known id takes the place of the known one.

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::duration::{self, Unit};
+use super::long_lists::LongLists;
 use crate::base::error::{Error, Result};
 use crate::base::{limits, text};
 
@@ -13,6 +14,8 @@ pub struct Fields<'a> {
     place: String,
     map: &'a Map<String, Value>,
     known: Vec<&'static str>,
+    /// Lists of the same text that are no values yet.
+    lists: Option<&'a LongLists<'a>>,
 }
 
 impl<'a> Fields<'a> {
@@ -23,9 +26,14 @@ impl<'a> Fields<'a> {
     pub fn of(value: &'a Value, place: impl Into<String>) -> Result<Self> {
         let place = place.into();
         match value {
-            Value::Object(map) => Ok(Self { place, map, known: Vec::new() }),
+            Value::Object(map) => Ok(Self { place, map, known: Vec::new(), lists: None }),
             other => Err(Error::invalid(place, format!("this must be an object, it is {}", describe(other)))),
         }
+    }
+
+    /// The same, where some lists below are still text: [`Fields::items`] reads these.
+    pub fn with_lists(self, lists: Option<&'a LongLists<'a>>) -> Self {
+        Self { lists, ..self }
     }
 
     /// The place of the field `name`, as errors say it: `server.port`.
@@ -159,17 +167,21 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// [`Error::Invalid`] for anything else.
     pub fn object(&mut self, name: &'static str) -> Result<Option<Fields<'a>>> {
-        self.value(name).map(|value| Fields::of(value, self.place_of(name))).transpose()
+        let Some(value) = self.value(name) else { return Ok(None) };
+        Ok(Some(Fields::of(value, self.place_of(name))?.with_lists(self.lists)))
     }
 
     /// An array whose items `read` takes, each with its place.
     ///
     /// # Errors
     /// [`Error::Invalid`] for anything else, and those of `read`.
-    pub fn items<T>(&mut self, name: &'static str, read: impl Fn(&'a Value, String) -> Result<T>) -> Result<Option<Vec<T>>> {
+    pub fn items<T>(&mut self, name: &'static str, read: impl Fn(&Value, String) -> Result<T>) -> Result<Option<Vec<T>>> {
         let Some(value) = self.value(name) else { return Ok(None) };
         let Value::Array(items) = value else { return Err(self.wrong(name, value, "a list")) };
         let place = self.place_of(name);
+        if let Some(items) = self.lists.and_then(|lists| lists.read(&place, &read).transpose()) {
+            return items.map(Some);
+        }
         items.iter().enumerate().map(|(index, item)| read(item, format!("{place}[{index}]"))).collect::<Result<_>>().map(Some)
     }
 

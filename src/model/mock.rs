@@ -2,14 +2,19 @@
 //! the two protocols' parts stand in `mock_ws.rs` and `mock_http.rs`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::fields::Fields;
+use super::long_lists::LongLists;
 use super::mock_http::HttpMock;
 use super::mock_parts::{quoted, read_replay};
 use super::mock_ws::{WsMock, WsPlays};
 use super::replay::ReplayOptions;
+use super::syntax;
 use crate::base::error::{Error, Result};
 use crate::base::{id, text};
 
@@ -25,7 +30,7 @@ pub struct Mock {
     /// What it is.
     pub kind: MockKind,
     /// The mock as it was given, with `id` and `enabled`: what the API shows.
-    pub shown: Value,
+    pub shown: Shown,
     /// Where it was written.
     pub source: MockSource,
 }
@@ -80,36 +85,36 @@ impl Mock {
         Self::from_value(value.clone(), source)
     }
 
-    /// As [`Mock::from_json`], for a value that nobody else needs: it becomes what the API shows.
+    /// As [`Mock::from_json`], for a value that nobody else needs.
     ///
     /// # Errors
     /// As [`Mock::from_json`].
     pub fn from_value(mut value: Value, source: MockSource) -> Result<Self> {
-        let mut fields = Fields::of(&value, source.place.as_str())?;
-        let kind = read_type(&mut fields)?;
-        let id = fields.string("id")?;
-        if let Some(id) = &id {
-            check_id(&fields.place_of("id"), id)?;
-        }
-        let name = fields.string("name")?;
-        fields.string("description")?;
-        let enabled = fields.boolean("enabled")?.unwrap_or(true);
-        let kind = match kind {
-            Type::WebSocket => {
-                let inner = fields.object("websocket")?;
-                fields.finish()?;
-                let place = if source.place.is_empty() { "websocket".to_owned() } else { format!("{}.websocket", source.place) };
-                MockKind::WebSocket(WsMock::from_fields(inner.ok_or_else(|| Error::invalid(place, "this field must be given"))?)?)
-            }
-            Type::Http => MockKind::Http(read_http(fields)?),
-        };
-        let id = id.unwrap_or_else(id::new);
+        let mut parts = Parts::read(&value, &source.place, None)?;
         if let Value::Object(map) = &mut value {
-            map.shift_remove("id");
-            map.shift_insert(0, "id".to_owned(), id.clone().into());
-            map.insert("enabled".to_owned(), enabled.into());
+            // A null counts as absent; what takes its place is put in below.
+            for name in ["id", "enabled"] {
+                if map.get(name).is_some_and(Value::is_null) {
+                    map.shift_remove(name);
+                }
+            }
         }
-        Ok(Self { id, name, enabled, kind, shown: value, source })
+        let missing = parts.missing(&value);
+        Ok(parts.into_mock(Shown::with(&missing, &value.to_string()), source))
+    }
+
+    /// As [`Mock::from_json`], for the JSON text `text` of the file `whole`. Steps and events go through memory one by one.
+    ///
+    /// # Errors
+    /// As [`Mock::from_json`]; for what is no JSON, with line and column in the file.
+    pub fn from_text(whole: &str, text: &str, source: MockSource) -> Result<Self> {
+        let (value, lists) = syntax::parse_json(whole, text, &source.place, &LONG_LISTS)?;
+        if ["id", "enabled"].iter().any(|name| value.get(name).is_some_and(Value::is_null)) {
+            return Self::from_value(syntax::parse_json(whole, text, &source.place, &[])?.0, source);
+        }
+        let mut parts = Parts::read(&value, &source.place, Some(&lists))?;
+        let missing = parts.missing(&value);
+        Ok(parts.into_mock(Shown::with(&missing, text), source))
     }
 
     /// Checks what depends on the server's settings: no mock takes larger messages than the server.
@@ -167,6 +172,87 @@ impl ReplayMock {
     /// As [`Mock::from_json`].
     pub fn from_fields(fields: Fields<'_>) -> Result<Self> {
         read_replay(fields)
+    }
+}
+
+/// A mock as the API shows it: the text of a JSON object, shared. A large mock is much larger as a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown(Arc<String>);
+
+impl Shown {
+    /// The object `text` with some members put in at its front.
+    fn with(members: &str, text: &str) -> Self {
+        let text = text.trim();
+        Self(Arc::new(format!("{{{members}{}", text.strip_prefix('{').unwrap_or(text))))
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The text as a value.
+    pub fn value(&self) -> Value {
+        // It was read before, so that it is JSON.
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+}
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+/// Where the lists stand that make a mock large.
+const LONG_LISTS: [&[&str]; 3] = [&["websocket", "scenario", "steps"], &["http", "sse", "events"], &["sse", "events"]];
+
+/// What is read of a mock.
+struct Parts {
+    id: Option<String>,
+    name: Option<String>,
+    enabled: Option<bool>,
+    kind: MockKind,
+}
+
+impl Parts {
+    fn read<'a>(value: &'a Value, place: &str, lists: Option<&'a LongLists<'a>>) -> Result<Self> {
+        let mut fields = Fields::of(value, place)?.with_lists(lists);
+        let kind = read_type(&mut fields)?;
+        let id = fields.string("id")?;
+        if let Some(id) = &id {
+            check_id(&fields.place_of("id"), id)?;
+        }
+        let name = fields.string("name")?;
+        fields.string("description")?;
+        let enabled = fields.boolean("enabled")?;
+        let kind = match kind {
+            Type::WebSocket => {
+                let inner = fields.object("websocket")?.ok_or_else(|| fields.missing("websocket"));
+                fields.finish()?;
+                MockKind::WebSocket(WsMock::from_fields(inner?)?)
+            }
+            Type::Http => MockKind::Http(read_http(fields)?),
+        };
+        Ok(Self { id, name, enabled, kind })
+    }
+
+    /// The members that a mock is shown with and `value` has not, each with a comma after it. An id is made where there is none.
+    fn missing(&mut self, value: &Value) -> String {
+        let id = self.id.get_or_insert_with(id::new);
+        let mut missing = String::new();
+        if value.get("id").is_none() {
+            missing.push_str(&format!("\"id\":\"{id}\","));
+        }
+        if value.get("enabled").is_none() {
+            missing.push_str("\"enabled\":true,");
+        }
+        missing
+    }
+
+    fn into_mock(self, shown: Shown, source: MockSource) -> Mock {
+        Mock { id: self.id.unwrap_or_default(), name: self.name, enabled: self.enabled.unwrap_or(true), kind: self.kind, shown, source }
     }
 }
 
@@ -256,7 +342,7 @@ mod tests {
         let value = serde_json::json!({"websocket": {"path": "/ws"}, "name": "chat"});
         let mock = Mock::from_json(&value, MockSource::default()).unwrap();
         assert_eq!(mock.id.len(), 26);
-        assert_eq!(mock.shown.to_string(), format!(r#"{{"id":"{}","websocket":{{"path":"/ws"}},"name":"chat","enabled":true}}"#, mock.id));
+        assert_eq!(mock.shown.text(), format!(r#"{{"id":"{}","enabled":true,"websocket":{{"path":"/ws"}},"name":"chat"}}"#, mock.id));
         assert_eq!((mock.path(), mock.name.as_deref(), mock.enabled), (Some("/ws"), Some("chat"), true));
     }
 }

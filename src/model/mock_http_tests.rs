@@ -12,7 +12,7 @@ use super::mock_tests::{check_errors, read};
 use super::pairs::Pairs;
 
 fn part(value: Value) -> HttpMock {
-    match read(&value).expect(&value.to_string()).kind {
+    match read(&value).unwrap_or_else(|error| panic!("{value}: {error}")).kind {
         MockKind::Http(mock) => mock,
         MockKind::WebSocket(mock) => panic!("{mock:?}"),
     }

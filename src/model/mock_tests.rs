@@ -34,7 +34,7 @@ fn ws(mut part: Value) -> Value {
 }
 
 fn part(value: Value) -> WsMock {
-    match read(&ws(value.clone())).expect(&value.to_string()).kind {
+    match read(&ws(value.clone())).unwrap_or_else(|error| panic!("{value}: {error}")).kind {
         MockKind::WebSocket(mock) => mock,
         MockKind::Http(mock) => panic!("{mock:?}"),
     }
@@ -567,7 +567,13 @@ proptest! {
         for value in [value, json!({"websocket": part}), ws(json!({"scenario": {"steps": [part]}})), json!({"matcher": {"path": "/"}, "sse": part})] {
             if let Ok(mock) = read(&value) {
                 // What is shown reads back as the same mock.
-                prop_assert_eq!(&read(&mock.shown).unwrap(), &mock);
+                prop_assert_eq!(&read(&mock.shown.value()).unwrap(), &mock);
+                // And as a text, whose long lists are read one by one.
+                let source = MockSource { file: None, place: "mocks[2]".to_owned() };
+                let text = value.to_string();
+                let of_text = Mock::from_text(&text, &text, source).unwrap();
+                prop_assert_eq!(&of_text.kind, &mock.kind);
+                prop_assert_eq!(&of_text.shown.value()["enabled"], &mock.shown.value()["enabled"]);
             }
         }
     }

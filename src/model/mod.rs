@@ -1,4 +1,4 @@
-//! Floor 2: the words on disk and on the wire: the recording file, settings, replay options, the admin API's bodies.
+//! Floor 2: the words on disk and on the wire: the recording file, settings, mocks, replay options, the admin API's bodies.
 //!
 //! It relies on `base` and serde, and turns text into checked values and back, with errors that name field, value and what is allowed.
 //! It opens no file, keeps no state and decides nothing.
@@ -8,6 +8,7 @@ pub mod config;
 pub mod convert_options;
 pub mod duration;
 pub mod fields;
+pub mod long_lists;
 pub mod mock;
 pub mod mock_http;
 mod mock_http_fields;
@@ -20,6 +21,7 @@ pub mod mock_ws;
 mod mock_ws_fields;
 pub mod pairs;
 pub mod recording;
+pub mod recording_check;
 pub mod recording_text;
 pub mod replay;
 pub mod replay_options;

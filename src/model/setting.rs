@@ -201,7 +201,11 @@ impl Setting {
 
     /// The default as a config file would say it; null where there is none.
     pub fn default_value(&self) -> Value {
-        let settings = &mut Settings::default();
+        self.value(&mut Settings::default())
+    }
+
+    /// What `settings` have, as a config file would say it; null for nothing.
+    pub fn value(&self, settings: &mut Settings) -> Value {
         match self.slot {
             Slot::Port(slot) => (*slot(settings)).into(),
             Slot::Number(slot, ..) | Slot::Millis(slot) | Slot::Bytes(slot, ..) => (*slot(settings)).into(),

@@ -186,7 +186,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: Some("upstream"),
         env: "MOCKD_UPSTREAM",
         value_name: "URL",
-        help: "Where everything goes that no replay takes: a ws, wss, http or https URL",
+        help: "Where everything goes that no replay and no mock takes: a ws, wss, http or https URL",
         slot: Slot::Url(|s| &mut s.upstream),
     },
     Setting {
@@ -226,7 +226,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: Some("cors-origin"),
         env: "MOCKD_CORS_ORIGIN",
         value_name: "ORIGIN",
-        help: "The only origin that answers of replays allow; without it, any",
+        help: "The only origin that answers of replays and mocks allow; without it, any",
         slot: Slot::OptionalText(|s| &mut s.cors_origin),
     },
     Setting {
@@ -290,7 +290,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: Some("stall-timeout"),
         env: "MOCKD_STALL_TIMEOUT",
         value_name: "MS",
-        help: "Time that a replay's client may take no byte",
+        help: "Time that a replay's or mock's client may take no byte",
         slot: Slot::Millis(|s| &mut s.stall_timeout_ms),
     },
     Setting {
@@ -298,7 +298,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: Some("max-queued-messages"),
         env: "MOCKD_MAX_QUEUED_MESSAGES",
         value_name: "N",
-        help: "Client messages that wait in a replay session",
+        help: "Client messages that wait in a replay session or a mock's scenario",
         slot: Slot::Number(|s| &mut s.max_queued_messages, 1, 1_000_000),
     },
     Setting {
@@ -414,6 +414,18 @@ impl Settings {
             patterns: self.filter_patterns.clone(),
             redact_value: self.redact_value.clone(),
         }
+    }
+
+    /// The keys of what is not the same in `other`, mocks aside.
+    pub fn changes(&self, other: &Self) -> Vec<&'static str> {
+        // A slot is a way to change a value; these are copies.
+        let (mut one, mut two) = (Self { mocks: Vec::new(), ..self.clone() }, Self { mocks: Vec::new(), ..other.clone() });
+        let mut keys: Vec<_> =
+            SETTINGS.iter().filter(|setting| setting.value(&mut one) != setting.value(&mut two)).map(|setting| setting.key).collect();
+        if one.upstreams != two.upstreams {
+            keys.push("upstreams");
+        }
+        keys
     }
 
     /// Checks what no setting can say alone.

@@ -22,6 +22,7 @@ use crate::base::error::{Error, Result};
 use crate::base::limits::MAX_TIME_MS;
 use crate::base::text::{clean, shorten};
 use crate::model::api::check_path;
+use crate::model::config::VERSION;
 use crate::model::convert_options::{ConvertOptions, Simplify};
 use crate::model::recording::{Frame, Head, Redaction, StreamHead, Tail};
 use crate::wire::headers::is_token;
@@ -160,7 +161,7 @@ fn checked_method(method: &str) -> Result<&str> {
 fn open_mock(head: &Head, options: &ConvertOptions, name: &str, out: &mut Writer) {
     out.open(Shape::BlockMap);
     out.key("version");
-    out.string("1.0");
+    out.string(VERSION);
     out.key("mocks");
     out.open(Shape::BlockList);
     out.item();

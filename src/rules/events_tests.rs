@@ -1,3 +1,5 @@
+//! Streams of mocks played on a clock that jumps: what is said when, and the bytes of it. No thread, no socket.
+
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -16,7 +16,9 @@ use std::path::PathBuf;
 use self::pid_file::PidFile;
 pub use self::server::Server;
 use crate::base::error::{Error, Result};
+use crate::base::platform::Signal;
 use crate::base::{files, platform, sync};
+use crate::engine::app::App;
 use crate::model::settings::Settings;
 
 /// How a server says that it is ready.
@@ -30,25 +32,41 @@ pub struct Announce {
     pub log: Option<PathBuf>,
 }
 
-/// Runs the server until SIGINT or SIGTERM; a second one ends it at once. Signals must be held already
+/// Runs the server until SIGINT or SIGTERM; a second one ends it at once. At SIGHUP `reload` gives the settings that the files, the
+/// environment and the flags ask for now, and the mocks among them are served from then on. Signals must be held already
 /// ([`platform::hold_signals`]).
 ///
 /// # Errors
 /// Those of [`Server::open`]; a place that takes no announcement.
-pub fn run(settings: Settings, announce: &Announce) -> Result<()> {
+pub fn run(settings: Settings, announce: &Announce, reload: &dyn Fn() -> Result<Settings>) -> Result<()> {
     let server = Server::open(settings)?;
     // It goes away last: who waits for the end waits for that.
     let _pid_file = announce.log.as_deref().map(|log| PidFile::publish(&server, log)).transpose()?;
     announce.say(&server)?;
-    wait_for_end();
+    while platform::next_signal() == Signal::Reload {
+        match reload().and_then(|settings| take_over(&server.app, settings)) {
+            Ok(()) => log::info!("SIGHUP: the config has been read again; mocks that are served: {}", server.app.mocks.served()),
+            Err(error) => log::error!("SIGHUP: the mocks stay as they were: {error}"),
+        }
+    }
     // A second signal ends the process at once.
     sync::spawn("second signal", || {
-        wait_for_end();
+        while platform::next_signal() == Signal::Reload {}
         std::process::exit(1);
     })?;
     server.end();
     if let Some(path) = &announce.ready_file {
         files::remove(path);
+    }
+    Ok(())
+}
+
+/// Serves the mocks of settings that were read again. All other settings are those of the start; what has changed is told.
+fn take_over(app: &App, mut settings: Settings) -> Result<()> {
+    app.mocks.load(std::mem::take(&mut settings.mocks))?;
+    let changed = settings.changes(&app.settings);
+    if !changed.is_empty() {
+        log::warn!("SIGHUP: only mocks are read again; restart mockd for {} to count", changed.join(", "));
     }
     Ok(())
 }
@@ -77,10 +95,4 @@ impl Announce {
 /// The line of JSON that says where a server is.
 pub fn ready_line(mock: &str, admin: &str, pid: u32) -> String {
     format!("{{\"mock\":\"{mock}\",\"admin\":\"{admin}\",\"pid\":{pid}}}")
-}
-
-fn wait_for_end() {
-    while platform::next_signal() != platform::Signal::Stop {
-        log::info!("SIGHUP: there is nothing to read again");
-    }
 }

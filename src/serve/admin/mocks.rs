@@ -1,16 +1,23 @@
 //! The calls about mocks: each reads its call, asks the registry, and answers.
 
-use serde_json::json;
+use serde::Serialize;
 
 use super::answer::Answer;
 use super::call::Call;
 use crate::base::error::Result;
-use crate::model::mock::{Mock, MockSource};
+use crate::model::mock::{Mock, MockSource, Shown};
 
 /// `GET /mocks`
 pub fn list(call: &Call) -> Result<Answer> {
     let mocks = call.app.mocks.list();
-    Answer::json(200, &json!({"total": mocks.len(), "mocks": mocks}))
+    Answer::json(200, &Listed { total: mocks.len(), mocks })
+}
+
+/// The answer of `GET /mocks`; a large mock is never a value on its way.
+#[derive(Serialize)]
+struct Listed {
+    mocks: Vec<Shown>,
+    total: usize,
 }
 
 /// `POST /mocks`: the body is one mock as in a config file.

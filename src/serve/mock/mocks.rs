@@ -35,7 +35,7 @@ impl Request<'_> {
         match (&live.mock.kind, accept) {
             (MockKind::WebSocket(mock), Some(accept)) => match &mock.plays {
                 WsPlays::Talk(talk) => Ok(self.visit(guest).talk(client, accept, talk).unwrap_or_else(|error| {
-                    log::error!("the mock {:?} could not begin: {error}", live.mock.id);
+                    log::error!("the mock {:?} could not begin: {error}", live.called());
                     None
                 })),
                 WsPlays::Replay(replay) => self.play(client, &live, guest, replay, Some(accept)),
@@ -101,7 +101,7 @@ impl Request<'_> {
     fn turn_away(&self, client: &mut Inlet, live: &LiveMock) -> After {
         let most = live.max_connections().unwrap_or_default();
         let message =
-            format!("the mock {:?} has its {most} connections; try again when one has ended, or raise its maxConnections", live.mock.id);
+            format!("the mock {:?} has its {most} connections; try again when one has ended, or raise its maxConnections", live.called());
         let body = format!("{}\n", json!({"error": "too_many_connections", "message": message}));
         let mut response = ResponseHead::new(503);
         response.headers.push("Retry-After", "1");
