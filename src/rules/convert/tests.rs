@@ -380,3 +380,40 @@ fn incomplete_recordings_go_as_far_as_they_do_and_bad_frames_are_named() {
     stream.frames.push(Frame::Sse(SseEvent::default()));
     assert_eq!(stream.convert("{}").unwrap_err().to_string(), "events[1]: it has neither relativeUs nor relativeMs");
 }
+
+#[test]
+fn what_no_mock_takes_is_named_and_the_config_loads() {
+    let named = SseEvent {
+        kind: Some("a\0b".to_owned()),
+        data: Some("d".to_owned()),
+        id: Some("1\n2".to_owned()),
+        relative_us: Some(1),
+        ..SseEvent::default()
+    };
+    let mut made = Made::sse(None, vec![Frame::Sse(named)], None, 9);
+    if let StreamHead::Sse { request, response_status, response_headers, .. } = &mut made.head.stream {
+        request.method = "GET".to_owned();
+        *response_status = 204;
+        for (name, value) in [("X-Fine", "a\tb"), ("X-Bell", "\u{7}"), ("No Name", "1")] {
+            response_headers.add_header(name, value.to_owned());
+        }
+    }
+    let (text, left_out) = made.convert("{}").unwrap();
+    let words = [
+        "the response's status 204, which no mock can have (it has 200)",
+        "2 response header fields that no response can have",
+        "line ends and NULs in the type or id of 1 event",
+    ];
+    assert_eq!(left_out, words);
+    let mut settings = crate::model::settings::Settings::default();
+    crate::model::config::read_into(&mut settings, std::path::Path::new("c.json"), &text).unwrap();
+    let part = made.part("{}");
+    assert_eq!(
+        (&part["events"][0]["type"], &part["events"][0]["id"], &part["headers"]),
+        (&json!("ab"), &json!("12"), &json!({"X-Fine": "a\tb"}))
+    );
+    if let StreamHead::Sse { request, .. } = &mut made.head.stream {
+        request.method = "GE T".to_owned();
+    }
+    assert_eq!(made.convert("{}").unwrap_err().to_string(), "sse.request.method: \"GE T\" can be no method of a request");
+}
