@@ -39,6 +39,8 @@ mod replay_mocks;
 mod replay_sse;
 // Who gets which session, and the calls that steer one.
 mod replay_sessions;
+// Recordings converted to configs, and what clients of these get.
+mod convert;
 
 // WebSocket mocks of a config: what a client gets of one that talks.
 mod mock_ws;

@@ -311,3 +311,44 @@ fn recording_production_traffic_works_as_the_use_case_says() {
     server.replay(&id, &json!({"mode": "synchronized", "strictMatching": true}));
     assert_eq!(Stream::ask(server.mock, "POST", "/v1/chat/completions", &[], body).rest_text(), live);
 }
+
+#[test]
+fn a_recording_becomes_a_mock_as_pasted() {
+    if !has("curl") {
+        return;
+    }
+    let server = demo();
+    let id = recorded_chat(&server);
+    let recording = server.recording(&id);
+    let frames = recording["websocket"]["frames"].as_array().expect("frames");
+    let said = |direction: &str| -> Vec<String> {
+        let data = frames.iter().filter(|frame| frame["direction"] == direction && frame["type"] == "text");
+        data.map(|frame| text(&frame["data"])).collect()
+    };
+    let config: Value = serde_json::from_str(&shell(&server, &format!("mockd stream-recordings convert {id}"))).expect("a config");
+    assert_eq!(config["mocks"][0]["websocket"]["path"], "/ws/chat");
+    shell(&server, &format!("mockd stream-recordings convert {id} --simplify-timing"));
+    shell(&server, &format!("mockd stream-recordings convert {id} -o scenario.json"));
+    let fine = format!("mockd stream-recordings convert {id} \\\n  --simplify-timing \\\n  --min-delay 50 \\\n  --max-delay 2000");
+    shell(&server, &fine);
+    shell(&server, &format!("mkdir fixtures; mockd stream-recordings convert {id} -o fixtures/chat.json"));
+    shell(
+        &server,
+        &format!(
+            "curl -sf -X POST http://localhost:4290/stream-recordings/{id}/convert \
+  -H \"Content-Type: application/json\" \
+  -d '{{\"simplifyTiming\": true}}' \
+  -o mock-config.json"
+        ),
+    );
+    for file in ["scenario.json", "fixtures/chat.json", "mock-config.json"] {
+        let mock = Server::builder().place(&server.place).option("--config", file).start();
+        let mut client = Client::open(mock.mock, "/ws/chat");
+        said("c2s").iter().for_each(|message| client.text(message));
+        let mut heard = Vec::new();
+        while heard.len() < said("s2c").len() {
+            heard.extend(client.next().strip_prefix("text ").map(str::to_owned));
+        }
+        assert_eq!(heard, said("s2c"), "{file}");
+    }
+}

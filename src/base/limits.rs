@@ -103,6 +103,10 @@ pub const MAX_JSON_NODES: usize = 1_000_000;
 pub const MAX_JSON_PATH_BYTES: usize = KIB as usize;
 /// Brackets and parentheses that are open at once in a JSONPath; its parser recurses, and must fit a connection's stack.
 pub const MAX_JSON_PATH_DEPTH: usize = 4;
+/// Milliseconds below which a conversion that simplifies its timing makes a delay 0.
+pub const SIMPLE_MIN_DELAY_MS: u64 = 10;
+/// Milliseconds to which a conversion that simplifies its timing cuts a delay.
+pub const SIMPLE_MAX_DELAY_MS: u64 = 5_000;
 /// Milliseconds for a peer to take the close frame that ends its stream, and to close.
 pub const CLOSE_GRACE_MS: u64 = 1_000;
 /// Milliseconds within which a server that was told to end has ended.

@@ -80,6 +80,8 @@ pub enum Scope {
     Store,
     /// Those by which a server is asked.
     Server,
+    /// Those of the data directory, and those by which a server is asked.
+    StoreAndServer,
     /// All.
     Everything,
     /// Those of a server that lives as long as one command, by their flags.
@@ -118,6 +120,19 @@ pub enum Kind {
     Word(&'static str, &'static [&'static str]),
     /// What a setting takes.
     Setting(&'static Setting),
+}
+
+/// The words of a switch that is on unless it is said to be off.
+pub const TRUTHS: &[&str] = &["true", "false"];
+
+/// What other tools with these recordings call some flags.
+pub const OTHER_NAMES: [(&str, &str); 2] = [("include-client", "include-client-messages"), ("deduplicate", "deduplicate-messages")];
+
+impl Kind {
+    /// Whether it is `true` or `false`.
+    pub fn is_truth(self) -> bool {
+        matches!(self, Self::Word(_, words) if words == TRUTHS)
+    }
 }
 
 /// A flag without a value.
@@ -189,7 +204,7 @@ impl Flag {
 
     /// Whether its value may be left out: `--record`.
     pub fn is_value_optional(&self) -> bool {
-        matches!(self.kind, Kind::Setting(setting) if matches!(setting.slot, Slot::Pattern(_)))
+        self.kind.is_truth() || matches!(self.kind, Kind::Setting(setting) if matches!(setting.slot, Slot::Pattern(_)))
     }
 }
 
@@ -221,6 +236,12 @@ impl Command {
                 flags.push(CONFIG);
             }
             Scope::Server => {
+                flags.push(ADMIN_URL);
+                flags.extend(setting("admin-token"));
+                flags.push(CONFIG);
+            }
+            Scope::StoreAndServer => {
+                flags.extend(setting("data-dir"));
                 flags.push(ADMIN_URL);
                 flags.extend(setting("admin-token"));
                 flags.push(CONFIG);

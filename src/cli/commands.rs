@@ -1,9 +1,10 @@
 //! The COMMANDS table: every command with its words, arguments, flags and help. The parser, the help texts and the dispatch are made
 //! from it. It holds no behaviour but the names of functions.
 
-use super::command::{Command, Flag, Kind, Positional, Scope, Takes, file, integer, switch, text, word};
+use super::command::{Command, Flag, Kind, Positional, Scope, TRUTHS, Takes, file, integer, switch, text, word};
 use super::completions::{self, SHELLS};
-use super::{check, daemon, init, recordings, replays, serve, sessions, transfer};
+use super::{check, convert, daemon, init, recordings, replays, serve, sessions, transfer};
+use crate::model::convert_options::ConfigFormat;
 use crate::model::recording::{Protocol, Status};
 use crate::rules::export::Format;
 
@@ -185,6 +186,28 @@ pub const COMMANDS: &[Command] = &[
         scope: Scope::Store,
         examples: &["mockd stream-recordings import session.har"],
         run: Some(transfer::import),
+        ..ROW
+    },
+    Command {
+        path: &["stream-recordings", "convert"],
+        summary: "Convert a recording to a mock in a config file",
+        details: "The config, on stdout or in FILE, is one that `mockd serve --config FILE` loads. What a mock cannot\n\
+                  have of the recording is named on stderr. Delays are in milliseconds.",
+        positionals: RECORDING,
+        flags: &[
+            file("output", "FILE", "The file to write; one that is there is replaced; YAML where it ends in .yaml or .yml").short('o'),
+            word("format", "FORMAT", &ConfigFormat::WORDS, "The format [default: what FILE ends in, else json]"),
+            switch("simplify-timing", "Make short delays 0 and cut long ones"),
+            integer("min-delay", "MS", 0, "With --simplify-timing: shorter delays become 0 [default: 10]"),
+            integer("max-delay", "MS", 0, "With --simplify-timing: longer delays become this [default: 5000]"),
+            word("include-client-messages", "BOOL", TRUTHS, "WebSocket: whether the mock expects the client's messages [default: true]"),
+            switch("deduplicate-messages", "Make one of server messages that follow each other and are the same"),
+            text("endpoint-path", "PATH", "The mock's path, in place of the recorded one"),
+            text("mock-name", "NAME", "The mock's name, in place of the recording's"),
+            switch("add-to-server", "Also make the mock live on a running server that has the recording"),
+        ],
+        scope: Scope::StoreAndServer,
+        run: Some(convert::convert),
         ..ROW
     },
     Command {
@@ -553,6 +576,7 @@ mod tests {
     fn every_flag_is_read_by_somebody() {
         let sources = [
             include_str!("check.rs"),
+            include_str!("convert.rs"),
             include_str!("recordings.rs"),
             include_str!("replays.rs"),
             include_str!("serve.rs"),

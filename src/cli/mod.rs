@@ -10,6 +10,7 @@ pub mod command;
 pub mod commands;
 pub mod completions;
 pub mod context;
+pub mod convert;
 pub mod daemon;
 pub mod help;
 pub mod init;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use lexopt::Arg;
 
-use super::command::{Command, Flag, Kind, Takes, top_level};
+use super::command::{Command, Flag, Kind, OTHER_NAMES, TRUTHS, Takes, top_level};
 use crate::base::error::{Error, Result};
 use crate::base::text;
 use crate::model::fields::not_a_word;
@@ -170,7 +170,10 @@ fn parse_leaf(command: &'static Command, mut parser: lexopt::Parser, raw: Vec<Os
                 typed.words.push(utf8(word)?);
                 continue;
             }
-            Arg::Long(name) => flags.iter().find(|flag| flag.name == name).ok_or_else(|| unknown_flag(name, &flags, &see))?,
+            Arg::Long(name) => {
+                let known = OTHER_NAMES.iter().find(|(other, _)| *other == name).map_or(name, |(_, known)| known);
+                flags.iter().find(|flag| flag.name == known).ok_or_else(|| unknown_flag(name, &flags, &see))?
+            }
             Arg::Short(letter) => flags
                 .iter()
                 .find(|flag| flag.short == Some(letter))
@@ -216,9 +219,11 @@ fn take_value(flag: &Flag, parser: &mut lexopt::Parser) -> Result<String> {
         if let Some(value) = parser.optional_value() {
             return utf8(value);
         }
-        // The next argument is its value only where it looks like a path or pattern.
+        // The next argument is its value only where it looks like one: a path or pattern, or one of the two words.
+        let is_truth = flag.kind.is_truth();
         let pattern = |next: &std::ffi::OsStr| next == "*" || next.as_encoded_bytes().first() == Some(&b'/');
-        return match parser.try_raw_args().and_then(|mut rest| rest.next_if(pattern)) {
+        let value = |next: &std::ffi::OsStr| if is_truth { TRUTHS.iter().any(|word| next == *word) } else { pattern(next) };
+        return match parser.try_raw_args().and_then(|mut rest| rest.next_if(value)) {
             Some(value) => utf8(value),
             None => Ok("true".to_owned()),
         };

@@ -1,7 +1,7 @@
 //! `stream-recordings export` and `import`: recordings as files, out and in, with or without a server.
 //! What is in a file, and where recordings are kept, is known below.
 
-use std::io::{BufWriter, Read};
+use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 
 use super::context::{Context, tell};
@@ -13,7 +13,6 @@ use crate::engine::{export as exporter, import as importer};
 use crate::model::api::{Imported, ListQuery};
 use crate::rules::export::Format;
 use crate::rules::redact::Redactor;
-use crate::store::RecordingFile;
 
 /// `stream-recordings export`
 pub fn export(context: &mut Context<'_>) -> Result<()> {
@@ -24,7 +23,9 @@ pub fn export(context: &mut Context<'_>) -> Result<()> {
     match context.typed.text("output").filter(|name| *name != "-") {
         None => exporter::write(&file, format, &mut context.out)?,
         Some(name) => {
-            write_file(&context.path(name), &file, format)?;
+            // Of another format nobody knows the size beforehand.
+            let total = (format == Format::Json).then_some(file.tail.stats.file_size_bytes);
+            write_file(&context.path(name), Progress::bytes("exporting", total), |to| exporter::write(&file, format, to))?;
             context.out.line(&format!("Exported {id} to {}", clean(name)))?;
         }
     }
@@ -37,24 +38,23 @@ pub fn tell_left_out(left_out: &[String]) {
     left_out.iter().for_each(|part| tell(&format!("left out: {part}")));
 }
 
-/// Writes an export to `path`: beside it first, so that what stood there stays until the new text is whole.
-fn write_file(path: &Path, file: &RecordingFile, format: Format) -> Result<()> {
+/// Writes a file at `path`, telling `progress`: beside it first, so that what stood there stays until the new text is whole.
+pub(super) fn write_file<T>(path: &Path, progress: Progress, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
     let failed = |error: std::io::Error| Error::file(path, "", format!("this file cannot be written: {error}"));
-    let copy = |to: std::fs::File| -> Result<std::fs::File> {
-        // Of another format nobody knows the size beforehand.
-        let total = (format == Format::Json).then_some(file.tail.stats.file_size_bytes);
-        let mut to = BufWriter::new(Counted::new(to, Progress::bytes("exporting", total)));
-        exporter::write(file, format, &mut to)?;
-        to.into_inner().map(Counted::into_inner).map_err(|error| failed(error.into_error()))
+    let copy = |to: std::fs::File| -> Result<(T, std::fs::File)> {
+        let mut to = BufWriter::new(Counted::new(to, progress));
+        let written = write(&mut to)?;
+        Ok((written, to.into_inner().map_err(|error| failed(error.into_error()))?.into_inner()))
     };
     // A pipe or a device takes what is written; only a file can be replaced.
     if std::fs::metadata(path).is_ok_and(|known| !known.is_file()) {
-        return copy(std::fs::File::create(path).map_err(failed)?).map(drop);
+        return copy(std::fs::File::create(path).map_err(failed)?).map(|(written, _)| written);
     }
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.tmp", std::process::id()));
-    let written = std::fs::File::create(&beside).map_err(failed).and_then(copy).and_then(|to| to.sync_all().map_err(failed));
-    written.and_then(|()| std::fs::rename(&beside, path).map_err(failed)).inspect_err(|_| {
+    let written = std::fs::File::create(&beside).map_err(failed).and_then(copy);
+    let written = written.and_then(|(written, to)| to.sync_all().map_err(failed).map(|()| written));
+    written.and_then(|written| std::fs::rename(&beside, path).map_err(failed).map(|()| written)).inspect_err(|_| {
         // The first error is told; what is left of the attempt may not even be there.
         drop(std::fs::remove_file(&beside));
     })

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::base::error::{Error, Result};
-use crate::model::recording::{Head, SseRequest, Status, StreamHead};
+use crate::base::error::Result;
+use crate::model::recording::{Head, SseRequest, StreamHead};
 use crate::rules::redact::Redactor;
 use crate::rules::script::{Script, ScriptBuilder};
 use crate::store::{RecordingFile, Store};
@@ -57,18 +57,7 @@ pub fn request_of(head: &Head) -> Option<&SseRequest> {
 /// # Errors
 /// Not found (soft-deleted too), `still_recording`, `corrupted`.
 pub fn check_replayable(store: &Store, id: &str) -> Result<()> {
-    let summary = store.summary(id)?;
-    if summary.deleted {
-        return Err(Error::NotFound { kind: "recording", id: id.to_owned() });
-    }
-    match summary.status {
-        Status::Recording => Err(Error::conflict("still_recording", format!("{id} is still being recorded; stop it, then replay it"))),
-        Status::Corrupted => {
-            let why = summary.status_reason.unwrap_or_default();
-            Err(Error::conflict("corrupted", format!("{id} can't be replayed, its file can't be parsed: {why}")))
-        }
-        Status::Complete | Status::Incomplete => Ok(()),
-    }
+    store.check_ended(id, "replay")
 }
 
 /// Where a recording is.

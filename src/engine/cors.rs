@@ -32,11 +32,6 @@ pub fn preflight(request: &RequestHead) -> ResponseHead {
     response
 }
 
-/// Whether a recorded response field is one that [`allow`] takes the place of.
-pub fn is_cors_field(name: &str) -> bool {
-    name.len() > 15 && name.is_char_boundary(15) && name[..15].eq_ignore_ascii_case("access-control-")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

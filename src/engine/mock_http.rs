@@ -17,6 +17,7 @@ use crate::model::mock_http::{HttpResponse, SseMock};
 use crate::model::pairs::Pairs;
 use crate::rules::events::EventShow;
 use crate::rules::performance::{Act, Heard, Moment, Performance};
+use crate::rules::response::is_cors_field;
 use crate::rules::resume::SentIds;
 use crate::wire::body::Framing;
 use crate::wire::head::{Headers, ResponseHead};
@@ -85,7 +86,7 @@ impl Visit<'_> {
     fn headers(&self, given: &Pairs) -> Headers {
         let mut headers = Headers::default();
         given.iter().for_each(|(name, value)| headers.push(name, value));
-        if !given.iter().any(|(name, _)| cors::is_cors_field(name)) {
+        if !given.iter().any(|(name, _)| is_cors_field(name)) {
             cors::allow(&mut headers, self.head, self.app.settings.cors_origin.as_deref());
         }
         headers

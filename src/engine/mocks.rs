@@ -68,17 +68,33 @@ impl Mocks {
     /// # Errors
     /// `already_exists`; as [`Mocks::load`]; a recording named by a file.
     pub fn add(&self, mock: Mock) -> Result<Shown> {
-        let fresh = self.prepare(mock, true)?;
-        let shown = fresh.mock.shown.clone();
+        self.put(mock, false).map(|live| live.mock.shown.clone())
+    }
+
+    /// As [`Mocks::add`], in place of a mock with the same id that came over the API before.
+    ///
+    /// # Errors
+    /// As [`Mocks::add`]; `already_exists` where the config has a mock with this id.
+    pub fn replace(&self, mock: Mock) -> Result<()> {
+        self.put(mock, true).map(drop)
+    }
+
+    fn put(&self, mock: Mock, replaces: bool) -> Result<Arc<LiveMock>> {
+        let fresh = Arc::new(self.prepare(mock, true)?);
         let mut live = sync::lock(&self.live);
-        if live.iter().any(|other| other.mock.id == fresh.mock.id) {
-            let message = format!("a mock has the id {:?} already; delete it first, or leave the id out to be given one", fresh.mock.id);
-            return Err(Error::conflict("already_exists", message));
-        }
         let mut all = live.as_ref().clone();
-        all.push(Arc::new(fresh));
+        match all.iter().position(|other| other.mock.id == fresh.mock.id) {
+            None => all.push(Arc::clone(&fresh)),
+            Some(index) if replaces && all[index].of_api => all[index] = Arc::clone(&fresh),
+            Some(index) => {
+                let whose = if all[index].of_api { "a mock" } else { "a mock of the config" };
+                let id = &fresh.mock.id;
+                let message = format!("{whose} has the id {id:?} already; delete it first, or give this one another id");
+                return Err(Error::conflict("already_exists", message));
+            }
+        }
         *live = Arc::new(all);
-        Ok(shown)
+        Ok(fresh)
     }
 
     /// All, in their order, as the API shows them.

@@ -6,6 +6,7 @@ pub mod answer;
 pub mod app;
 pub mod board;
 pub mod compiled;
+pub mod conversion;
 pub mod cors;
 pub mod demo;
 mod event_stream;

@@ -21,6 +21,7 @@ use crate::base::time::{self, Origin};
 use crate::model::recording::{Head, Metadata, StreamHead, decode};
 use crate::model::replay::{Matching, ReplayError};
 use crate::rules::player::Player;
+use crate::rules::response::kept_fields;
 use crate::wire::handshake;
 use crate::wire::head::{RequestHead, ResponseHead};
 
@@ -116,18 +117,10 @@ impl Met<'_> {
 /// The head of an event stream as it was recorded, less what belongs to the recorded connection alone; CORS is not in it.
 pub fn recorded_head(recorded: &Head) -> ResponseHead {
     let mut response = ResponseHead::new(200);
-    let redacted = &recorded.metadata.redaction;
     if let StreamHead::Sse { response_status, response_headers, .. } = &recorded.stream {
         response.status = *response_status;
-        for (name, value) in response_headers.iter() {
-            let is_redacted = redacted.as_ref().is_some_and(|rules| !rules.redact_value.is_empty() && value.contains(&rules.redact_value));
-            let is_length = name.eq_ignore_ascii_case("Content-Length");
-            if !(is_redacted || is_length || cors::is_cors_field(name) || value.contains(['\r', '\n', '\0'])) {
-                response.headers.push(name, value);
-            }
-        }
+        response.headers = kept_fields(response_headers, recorded.metadata.redaction.as_ref());
     }
-    response.headers = response.headers.end_to_end(&[]);
     if response.headers.get("Content-Type").is_none() {
         response.headers.push("Content-Type", "text/event-stream");
     }

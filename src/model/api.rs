@@ -306,7 +306,7 @@ pub fn check_path(place: &str, path: &str) -> Result<()> {
     if path.contains(['?', '#']) || path.chars().any(|c| c.is_control() || c == ' ') {
         return Err(Error::invalid(place, format!("{:?} must be a path alone, without query, fragment or blanks", shown())));
     }
-    if path[..path.len() - 1].contains('*') {
+    if path.strip_suffix('*').unwrap_or(path).contains('*') {
         return Err(Error::invalid(place, format!("{:?} may have a \"*\" at its end only", shown())));
     }
     Ok(())

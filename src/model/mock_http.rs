@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::fields::Fields;
 use super::mock::{Conditions, ReplayMock};
 use super::mock_http_fields;
+pub use super::mock_http_fields::is_bodiless;
 use super::pairs::Pairs;
 use crate::base::error::Result;
 

@@ -69,7 +69,7 @@ fn read_status(fields: &mut Fields<'_>) -> Result<u16> {
 }
 
 /// Whether a response of this status has no body (RFC 9110 §15.3.5, §15.3.6, §15.4.5).
-fn is_bodiless(status: u16) -> bool {
+pub fn is_bodiless(status: u16) -> bool {
     matches!(status, 204 | 205 | 304)
 }
 

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod config;
+pub mod convert_options;
 pub mod duration;
 pub mod fields;
 pub mod har;

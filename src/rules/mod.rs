@@ -1,9 +1,10 @@
-//! Floor 3: what mockd decides, as pure rules: path patterns, redaction, matching, correlation, the script and its player.
+//! Floor 3: what mockd decides, as pure rules: path patterns, redaction, matching, correlation, conversion, the script and its player.
 //!
 //! It relies on the floors below it, and on nothing that acts: no file, no socket, no thread, no clock. `now` is an argument.
 
 pub mod chat;
 pub mod choose;
+pub mod convert;
 pub mod correlate;
 pub mod events;
 pub mod export;
@@ -18,6 +19,7 @@ mod placeholder;
 pub mod player;
 pub mod redact;
 pub mod redact_ends;
+pub mod response;
 pub mod resume;
 pub mod scenario;
 pub mod script;

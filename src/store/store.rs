@@ -11,7 +11,7 @@ use super::{Batch, Journal, RecordingFile, query, recovery, summary};
 use crate::base::error::{Error, Result};
 use crate::base::{id, sync};
 use crate::model::api::{ListPage, ListQuery, StoreStats, Summary};
-use crate::model::recording::{Head, Recording, Tail};
+use crate::model::recording::{Head, Recording, Status, Tail};
 
 /// A directory of recordings.
 #[derive(Debug)]
@@ -156,6 +156,25 @@ impl Store {
             }
         }
         Err(not_found(id))
+    }
+
+    /// Checks that something can be made of a recording, by its full id; `verb` says what, as in "replay it".
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] (soft-deleted ones too), [`Error::Conflict`] `still_recording` and `corrupted`.
+    pub fn check_ended(&self, id: &str, verb: &str) -> Result<()> {
+        let summary = self.summary(id)?;
+        if summary.deleted {
+            return Err(not_found(id));
+        }
+        match summary.status {
+            Status::Recording => Err(Error::conflict("still_recording", format!("{id} is still being recorded; stop it, then {verb} it"))),
+            Status::Corrupted => {
+                let why = summary.status_reason.unwrap_or_default();
+                Err(Error::conflict("corrupted", format!("{id} can't be {verb}ed, its file can't be parsed: {why}")))
+            }
+            Status::Complete | Status::Incomplete => Ok(()),
+        }
     }
 
     /// Opens a recording by its full id, soft-deleted and running ones included.

@@ -7,6 +7,7 @@ pub mod about;
 pub mod access;
 pub mod answer;
 pub mod call;
+pub mod convert;
 pub mod frames;
 pub mod mocks;
 pub mod outlet;

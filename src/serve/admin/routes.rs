@@ -2,7 +2,7 @@
 
 use super::answer::Answer;
 use super::call::Call;
-use super::{about, frames, mocks, recordings, replays, transfer};
+use super::{about, convert, frames, mocks, recordings, replays, transfer};
 use crate::base::error::{Error, Result};
 use crate::base::{id, text};
 use crate::model::api::ListQuery;
@@ -54,6 +54,7 @@ pub const ROUTES: &[Route] = &[
     row("POST", "/stream-recordings/{id}/stop", &[], recordings::stop),
     row("POST", "/stream-recordings/{id}/restore", &[], recordings::restore),
     row("POST", "/stream-recordings/{id}/export", &["format"], transfer::export),
+    row("POST", "/stream-recordings/{id}/convert", &[], convert::convert),
     row("GET", "/stream-recordings/{id}/frames", &["follow"], frames::frames),
     row("POST", "/stream-recordings/{id}/replay", &[], replays::create),
     row("GET", "/mocks", &[], mocks::list),

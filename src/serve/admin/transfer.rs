@@ -49,7 +49,7 @@ pub fn name_left_out(answer: Answer, left_out: &[String]) -> Answer {
 }
 
 /// A file name, without its ending, that no shell and no file system reads as more than a name; the id where nothing is left.
-fn file_stem(name: &str, id: &str) -> String {
+pub fn file_stem(name: &str, id: &str) -> String {
     const LONGEST: usize = 100;
     let mut stem = String::new();
     for c in name.chars().take(LONGEST) {
