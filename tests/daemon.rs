@@ -14,20 +14,17 @@ use crate::support::{Upstream, http};
 /// Servers in the background of a place; they end with their test.
 struct Background {
     place: Place,
-    pids: Vec<u64>,
 }
 
 impl Background {
     fn new() -> Self {
-        Self { place: Place::new(), pids: Vec::new() }
+        Self { place: Place::new() }
     }
 
     /// Starts one on free ports and gives the line that it was announced by.
     #[track_caller]
-    fn start(&mut self, args: &[&str]) -> Value {
-        let ready = self.place.run(&[args, &["--port", "0", "--admin-port", "0", "--json"]].concat()).json();
-        self.pids.push(ready["pid"].as_u64().unwrap());
-        ready
+    fn start(&self, args: &[&str]) -> Value {
+        self.place.run(&[args, &["--port", "0", "--admin-port", "0", "--json"]].concat()).json()
     }
 
     fn signal(&self, name: &str, pid: &Value) {
@@ -37,9 +34,11 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        for pid in &self.pids {
-            // Most have ended; these say so on a stderr that nobody reads.
-            drop(Command::new("kill").arg("-9").arg(pid.to_string()).output());
+        // By their pid files, never by a number that may be another process's by now. Where the test went well none is left.
+        for entry in std::fs::read_dir(self.place.data_dir().join(".run")).into_iter().flatten().flatten() {
+            if let Some(port) = entry.file_name().to_str().and_then(|name| name.strip_suffix(".json")) {
+                drop(self.place.command(&["stop", "--admin-port", port]).output());
+            }
         }
     }
 }
@@ -54,7 +53,7 @@ fn port(ready: &Value) -> String {
 
 #[test]
 fn start_status_stop() {
-    let mut background = Background::new();
+    let background = Background::new();
     let ready = background.start(&["start", "--ready-file", "ready.json"]);
     let place = background.place.clone();
     let written: Value = serde_json::from_slice(&std::fs::read(place.home().join("ready.json")).unwrap()).unwrap();
@@ -86,19 +85,18 @@ fn start_status_stop() {
 
 #[test]
 fn serve_detach_is_start() {
-    let mut background = Background::new();
+    let background = Background::new();
     let ready = background.start(&["serve", "--detach"]);
     assert_eq!(background.place.run(&["status", "--json"]).json()["pid"], ready["pid"]);
     background.place.run(&["stop"]).ok();
     let said = background.place.run(&["start", "--port", "0", "--admin-port", "0"]).ok();
-    background.pids.push(background.place.run(&["status", "--json"]).json()["pid"].as_u64().unwrap());
     assert!(said.starts_with("Server started: pid ") && said.contains("Mock port:  http://127.0.0.1:"), "{said}");
     background.place.run(&["stop"]).ok();
 }
 
 #[test]
 fn of_several_one_is_picked() {
-    let mut background = Background::new();
+    let background = Background::new();
     let (one, other) = (background.start(&["start"]), background.start(&["start"]));
     let place = background.place.clone();
     for command in ["status", "stop"] {
@@ -116,7 +114,7 @@ fn of_several_one_is_picked() {
 
 #[test]
 fn what_a_kill_leaves_is_no_server() {
-    let mut background = Background::new();
+    let background = Background::new();
     let ready = background.start(&["start"]);
     let file = background.place.data_dir().join(".run").join(format!("{}.json", port(&ready)));
     assert!(file.exists());
@@ -125,14 +123,13 @@ fn what_a_kill_leaves_is_no_server() {
     assert!(!file.exists());
     // The port is free again.
     let again = background.place.run(&["start", "--port", "0", "--admin-port", &port(&ready), "--json"]).json();
-    background.pids.push(again["pid"].as_u64().unwrap());
     assert_eq!(port(&again), port(&ready));
     background.place.run(&["stop"]).ok();
 }
 
 #[test]
 fn a_signal_of_its_own_ends_it_cleanly() {
-    let mut background = Background::new();
+    let background = Background::new();
     let ready = background.start(&["start"]);
     background.signal("TERM", &ready["pid"]);
     eventually("the end of the server", || (background.place.run(&["status"]).code == 1).then_some(()));
@@ -142,7 +139,7 @@ fn a_signal_of_its_own_ends_it_cleanly() {
 #[test]
 fn recordings_are_finished_by_stop() {
     let upstream = Upstream::echo();
-    let mut background = Background::new();
+    let background = Background::new();
     let ready = background.start(&["start", "--record", "--upstream", &upstream.url()]);
     let mut client = Raw::open(address(&ready, "mock"), "/ws");
     client.run("send text hi\nexpect text hi");

@@ -55,6 +55,10 @@ mod admin;
 mod cli;
 // `start`, `stop` and `status`: a server in the background.
 mod daemon;
+// `record`: a proxy for a command, or for one connection.
+mod record;
+// `play`: recordings as fixtures, what differs, and what is missing.
+mod play;
 // Completions in the shells themselves, help texts, exit codes.
 mod shell;
 // What people see on a terminal: prompts, colours, progress bars.

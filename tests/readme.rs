@@ -323,7 +323,7 @@ fn the_tables_name_every_call_and_every_command() {
 fn every_flag_and_variable_that_is_named_is_there() {
     let place = Place::new();
     let help = |args: &[&str]| place.run(&[args, &["--help"]].concat()).ok();
-    let mut known = help(&["serve"]);
+    let mut known = ["serve", "record", "play"].map(|command| help(&[command])).concat();
     for group in ["stream-recordings", "replay"] {
         let listing = help(&[group]);
         let commands = listing.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());

@@ -83,6 +83,10 @@ pub const JOURNAL_LAG_MS: u64 = 50;
 
 /// Milliseconds that a synchronized or triggered replay waits.
 pub const REPLAY_TIMEOUT_MS: u64 = 30_000;
+/// Pairs of lines that are compared for a difference in lines; larger texts are shown one after the other.
+pub const MAX_DIFF_CELLS: usize = 4_000_000;
+/// Failed replays of a `play` run that are told one by one, and paths that nothing was there for.
+pub const MAX_FAULTS: usize = 20;
 /// Milliseconds that an `expect` of a mock's scenario waits.
 pub const EXPECT_TIMEOUT_MS: u64 = 30_000;
 /// Milliseconds between two pings of a mock.

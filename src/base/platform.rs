@@ -261,7 +261,8 @@ pub fn next_stop() -> Stop {
     }
 }
 
-/// Starts a process that hears the signals that this one holds: it would inherit the hold from the thread that starts it.
+/// Starts a process that hears the signals that this one holds: it would inherit the hold from the thread that starts it. A signal
+/// at this very moment ends this process at once, as it would have before the hold.
 ///
 /// # Errors
 /// What the system says.

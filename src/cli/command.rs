@@ -160,6 +160,18 @@ pub const fn word(name: &'static str, value: &'static str, words: &'static [&'st
     Flag { name, short: None, kind: Kind::Word(value, words), help, required: false }
 }
 
+/// Two lists of flags as one.
+pub const fn join<const A: usize, const B: usize, const ALL: usize>(one: &[Flag; A], other: &[Flag; B]) -> [Flag; ALL] {
+    assert!(A + B == ALL, "the length of both together");
+    let mut all = [one[0]; ALL];
+    let mut at = 0;
+    while at < ALL {
+        all[at] = if at < A { one[at] } else { other[at - A] };
+        at += 1;
+    }
+    all
+}
+
 impl Flag {
     /// The same flag with a letter.
     pub const fn short(self, letter: char) -> Self {

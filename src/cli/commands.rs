@@ -1,7 +1,8 @@
 //! The COMMANDS table: every command with its words, arguments, flags and help. The parser, the help texts and the dispatch are made
 //! from it. It holds no behaviour but the names of functions.
 
-use super::command::{Command, Flag, Kind, Positional, Scope, TRUTHS, Takes, file, integer, switch, text, word};
+use super::command::{Command, Flag, Positional, Scope, TRUTHS, Takes, file, integer, join, switch, text, word};
+use super::commands_ci::{PLAY, RECORD, REPLAY_OPTIONS};
 use super::completions::{self, SHELLS};
 use super::{check, convert, daemon, init, recordings, replays, serve, sessions, transfer};
 use crate::model::convert_options::ConfigFormat;
@@ -9,7 +10,7 @@ use crate::model::recording::{Protocol, Status};
 use crate::rules::export::Format;
 
 /// What a row leaves out.
-const ROW: Command = Command {
+pub const ROW: Command = Command {
     path: &[],
     aliases: &[],
     summary: "",
@@ -41,7 +42,10 @@ const REPLAY: &[Positional] = &[one(Takes::Replay, "The id of a replay, or at le
 
 const JSON: Flag = switch("json", "Print what the API answers, as JSON");
 
-const READY_FILE: Flag = file("ready-file", "FILE", "Write the addresses to this file, as JSON, when both ports are open");
+const START_FLAGS: [Flag; 14] =
+    join(&REPLAY_OPTIONS, &[text("path", "PATH", "The path that the client comes to, in place of the recorded one"), JSON]);
+/// Where a server says that it is ready.
+pub const READY_FILE: Flag = file("ready-file", "FILE", "Write the addresses to this file, as JSON, when both ports are open");
 const READY_JSON: Flag = switch("json", "Print the addresses as one line of JSON when both ports are open");
 const ADMIN_PORT: Flag = integer("admin-port", "PORT", 1, "The admin port of the server that is meant");
 
@@ -91,6 +95,8 @@ pub const COMMANDS: &[Command] = &[
         run: Some(daemon::status),
         ..ROW
     },
+    RECORD,
+    PLAY,
     Command {
         path: &["init"],
         summary: "Write a commented mockd.yaml into the working directory",
@@ -334,28 +340,7 @@ pub const COMMANDS: &[Command] = &[
         summary: "Prepare a replay for the next client on the recording's path",
         details: "Options of another mode than the chosen one are refused.",
         positionals: RECORDING,
-        flags: &[
-            word("mode", "MODE", &["pure", "synchronized", "triggered"], "What drives it: recorded times, client messages, or `advance`"),
-            Flag {
-                name: "timing-scale",
-                short: None,
-                kind: Kind::Decimal("FACTOR"),
-                help: "pure: multiply delays; 0.5 is twice as fast",
-                required: false,
-            },
-            word("initial-delay", "WORD", &["recorded", "none"], "pure: whether the first frame waits as recorded"),
-            integer("max-gap", "MS", 0, "pure: cut longer silences to this, before scaling"),
-            switch("strict-matching", "synchronized: client messages must be the recorded bytes"),
-            word("match", "HOW", &["json", "type"], "synchronized: compare client messages as JSON, or by type alone"),
-            text("ignore", "JSONPATH", "synchronized: leave this out of the comparison (with --match json); may be repeated"),
-            text("correlate", "JSONPATH", "synchronized: put the client's value here into later server frames; may be repeated"),
-            integer("timeout", "MS", 0, "synchronized, triggered: how long to wait; 0 is for ever"),
-            switch("keep-timing", "synchronized: wait the recorded delay before an answer"),
-            switch("auto-advance-on-connect", "triggered: send the first step on connect"),
-            text("path", "PATH", "The path that the client comes to, in place of the recorded one"),
-            word("on-end", "WORD", &["recorded", "close", "keepOpen", "loop"], "What happens after the last frame"),
-            JSON,
-        ],
+        flags: &START_FLAGS,
         scope: Scope::Server,
         examples: &[
             "mockd replay start 01HXYZ123456 --timing-scale 0.5  # twice as fast",
@@ -485,6 +470,7 @@ pub const COMMANDS: &[Command] = &[
 mod tests {
     use super::*;
     use crate::cli::command::EXITS;
+    use crate::cli::command::Kind;
     use crate::cli::parser::{Parsed, parse};
 
     /// Whether a value is called as a file or a directory is.
@@ -581,6 +567,9 @@ mod tests {
             include_str!("replays.rs"),
             include_str!("serve.rs"),
             include_str!("daemon.rs"),
+            include_str!("one_shot.rs"),
+            include_str!("record.rs"),
+            include_str!("play.rs"),
             include_str!("sessions.rs"),
             include_str!("transfer.rs"),
             include_str!("context.rs"),

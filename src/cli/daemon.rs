@@ -75,7 +75,8 @@ pub fn status(context: &mut Context<'_>) -> Result<()> {
     let (dir, running) = pick(context)?;
     let started_us = time::parse_rfc3339(&running.start_time).unwrap_or_else(time::wall_us);
     let uptime_ms = time::wall_us().saturating_sub(started_us) / 1000;
-    let data_dir = dir.parent().unwrap_or(&dir).display().to_string();
+    let data_dir = dir.parent().unwrap_or(&dir);
+    let data_dir = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned()).display().to_string();
     if context.typed.has("json") {
         let Running { pid, mock, admin, start_time, log, .. } = &running;
         return context.out.json(&json!({

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::client::Answer;
 use super::color::Paint;
 use super::context::Context;
+use super::parser::Typed;
 use super::show::to_the_second;
 use super::table::{Table, cut_id, id_chars};
 use crate::base::error::{Error, Result};
@@ -50,7 +51,7 @@ pub fn list(context: &mut Context<'_>) -> Result<()> {
 /// `replay start`
 pub fn start(context: &mut Context<'_>) -> Result<()> {
     let recording = checked_id(context)?.to_owned();
-    let answer = context.client()?.call("POST", &format!("/stream-recordings/{recording}/replay"), Some(&options(context)))?;
+    let answer = context.client()?.call("POST", &format!("/stream-recordings/{recording}/replay"), Some(&options(context.typed)))?;
     if context.typed.has("json") {
         return context.out.line(&answer.text());
     }
@@ -59,11 +60,12 @@ pub fn start(context: &mut Context<'_>) -> Result<()> {
     context.out.line(&format!("This session alone: {}", clean(&created.session_url)))
 }
 
-/// The options that were given, as the body of the call.
-fn options(context: &Context<'_>) -> Value {
-    let typed = context.typed;
+/// The options that were given, as the body of the call; a command need not have all of them.
+pub fn options(typed: &Typed) -> Value {
     let mut body = Map::new();
-    for (flag, field) in [("mode", "mode"), ("initial-delay", "initialDelay"), ("match", "match"), ("path", "path"), ("on-end", "onEnd")] {
+    let path = typed.command.flags.iter().find(|flag| flag.name == "path").map(|_| ("path", "path"));
+    let words = [("mode", "mode"), ("initial-delay", "initialDelay"), ("match", "match"), ("on-end", "onEnd")];
+    for (flag, field) in words.into_iter().chain(path) {
         if let Some(value) = typed.text(flag) {
             body.insert(field.to_owned(), value.into());
         }
@@ -286,7 +288,7 @@ mod tests {
         let context = Context { typed: &typed, surroundings: &surroundings, out: Output::new(std::io::sink()), exit_code: 0 };
         let expected = json!({"mode": "synchronized", "match": "json", "path": "/x", "onEnd": "keepOpen", "timeout": 0, "keepTiming": true,
             "ignore": ["$.id", "$.at"], "correlate": ["$.id"]});
-        assert_eq!(options(&context), expected);
+        assert_eq!(options(context.typed), expected);
     }
 
     #[test]

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::deck::Deck;
 use super::live::Live;
 use super::mocks::Mocks;
 use super::recorder::Recorder;
-use super::recordings::Recordings;
+use super::recordings::{Recordings, Standing};
 use super::replays::Replays;
 use super::upstream::Upstreams;
 use crate::base::error::Result;
@@ -41,6 +42,8 @@ pub struct App {
     pub replays: Replays,
     /// The mocks of the config and of the API.
     pub mocks: Mocks,
+    /// The recordings of a `play` run.
+    pub deck: Deck,
     /// Where requests go that nothing else takes.
     pub upstreams: Upstreams,
     /// The streams that run.
@@ -66,6 +69,7 @@ impl App {
         settings: Settings,
         store: Arc<Store>,
         mocks: Mocks,
+        deck: Deck,
         mock_address: SocketAddr,
         demo: Option<SocketAddr>,
         max_connections: u64,
@@ -73,7 +77,7 @@ impl App {
         let redactor = Arc::new(Redactor::new(&settings.redaction())?);
         let recorder = Recorder::start(Arc::clone(&store))?;
         let recordings =
-            Recordings::new(Arc::clone(&store), recorder, Arc::clone(&redactor), settings.max_event_bytes, settings.record.clone());
+            Recordings::new(Arc::clone(&store), recorder, Arc::clone(&redactor), settings.max_event_bytes, Standing::of(&settings));
         let replays = Replays::new(Arc::clone(&store), Arc::clone(&redactor), mock_address, settings.max_pending_replays);
         let upstreams = Upstreams::new(&settings, demo)?;
         Ok(Self {
@@ -82,6 +86,7 @@ impl App {
             recordings,
             replays,
             mocks,
+            deck,
             upstreams,
             live: Live::default(),
             redactor,

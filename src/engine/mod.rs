@@ -8,6 +8,7 @@ pub mod board;
 pub mod compiled;
 pub mod conversion;
 pub mod cors;
+pub mod deck;
 pub mod demo;
 mod event_stream;
 pub mod export;

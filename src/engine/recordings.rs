@@ -11,7 +11,11 @@ use crate::base::error::{Error, Result};
 use crate::base::time::{self, Origin};
 use crate::base::{id, limits, sync};
 use crate::model::api::{SessionView, StartRequest, Started, Stopped, Summary};
-use crate::model::recording::{FORMAT_VERSION, Head, Metadata, Protocol, Recording, SseRequest, Status, StreamHead, StreamTail, Tail};
+use crate::model::recording::{
+    FORMAT_VERSION, Head, Metadata, Protocol, Recording, Source, SseRequest, Status, StreamHead, StreamTail, Tail,
+};
+use crate::model::setting::EVERYTHING;
+use crate::model::settings::Settings;
 use crate::rules::pattern;
 use crate::rules::redact::Redactor;
 use crate::rules::redact_ends::redact_head;
@@ -24,6 +28,28 @@ pub struct Reserved {
     tape: Arc<Tape>,
     head: Head,
     bounds: Bounds,
+}
+
+/// What is recorded from the first request on, a recording each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The paths: that of `--record`.
+    pub pattern: String,
+    /// The session that they all belong to, where there is one. Then only what goes to an upstream is recorded.
+    pub session: Option<String>,
+}
+
+impl Standing {
+    /// What these settings ask for.
+    pub fn of(settings: &Settings) -> Option<Self> {
+        let session = settings.record_session.clone();
+        let pattern = session.as_ref().map(|_| EVERYTHING.to_owned()).or_else(|| settings.record.clone());
+        pattern.map(|pattern| Self { pattern, session })
+    }
+
+    fn takes(&self, metadata: &Metadata) -> bool {
+        pattern::matches(&self.pattern, &metadata.path) && (self.session.is_none() || metadata.source == Some(Source::Proxy))
+    }
 }
 
 struct Session {
@@ -41,8 +67,7 @@ pub struct Recordings {
     recorder: Recorder,
     redactor: Arc<Redactor>,
     max_event_bytes: u64,
-    /// The pattern of `--record`.
-    always: Option<String>,
+    always: Option<Standing>,
     open: Mutex<Open>,
     /// A session has its first connection, or has been stopped.
     change: Condvar,
@@ -64,8 +89,8 @@ impl std::fmt::Debug for Recordings {
 }
 
 impl Recordings {
-    /// No session yet; `always` is the pattern of `--record`.
-    pub fn new(store: Arc<Store>, recorder: Recorder, redactor: Arc<Redactor>, max_event_bytes: u64, always: Option<String>) -> Self {
+    /// No session yet; `always` is what is recorded without one.
+    pub fn new(store: Arc<Store>, recorder: Recorder, redactor: Arc<Redactor>, max_event_bytes: u64, always: Option<Standing>) -> Self {
         Self { store, recorder, redactor, max_event_bytes, always, open: Mutex::default(), change: Condvar::new() }
     }
 
@@ -187,7 +212,7 @@ impl Recordings {
 
     /// Whether a stream of this protocol on this path would be recorded if it were established now.
     pub fn wants(&self, protocol: Protocol, path: &str) -> bool {
-        self.always.as_deref().is_some_and(|always| pattern::matches(always, path))
+        self.always.as_ref().is_some_and(|always| pattern::matches(&always.pattern, path))
             || sync::lock(&self.open).sessions.iter().any(|session| session.takes(protocol, path))
     }
 
@@ -219,16 +244,17 @@ impl Recordings {
         }
         let candidates: Vec<usize> = (0..open.sessions.len()).filter(|at| open.sessions[*at].takes(protocol, &path)).collect();
         let best = pattern::most_specific(candidates.iter().map(|at| open.sessions[*at].request.path.as_str()), &path);
-        let mut reserved = match best.map(|best| &mut open.sessions[candidates[best]]) {
-            Some(session) => session.take_connection(&mut metadata),
-            None if self.always.as_deref().is_some_and(|always| pattern::matches(always, &path)) => {
+        let mut reserved = match (best.map(|best| &mut open.sessions[candidates[best]]), &self.always) {
+            (Some(session), _) => session.take_connection(&mut metadata),
+            (None, Some(always)) if always.takes(&metadata) => {
+                metadata.session_id.clone_from(&always.session);
                 let tape = Arc::new(Tape::new(id::new()));
                 open.loose.retain(|tape| !tape.is_finished());
                 open.loose.push(Arc::clone(&tape));
                 let head = empty_head(tape.id(), protocol.made_name(&path));
                 Reserved { tape, head, bounds: Bounds::default() }
             }
-            None => return None,
+            (None, _) => return None,
         };
         self.change.notify_all();
         reserved.head.metadata = metadata;
@@ -429,7 +455,6 @@ fn empty_head(id: &str, name: String) -> Head {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::settings::Settings;
 
     /// Trap: a client that has its 101, and a `stop` that comes before the server's thread goes on.
     #[test]

@@ -46,6 +46,9 @@ pub struct Settings {
     pub upstream_insecure: bool,
     /// Record what matches this path or pattern, from the first request on (`/*`: everything).
     pub record: Option<String>,
+    /// The one recording session of a server that a one-shot command opens: what goes to an upstream is recorded for it, and
+    /// nothing else is. No row of [`SETTINGS`] sets it.
+    pub record_session: Option<String>,
     /// Add the built-in upstream.
     pub demo: bool,
     /// The only origin that what mockd itself answers on the mock port allows.
@@ -109,6 +112,7 @@ impl Default for Settings {
             upstream_ca: None,
             upstream_insecure: false,
             record: None,
+            record_session: None,
             demo: false,
             cors_origin: None,
             max_connections: limits::MAX_CONNECTIONS,

@@ -55,9 +55,7 @@ pub fn run(settings: Settings, announce: &Announce, reload: &dyn Fn() -> Result<
         std::process::exit(1);
     })?;
     server.end();
-    if let Some(path) = &announce.ready_file {
-        files::remove(path);
-    }
+    announce.withdraw();
     Ok(())
 }
 
@@ -89,6 +87,15 @@ impl Announce {
                 .map_err(|error| Error::Failed(format!("cannot write to stdout: {error}")))?;
         }
         Ok(())
+    }
+}
+
+impl Announce {
+    /// Takes the file away: the server has ended.
+    pub fn withdraw(&self) {
+        if let Some(path) = &self.ready_file {
+            files::remove(path);
+        }
     }
 }
 

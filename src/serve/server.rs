@@ -10,6 +10,7 @@ use super::mock::MockPort;
 use crate::base::error::{Error, Result};
 use crate::base::{limits, platform};
 use crate::engine::app::App;
+use crate::engine::deck::Deck;
 use crate::engine::demo;
 use crate::engine::mocks::Mocks;
 use crate::model::settings::Settings;
@@ -31,7 +32,15 @@ impl Server {
     ///
     /// # Errors
     /// A setting that is wrong, a mock whose recording is not there, a port that is taken, an admin port open to others without a token.
-    pub fn open(mut settings: Settings) -> Result<Self> {
+    pub fn open(settings: Settings) -> Result<Self> {
+        Self::open_with(settings, Deck::default())
+    }
+
+    /// The same, with recordings to play.
+    ///
+    /// # Errors
+    /// As [`Server::open`].
+    pub fn open_with(mut settings: Settings, deck: Deck) -> Result<Self> {
         let data_dir = settings.data_dir.clone().ok_or_else(no_data_dir)?;
         check_admin_host(&settings)?;
         let open_files = platform::raise_open_files();
@@ -44,7 +53,7 @@ impl Server {
         let admin_port = Port::bind(&settings.admin_host, settings.admin_port, "--admin-port")?;
         let (mock, admin) = (reachable(mock_port.address), reachable(admin_port.address));
         let demo = if settings.demo { Some(demo::start()?) } else { None };
-        let app = Arc::new(App::new(settings, store, mocks, mock, demo, max_connections)?);
+        let app = Arc::new(App::new(settings, store, mocks, deck, mock, demo, max_connections)?);
         let gate = Arc::new(Gate::open(Arc::clone(&app))?);
         door::open("admin port", admin_port, &gate, &Arc::default())?;
         door::open("mock port", mock_port, &Arc::new(MockPort::new(Arc::clone(&app))), &app.open_connections)?;

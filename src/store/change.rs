@@ -38,6 +38,18 @@ impl Store {
         Ok(())
     }
 
+    /// Moves a recording out of the store, to a file on the same disk; what has that name is replaced. It is on the disk when this
+    /// returns. `Error::Conflict` `still_recording` for a running one.
+    ///
+    /// # Errors
+    /// As said, `Error::NotFound`, and the file system's.
+    pub fn move_out(&self, id: &str, target: &std::path::Path) -> Result<()> {
+        let (_lock, found) = self.settle(id)?;
+        files::rename(&files::path_of(self.dir(), id, found.kind), target)?;
+        self.quota().forget();
+        Ok(())
+    }
+
     /// Undoes a soft delete; `Error::Conflict` `not_deleted` for one that is not.
     ///
     /// # Errors

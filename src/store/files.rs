@@ -183,7 +183,7 @@ pub fn sync_dir(dir: &Path) -> Result<()> {
 /// Renames within a directory, for good.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to).map_err(|error| Error::storage("rename", from, &error))?;
-    sync_dir(to.parent().unwrap_or(Path::new(".")))
+    sync_dir(to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
 }
 
 /// A file in the making: it goes away with this value unless it got its name.

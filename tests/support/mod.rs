@@ -3,6 +3,7 @@
 //! It never asserts what mockd should do; it says what was waited for and what came instead. Nothing here or in any test sleeps.
 
 pub mod http;
+pub mod one_shot;
 pub mod pty;
 pub mod recordings;
 pub mod server;

@@ -1,6 +1,7 @@
 //! The mock port: what serves a request. A pending replay session first, then a mock, then an upstream, then a 404 that says how to
 //! add one. How each of them is met stands in the files below.
 
+mod deck;
 mod mocks;
 mod relay;
 
@@ -140,7 +141,10 @@ impl<'a> Request<'a> {
                 let after = answer::send(&mut client, self.head, answer::no_content(), None, self.cors_origin());
                 Ok(Some((client, after)))
             }
-            Ok(Claim::Nothing) => self.meet_mock(client, accept.as_deref()),
+            Ok(Claim::Nothing) => match self.meet_deck(client, accept.as_deref()) {
+                Ok(outcome) => outcome,
+                Err(client) => self.meet_mock(client, accept.as_deref()),
+            },
             Err(error) => Err((client, error)),
         }
     }
@@ -155,17 +159,17 @@ impl<'a> Request<'a> {
         if self.websocket { Protocol::WebSocket } else { Protocol::Sse }
     }
 
-    /// A replay's preflight is ours, and that of a mock that takes the method which it asks for, unless one takes OPTIONS itself.
+    /// A replay's preflight is ours, so is that of a recording that is played, and that of a mock that takes the method which it asks for, unless one takes OPTIONS itself.
     /// Where no upstream serves the path now, so are that of a replay that has ended and of any mock.
     fn answers_preflight(&self) -> bool {
         let (replays, mocks) = (&self.app.replays, &self.app.mocks);
-        if replays.is_on(self.path, false) {
+        let asked = self.head.headers.get("Access-Control-Request-Method").unwrap_or_default();
+        if replays.is_on(self.path, false) || self.app.deck.first_at(self.protocol(), asked, self.path).is_some() {
             return true;
         }
         if mocks.find(self.wanted(None)).is_some() {
             return false;
         }
-        let asked = self.head.headers.get("Access-Control-Request-Method").unwrap_or_default();
         let is_upstream = || self.app.upstreams.route(self.protocol(), self.path, &self.app.recordings).is_some();
         mocks.answers(self.path, Some(asked)) || ((replays.is_on(self.path, true) || mocks.answers(self.path, None)) && !is_upstream())
     }
@@ -235,6 +239,9 @@ impl<'a> Request<'a> {
 
     /// What to do about a request that nothing takes; first of all, why the mocks of its path don't.
     fn nothing_here(&self) -> Error {
+        if let Some(error) = self.not_in_deck() {
+            return error;
+        }
         let protocol = if self.websocket { "websocket" } else { "sse" };
         let but = self.app.mocks.why_not(self.wanted(None)).map_or_else(String::new, |why| format!(" ({why})"));
         Error::NoRoute(format!(

@@ -1,0 +1,119 @@
+//! Recordings on their way into files of a project: they are made in a store of their own beside these files, with all that a store does,
+//! and get their names when they are whole. It opens no server.
+
+use std::path::{Path, PathBuf};
+
+use super::context::tell;
+use crate::base::error::{Error, Result};
+use crate::base::id;
+use crate::model::api::{ListQuery, Summary};
+use crate::store::Store;
+
+/// A private store beside the files that its recordings will be. It goes away with this value, unless something in it could not be moved.
+#[derive(Debug)]
+pub struct Drafts {
+    dir: PathBuf,
+    keep: bool,
+}
+
+impl Drafts {
+    /// Makes it in `dir`, which is made where it is missing.
+    ///
+    /// # Errors
+    /// The directory cannot be made, or takes no file.
+    pub fn make(dir: &Path) -> Result<Self> {
+        let shown = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        std::fs::create_dir_all(shown)
+            .map_err(|error| Error::Failed(format!("the directory {} cannot be made: {error}", shown.display())))?;
+        let own = dir.join(format!(".mockd-{}", id::new()));
+        Store::new(own.clone(), u64::MAX, 100)
+            .ensure_dir()
+            .map_err(|error| Error::Failed(format!("nothing can be written in {}: {error}", shown.display())))?;
+        Ok(Self { dir: own, keep: false })
+    }
+
+    /// The store's directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Moves all recordings to the files that `name` gives for them, in the order in which their connections came.
+    ///
+    /// # Errors
+    /// One that could not be moved: it and those after it stay, and the error says where.
+    pub fn publish(&mut self, store: &Store, mut name: impl FnMut(&Summary) -> Result<PathBuf>) -> Result<Vec<(Summary, PathBuf)>> {
+        let moved = move_all(store, &mut name);
+        moved.map_err(|error| {
+            self.keep = true;
+            Error::Failed(format!("{error}; what was recorded is in {}", self.dir.display()))
+        })
+    }
+}
+
+fn move_all(store: &Store, name: &mut impl FnMut(&Summary) -> Result<PathBuf>) -> Result<Vec<(Summary, PathBuf)>> {
+    let mut moved = Vec::new();
+    for summary in in_order(store.list(&ListQuery::default())?.recordings) {
+        let target = name(&summary)?;
+        store.move_out(&summary.id, &target)?;
+        moved.push((summary, target));
+    }
+    Ok(moved)
+}
+
+impl Drop for Drafts {
+    fn drop(&mut self) {
+        if !self.keep
+            && let Err(error) = std::fs::remove_dir_all(&self.dir)
+        {
+            tell(&format!("{} stays: {error}", self.dir.display()));
+        }
+    }
+}
+
+/// Recordings in the order in which their connections came: that of their ids.
+pub fn in_order(mut recordings: Vec<Summary>) -> Vec<Summary> {
+    recordings.sort_by(|one, other| one.id.cmp(&other.id));
+    recordings
+}
+
+/// The file of the `number`th recording: `chat.json`, `chat-2.json`.
+pub fn numbered(file: &Path, number: usize) -> PathBuf {
+    if number == 1 {
+        return file.to_owned();
+    }
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let name = match file.extension() {
+        Some(extension) => format!("{stem}-{number}.{}", extension.to_string_lossy()),
+        None => format!("{stem}-{number}"),
+    };
+    file.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_numbered_from_the_second_on() {
+        for (file, number, expected) in [
+            ("chat.json", 1, "chat.json"),
+            ("chat.json", 2, "chat-2.json"),
+            ("a/b.c/chat.v1.json", 12, "a/b.c/chat.v1-12.json"),
+            ("chat", 3, "chat-3"),
+        ] {
+            assert_eq!(numbered(Path::new(file), number), Path::new(expected));
+        }
+    }
+
+    #[test]
+    fn a_store_of_drafts_goes_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let drafts = Drafts::make(dir.path()).unwrap();
+        assert!(drafts.dir().is_dir());
+        drop(drafts);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        drop(Drafts::make(&dir.path().join("a/b")).unwrap());
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        Drafts::make(&dir.path().join("file/x")).unwrap_err();
+    }
+}
