@@ -26,6 +26,8 @@ pub struct Conversation {
     last_expect: Option<usize>,
     /// Where the scenario stands; none before the start and after its end.
     place: Option<Place>,
+    /// When the scenario's last step so far was reached, or its end.
+    reached_us: u64,
     /// Messages that wait for an expect.
     queue: VecDeque<Arc<Said>>,
     /// Answers that wait for their time, in the order of their messages.
@@ -103,6 +105,7 @@ impl Conversation {
             matchers,
             last_expect,
             place: None,
+            reached_us: 0,
             queue: VecDeque::new(),
             answers: VecDeque::new(),
             ready: Vec::new(),
@@ -132,10 +135,7 @@ impl Conversation {
         let events = [
             of(Event::Answer, self.answers.front().map(|answer| answer.due_us)),
             of(Event::Step, self.step_due_us()),
-            of(
-                Event::Unexpected,
-                (!self.queue.is_empty() && !self.expects_more()).then(|| self.place.as_ref().map_or(0, |place| place.since_us)),
-            ),
+            of(Event::Unexpected, (!self.queue.is_empty() && !self.expects_more()).then_some(self.reached_us)),
             of(Event::Ping, heartbeat.map(|_| self.next_ping_us)),
             of(Event::NoPong, heartbeat.and_then(|beat| Some(self.unanswered_since_us?.saturating_add(beat.timeout_us)))),
             of(Event::Idle, self.talk.idle_timeout_us.map(|idle_us| self.last_data_us.saturating_add(idle_us))),
@@ -167,7 +167,7 @@ impl Conversation {
             Event::Step => self.play(due_us, at),
             Event::Unexpected => {
                 if let Some(said) = self.queue.pop_front() {
-                    self.fall_back(said, at);
+                    self.fall_back(said, due_us);
                 }
             }
             Event::Ping => self.ping(due_us, at),
@@ -211,7 +211,7 @@ impl Conversation {
             Some(Step::Expect { timeout_us, optional, .. }) => match self.queue.pop_front() {
                 Some(said) => {
                     if !self.meet(&said, due_us) {
-                        self.fall_back(said, at);
+                        self.fall_back(said, due_us);
                     }
                 }
                 None if *optional => self.move_on(due_us),
@@ -242,6 +242,7 @@ impl Conversation {
         let talk = Arc::clone(&self.talk);
         let Some(scenario) = &talk.scenario else { return };
         let (mut step, mut round_us, mut met) = (place.step + 1, place.round_us, place.met);
+        self.reached_us = since_us;
         if step >= scenario.steps.len() {
             // A round that took no time and no message would go round for ever.
             if !scenario.repeats || (since_us == round_us && !met) {
@@ -288,19 +289,20 @@ impl Conversation {
         } else if !self.queue.is_empty() || (self.expects_more() && !at_expect) {
             self.queue.push_back(said);
         } else {
-            self.fall_back(said, at);
+            self.fall_back(said, at.now_us);
         }
     }
 
-    /// What happens to a message that neither an expect nor a matcher took.
-    fn fall_back(&mut self, said: Arc<Said>, at: Moment) {
+    /// What happens to a message that neither an expect nor a matcher took, as is known from `since_us` on: what the scenario does
+    /// from then on comes after its answer.
+    fn fall_back(&mut self, said: Arc<Said>, since_us: u64) {
         self.last_said = Some(Arc::clone(&said));
         let (with, delay_us) = match &self.talk.default_response {
             Some(message) => (With::Default, message.delay_us),
             None if self.talk.echo => (With::Echo, 0),
             None => return,
         };
-        self.answers.push_back(Answer { said, with, due_us: at.now_us.saturating_add(delay_us) });
+        self.answers.push_back(Answer { said, with, due_us: since_us.saturating_add(delay_us) });
     }
 
     fn send(&mut self, message: &WsMessage, said: Option<&Said>, at: Moment) {

@@ -127,6 +127,32 @@ fn a_mock_that_says_nothing_else_echoes() {
 }
 
 #[test]
+fn what_an_expect_does_not_take_is_answered_before_the_scenario_goes_on() {
+    let expects = |name: &str| json!({"type": "expect", "match": {"type": "exact", "value": name}});
+    let sends = |text: &str| json!({"type": "send", "message": {"value": text}});
+    let steps = json!([{"type": "wait", "duration": 200}, expects("a"), sends("A"), {"type": "close", "code": 4000}]);
+    check(
+        json!({"defaultResponse": {"value": "D {{message}}"}, "scenario": {"steps": steps}}),
+        "1 >> text x
+         1 >> text a
+         1 >> text z
+         200 << text D x | text A
+         200 close 4000",
+    );
+    let first = json!({"type": "send", "message": {"value": "1", "delay": 300}});
+    let steps = json!([first, expects("a"), sends("A"), expects("b"), sends("B")]);
+    check(
+        json!({"defaultResponse": {"value": "D {{message}}"}, "scenario": {"steps": steps}}),
+        "1 >> text b
+         1 >> text a
+         1 >> text zz
+         1 >> text b
+         300 << text 1 | text D b | text A | text D zz | text B
+         wait, 0 queued",
+    );
+}
+
+#[test]
 fn the_first_matcher_that_matches_answers() {
     let matchers = json!([
         {"match": {"type": "exact", "value": "ping"}, "response": {"value": "pong"}},
