@@ -137,12 +137,14 @@ fn replay_mocks_are_checked_with_their_recordings() {
 }
 
 #[test]
-fn a_broken_mockd_yaml_does_not_stand_in_the_way() {
+fn a_broken_mockd_yaml_is_told_with_every_config() {
     let place = Place::new();
     place.file("mockd.yaml", "server: [1\n");
     place.file("fine.yaml", "mocks: []\n");
-    place.run(&["check", "fine.yaml"]).ok();
-    assert_eq!(wrong(&place, &["mockd.yaml"]).len(), 1);
+    for file in ["fine.yaml", "mockd.yaml"] {
+        let errors = wrong(&place, &[file]);
+        assert!(errors.len() == 1 && errors[0].contains("mockd.yaml: line 2 column 1"), "{errors:?}");
+    }
 }
 
 #[test]
@@ -162,4 +164,13 @@ fn the_same_as_json() {
         ]})
     );
     assert_eq!(output.stderr, format!("mockd: {error}\n"));
+}
+
+#[test]
+fn a_config_is_checked_with_what_the_server_would_read_before_it() {
+    let place = Place::new();
+    place.file("c.json", r#"{"mocks": [{"id": "a", "websocket": {"path": "/ws", "maxMessageSize": 104857600}}]}"#);
+    place.run(&["check", "c.json"]).expect_error(1, &["c.json", "mocks[0].websocket.maxMessageSize"]);
+    place.file("mockd.yaml", "server: {maxMessageBytes: 128MiB}");
+    assert_eq!(place.run(&["check", "c.json"]).ok(), "c.json: ok, 1 mock\n");
 }

@@ -116,6 +116,7 @@ fn pages_may_read_it() {
     let server = with_mocks(&json!([
         mock("PUT", "/plain", &json!({"body": "a"})),
         mock("GET", "/own", &json!({"headers": {"Access-Control-Expose-Headers": "X-A"}, "body": "a"})),
+        mock("GET", "/ours", &json!({"headers": {"Access-Control-Allow-Origin": "https://own.test"}, "body": "a"})),
         mock("OPTIONS", "/options", &json!({"statusCode": 200, "body": "mine"})),
     ]))
     .start();
@@ -124,7 +125,16 @@ fn pages_may_read_it() {
     assert_eq!((head.field("access-control-allow-origin"), head.field("vary")), (Some("http://app.test"), Some("Origin")));
     assert_eq!(ask(server.mock, "PUT", "/plain", &[], b"x").head.field("access-control-allow-origin"), None);
     let head = ask(server.mock, "GET", "/own", &[origin], b"").expect(200).head;
-    assert_eq!((head.field("access-control-allow-origin"), head.field("access-control-expose-headers")), (None, Some("X-A")));
+    let fields = (head.field("access-control-allow-origin"), head.field("access-control-expose-headers"));
+    assert_eq!(fields, (Some("http://app.test"), Some("X-A")), "what the mock does not say is said as ever");
+    let head = ask(server.mock, "GET", "/ours", &[origin], b"").expect(200).head;
+    assert_eq!(
+        (head.field("access-control-allow-origin"), head.field("access-control-allow-credentials")),
+        (Some("https://own.test"), None)
+    );
+    let asks = [origin, ("Access-Control-Request-Method", "GET")];
+    let head = ask(server.mock, "OPTIONS", "/ours", &asks, b"").expect(204).head;
+    assert_eq!(head.field("access-control-allow-origin"), Some("https://own.test"), "a preflight says the same");
     let asks = [origin, ("Access-Control-Request-Method", "PUT")];
     let head = ask(server.mock, "OPTIONS", "/plain", &asks, b"").expect(204).head;
     assert_eq!(head.field("access-control-allow-methods"), Some("PUT"));
@@ -169,11 +179,11 @@ fn an_expectation_is_answered_once() {
 #[test]
 fn of_a_large_body_the_front_counts() {
     let upstream = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nup");
-    let server = choosing(&upstream).option("--max-request-body-bytes", 1000).start();
+    let server = choosing(&upstream).start();
     let mut conn = Conn::open(server.mock);
     let front = [b"{\"op\":\"a\"}".to_vec(), vec![b' '; 100_000]].concat();
     assert_eq!(conn.ask("POST", "/choose", &[], &front).text(), "A");
-    let back = [vec![b' '; 100_000], b"{\"op\":\"a\"}".to_vec()].concat();
+    let back = [vec![b' '; 9 << 20], b"{\"op\":\"a\"}".to_vec()].concat();
     assert_eq!(conn.ask("POST", "/choose", &[], &back).text(), "up");
     assert_eq!(conn.ask("POST", "/choose", &[], b"{\"op\":\"b\"}").text(), "B", "the connection goes on");
 }

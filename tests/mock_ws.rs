@@ -434,3 +434,25 @@ fn live_connections_of_a_mock_go_on_when_it_is_deleted() {
     raw.run("send text b\nexpect text b\nsend close 1000\nexpect close 1000\nend");
     assert_eq!(Raw::try_open(server.mock, "/ws", &[]).unwrap_err().status(), 404);
 }
+
+#[test]
+fn a_close_frame_that_nobody_may_send_is_a_breach_of_the_protocol() {
+    let server = serve(&json!({}));
+    for (payload, answer) in [
+        (&b"\x00\x00"[..], 1002),
+        (b"\x03\xe7", 1002),
+        (b"\x03\xec", 1002),
+        (b"\x03\xed", 1002),
+        (b"\x03\xee", 1002),
+        (b"\x03\xf7", 1002),
+        (b"\x13\x88", 1002),
+        (b"\x03", 1002),
+        (b"\x03\xe8\xff", 1007),
+        (b"\x03\xe8ok", 1000),
+        (b"\x0b\xb8", 3000),
+    ] {
+        let mut client = Raw::open(server.mock, "/ws");
+        client.send(8, payload);
+        assert_eq!(client.frame().payload[..2], u16::to_be_bytes(answer), "{payload:?}");
+    }
+}

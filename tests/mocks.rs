@@ -188,7 +188,7 @@ fn a_mock_that_is_taken_away_lets_its_connections_go_on() {
 
 #[test]
 fn start_warns_only_where_no_mock_is_on_the_path() {
-    let server = with(json!([says("a", "/a/*"), {"id": "off", "enabled": false, "websocket": {"path": "/off"}}])).start();
+    let server = with(json!([{"id": "a", "matcher": {"path": "/a/*"}, "sse": {"events": [{"data": "a"}]}}, {"id": "off", "enabled": false, "websocket": {"path": "/off"}}])).start();
     for (path, warned) in [("/a/b", false), ("/a/*", false), ("/*", false), ("/b", true), ("/off", true)] {
         let started = server.post("/stream-recordings/start", &json!({"protocol": "sse", "path": path})).expect(201).json();
         assert_eq!(started["warning"].is_string(), warned, "{path}");
@@ -224,4 +224,46 @@ fn preflights_of_mocks_are_answered() {
     let own = preflight("/own").expect(200);
     assert_eq!((own.text().as_str(), own.head.field("Access-Control-Allow-Origin")), ("own", Some("*")));
     preflight("/nothing").expect(404);
+}
+
+#[test]
+fn the_warning_of_start_knows_what_a_mock_gives() {
+    let config = json!({"mocks": [
+        {"id": "talk", "websocket": {"path": "/ws"}},
+        {"id": "plain", "matcher": {"path": "/plain"}, "response": {}},
+        {"id": "events", "matcher": {"path": "/events"}, "sse": {"events": [{"data": "a"}]}},
+    ]});
+    let server = Server::builder().config(&config.to_string()).start();
+    for (protocol, path, warned) in [
+        ("websocket", "/ws", false),
+        ("sse", "/ws", true),
+        ("sse", "/plain", true),
+        ("sse", "/events", false),
+        ("websocket", "/events", true),
+    ] {
+        let started = server.post("/stream-recordings/start", &json!({"protocol": protocol, "path": path})).expect(201).json();
+        assert_eq!(started["warning"].is_string(), warned, "{protocol} {path}: {started}");
+    }
+}
+
+#[test]
+fn a_misspelled_part_and_a_name_that_stands_twice_are_told() {
+    let server = Server::start();
+    server.post("/mocks", &json!({"id": "a", "webscoket": {"path": "/x"}})).expect_error(
+        400,
+        "bad_request",
+        &["webscoket", "did you mean \"websocket\"?"],
+    );
+    let twice = br#"{"websocket":{"path":"/a","path":"/b"}}"#;
+    http::ask(server.admin, "POST", "/mocks", &[], twice).expect_error(400, "bad_request", &["path"]);
+    http::ask(server.admin, "POST", "/mocks", &[], b"").expect_error(400, "bad_request", &["type"]);
+}
+
+#[test]
+fn a_body_is_looked_into_whatever_a_recording_keeps_of_it() {
+    let config =
+        json!({"mocks": [{"matcher": {"method": "POST", "path": "/in", "bodyContains": "NEEDLE"}, "response": {"body": "found"}}]});
+    let server = Server::builder().config(&config.to_string()).option("--max-request-body-bytes", "1KiB").start();
+    let body = format!("{}NEEDLE", "x".repeat(5000));
+    assert_eq!(http::ask(server.mock, "POST", "/in", &[], body.as_bytes()).text(), "found");
 }

@@ -92,16 +92,12 @@ fn check_config(context: &Context<'_>, path: &Path) -> Result<Fine, Vec<Error>> 
         add_config_file(&mut settings, path)?;
         let mocks = std::mem::take(&mut settings.mocks);
         let count = mocks.len();
-        let (mut data_dir, mut max_message_bytes) = (None, settings.max_message_bytes);
-        if mocks.iter().any(|mock| mock.replay().is_some()) {
-            // Where ids of recordings are looked for is said by all that a server would read.
-            let all = context.settings_with(path)?;
-            (data_dir, max_message_bytes) = (all.data_dir, all.max_message_bytes);
-        }
+        // Where ids of recordings are looked for, and what a mock may take, is said by all that a server would read.
+        let all = context.settings_with(path)?;
         let upstream_ca = settings.upstream_ca.map(|path| context.expand(path)).transpose()?;
         TlsSettings::new(upstream_ca.as_deref(), settings.upstream_insecure)?;
-        let store = Store::new(data_dir.unwrap_or_default(), settings.max_bytes, settings.warn_percent);
-        let registry = Mocks::new(Arc::new(store), max_message_bytes);
+        let store = Store::new(all.data_dir.unwrap_or_default(), settings.max_bytes, settings.warn_percent);
+        let registry = Mocks::new(Arc::new(store), all.max_message_bytes);
         registry.load(mocks)?;
         registry.check_recordings()?;
         Ok(Fine::Config(count))

@@ -14,6 +14,7 @@ use super::replays::Replays;
 use super::upstream::Upstreams;
 use crate::base::error::Result;
 use crate::base::limits;
+use crate::model::recording::Protocol;
 use crate::model::settings::Settings;
 use crate::rules::redact::Redactor;
 use crate::store::Store;
@@ -97,9 +98,13 @@ impl App {
         })
     }
 
-    /// Whether anything would serve this path, or one that this pattern takes, on the mock port.
-    pub fn serves(&self, path: &str) -> bool {
-        self.replays.serves(path) || self.mocks.serves(path) || self.recordings.bring_upstream(path) || self.upstreams.serve(path)
+    /// Whether anything would serve this path, or one that this pattern takes, on the mock port: as far as one can know beforehand, with
+    /// streams of this protocol.
+    pub fn serves(&self, protocol: Protocol, path: &str) -> bool {
+        self.replays.serves(protocol, path)
+            || self.mocks.serves(protocol, path)
+            || self.recordings.bring_upstream(path)
+            || self.upstreams.serve(path)
     }
 
     /// Counters for `/metrics`: name, help, type, value.

@@ -2,13 +2,18 @@
 
 use crate::wire::head::{Headers, RequestHead, ResponseHead};
 
-/// Adds the fields that let the request's page read the response.
+/// Adds the fields that let the request's page read the response, unless the response says itself which pages may.
 pub fn allow(headers: &mut Headers, request: &RequestHead, only: Option<&str>) {
     let Some(origin) = request.headers.get("Origin") else { return };
+    if headers.get("Access-Control-Allow-Origin").is_some() {
+        return;
+    }
     headers.push("Vary", "Origin");
     if only.is_none_or(|only| only == "*" || only.trim_end_matches('/').eq_ignore_ascii_case(origin)) {
         headers.push("Access-Control-Allow-Origin", origin);
-        headers.push("Access-Control-Allow-Credentials", "true");
+        if headers.get("Access-Control-Allow-Credentials").is_none() {
+            headers.push("Access-Control-Allow-Credentials", "true");
+        }
     }
 }
 
@@ -17,18 +22,22 @@ pub fn is_preflight(request: &RequestHead) -> bool {
     request.method == "OPTIONS" && request.headers.get("Origin").is_some() && request.headers.get("Access-Control-Request-Method").is_some()
 }
 
-/// The answer to a preflight; the origin itself is added like to every answer, by [`allow`].
-pub fn preflight(request: &RequestHead) -> ResponseHead {
+/// The answer to a preflight, with the fields that the one who serves the request gives itself (`own`); the origin is added like to
+/// every answer, by [`allow`].
+pub fn preflight(request: &RequestHead, own: &[(String, String)]) -> ResponseHead {
     let mut response = ResponseHead::new(204);
+    own.iter().for_each(|(name, value)| response.headers.push(name, value.as_str()));
     for (asked, allowed) in [
         ("Access-Control-Request-Method", "Access-Control-Allow-Methods"),
         ("Access-Control-Request-Headers", "Access-Control-Allow-Headers"),
     ] {
-        if let Some(value) = request.headers.get(asked) {
+        if let Some(value) = request.headers.get(asked).filter(|_| response.headers.get(allowed).is_none()) {
             response.headers.push(allowed, value);
         }
     }
-    response.headers.push("Access-Control-Max-Age", "600");
+    if response.headers.get("Access-Control-Max-Age").is_none() {
+        response.headers.push("Access-Control-Max-Age", "600");
+    }
     response
 }
 

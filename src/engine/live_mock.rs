@@ -12,6 +12,7 @@ use crate::model::api;
 use crate::model::mock::{Mock, MockKind};
 use crate::model::recording::Protocol;
 use crate::rules::choose::Taker;
+use crate::rules::pattern;
 use crate::rules::resume::SentIds;
 use crate::store::Store;
 
@@ -133,6 +134,12 @@ impl LiveMock {
         let Some(origin) = &self.origin else { return Ok(()) };
         let read = || origin.open(store)?.frames()?.try_for_each(|frame| frame.map(drop));
         read().map_err(|error| in_place(&self.mock, error))
+    }
+
+    /// Whether it answers plain HTTP requests on this path, by this method if one is given.
+    pub(super) fn answers(&self, path: &str, method: Option<&str>) -> bool {
+        let taker = &self.taker;
+        taker.protocol == Protocol::Sse && pattern::matches(&taker.path, path) && method.is_none_or(|method| taker.is_for_method(method))
     }
 
     /// Connections at once.

@@ -17,7 +17,6 @@ use crate::model::mock_http::{HttpResponse, SseMock};
 use crate::model::pairs::Pairs;
 use crate::rules::events::EventShow;
 use crate::rules::performance::{Act, Heard, Moment, Performance};
-use crate::rules::response::is_cors_field;
 use crate::rules::resume::SentIds;
 use crate::wire::body::Framing;
 use crate::wire::head::{Headers, ResponseHead};
@@ -82,13 +81,11 @@ impl Visit<'_> {
         answer::finish(client, self.head, response, body, true, Duration::from_millis(self.app.settings.stall_timeout_ms))
     }
 
-    /// The fields of a response as the mock gives them. Where it says a word about CORS itself, mockd says none.
+    /// The fields of a response as the mock gives them, and those of CORS that it does not give.
     fn headers(&self, given: &Pairs) -> Headers {
         let mut headers = Headers::default();
         given.iter().for_each(|(name, value)| headers.push(name, value));
-        if !given.iter().any(|(name, _)| is_cors_field(name)) {
-            cors::allow(&mut headers, self.head, self.app.settings.cors_origin.as_deref());
-        }
+        cors::allow(&mut headers, self.head, self.app.settings.cors_origin.as_deref());
         headers
     }
 

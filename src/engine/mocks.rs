@@ -8,9 +8,11 @@ use super::live_mock::wrong_at;
 use crate::base::error::{Error, Result};
 use crate::base::{id, sync};
 use crate::model::mock::{Mock, Shown};
+use crate::model::pairs::Pairs;
 use crate::model::recording::Protocol;
 use crate::rules::choose::{self, Misfit};
 use crate::rules::pattern;
+use crate::rules::response::is_cors_field;
 use crate::store::Store;
 
 pub use super::live_mock::{Guest, LiveMock};
@@ -136,19 +138,25 @@ impl Mocks {
         served(&self.all()).any(|live| live.taker.misfit(wanted) == Some(Misfit::BodyUnread))
     }
 
-    /// Whether a mock is on this path, or on one that this pattern takes.
-    pub fn serves(&self, path: &str) -> bool {
-        served(&self.all()).any(|live| pattern::overlap(&live.taker.path, path))
+    /// Whether a mock that gives streams of this protocol is on this path, or on one that this pattern takes.
+    pub fn serves(&self, protocol: Protocol, path: &str) -> bool {
+        served(&self.all()).any(|live| {
+            let streams = live.taker.protocol == protocol && live.mock.is_stream();
+            streams && pattern::overlap(&live.taker.path, path)
+        })
+    }
+
+    /// The CORS fields that the first mock on this path which takes this method gives itself.
+    pub fn own_cors(&self, path: &str, method: &str) -> Vec<(String, String)> {
+        let all = self.all();
+        let first = served(&all).find(|live| live.answers(path, Some(method)));
+        let own = first.and_then(|live| live.mock.response_headers()).into_iter().flat_map(Pairs::iter);
+        own.filter(|(name, _)| is_cors_field(name)).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     /// Whether a mock of plain HTTP is on this path, for this method if one is given.
     pub fn answers(&self, path: &str, method: Option<&str>) -> bool {
-        served(&self.all()).any(|live| {
-            let taker = &live.taker;
-            taker.protocol == Protocol::Sse
-                && pattern::matches(&taker.path, path)
-                && method.is_none_or(|method| taker.is_for_method(method))
-        })
+        served(&self.all()).any(|live| live.answers(path, method))
     }
 
     /// Why the mocks on the path of a request that none of them took did not, in words for the one who asked; `None` where there is none.

@@ -38,7 +38,13 @@ fn a_load_takes_the_place_of_the_one_before_and_leaves_the_mocks_of_the_api() {
     mocks.add(of_api(&socket("api", "/api"))).unwrap();
     mocks.load(config(&[socket("c", "/c"), socket("a", "/a2")])).unwrap();
     assert_eq!(ids(&mocks), ["c", "a", "api"]);
-    assert!(mocks.serves("/a2") && mocks.serves("/a*") && !mocks.serves("/a") && !mocks.serves("/b"));
+    assert!(
+        mocks.serves(Protocol::WebSocket, "/a2")
+            && mocks.serves(Protocol::WebSocket, "/a*")
+            && !mocks.serves(Protocol::WebSocket, "/a")
+            && !mocks.serves(Protocol::WebSocket, "/b")
+    );
+    assert!(!mocks.serves(Protocol::Sse, "/a2"));
     mocks.load(Vec::new()).unwrap();
     assert_eq!(ids(&mocks), ["api"]);
 }
@@ -111,6 +117,6 @@ fn a_mock_that_is_not_enabled_is_shown_and_serves_nothing() {
     let mocks = registry();
     mocks.load(config(&[json!({"id": "off", "enabled": false, "websocket": {"path": "/a"}})])).unwrap();
     assert_eq!(mocks.list()[0].value()["enabled"], false);
-    assert!(!mocks.serves("/a"));
+    assert!(!mocks.serves(Protocol::WebSocket, "/a"));
     assert_eq!(mocks.served(), 0);
 }

@@ -94,18 +94,18 @@ impl Recordings {
         Self { store, recorder, redactor, max_event_bytes, always, open: Mutex::default(), change: Condvar::new() }
     }
 
-    /// Opens a session. `serves` says whether anything would serve a path; where nothing would, the answer carries a warning.
+    /// Opens a session. `serves` says whether anything would serve a protocol on a path; where nothing would, the answer carries a warning.
     ///
     /// # Errors
     /// `already_recording`, a bad upstream URL, a data directory that can't be used, a full store.
-    pub fn start(&self, request: StartRequest, serves: impl FnOnce(&str) -> bool) -> Result<Started> {
+    pub fn start(&self, request: StartRequest, serves: impl FnOnce(Protocol, &str) -> bool) -> Result<Started> {
         let upstream = request.upstream.as_deref().map(|url| UpstreamUrl::parse("upstream", url)).transpose()?.map(Arc::new);
         self.store.ensure_dir()?;
         let room = self.store.check_room()?;
-        let unserved = upstream.is_none() && !serves(&request.path);
+        let unserved = upstream.is_none() && !serves(request.protocol, &request.path);
         let hint = unserved.then(|| {
             format!(
-                "nothing serves {} yet: give \"upstream\" in this call, start with --upstream URL, or add an upstream to the config",
+                "nothing serves {} yet: give \"upstream\" in this call, start with --upstream URL, or add an upstream or a mock to the config",
                 request.path
             )
         });
@@ -474,7 +474,7 @@ mod tests {
             max_duration_ms: None,
             max_frames: None,
         };
-        let started = recordings.start(request, |_| true).unwrap();
+        let started = recordings.start(request, |_, _| true).unwrap();
         let metadata = Metadata { path: "/ws".into(), client_ip: Some("127.0.0.1".into()), ..Metadata::default() };
         let reserved = recordings.claim(Protocol::WebSocket, metadata).unwrap();
         std::thread::scope(|scope| {

@@ -299,10 +299,12 @@ impl Replays {
         }
     }
 
-    /// Whether a pending session is on this path.
-    pub fn serves(&self, path: &str) -> bool {
+    /// Whether a pending session of this protocol is on this path.
+    pub fn serves(&self, protocol: Protocol, path: &str) -> bool {
         let boards = sync::lock(&self.boards);
-        boards.values().any(|board| board.is_pending() && crate::rules::pattern::matches(path, board.path()))
+        boards
+            .values()
+            .any(|board| board.is_pending() && board.protocol() == protocol && crate::rules::pattern::matches(path, board.path()))
     }
 
     /// Whether a session is on this path, one of a replay mock aside: one that has not ended, or (`ended`) any.

@@ -125,16 +125,25 @@ impl WsReader {
     }
 }
 
+/// A close frame; one that no endpoint may send is answered like any breach of the protocol (RFC 6455 §7.4, §5.5.1).
+fn closing(payload: &[u8]) -> Input {
+    let (code, reason) = ws::parse_close(payload);
+    if code.is_some_and(|code| !ws::is_sendable_close_code(code)) {
+        return Input::Violation(1002, "a close frame must not have this code");
+    }
+    match payload.get(2..).map(std::str::from_utf8) {
+        Some(Err(_)) => Input::Violation(1007, "a close reason must be UTF-8"),
+        _ => Input::ClientClose(code, reason),
+    }
+}
+
 fn input_of(message: Message) -> Input {
     match message.opcode {
         opcode::TEXT if std::str::from_utf8(&message.payload).is_err() => Input::Violation(1007, "a text message must be UTF-8"),
         opcode::TEXT => Input::Message(FrameType::Text, message.payload),
         opcode::BINARY => Input::Message(FrameType::Binary, message.payload),
         opcode::PING => Input::Ping(message.payload),
-        opcode::CLOSE => {
-            let (code, reason) = ws::parse_close(&message.payload);
-            Input::ClientClose(code, reason)
-        }
+        opcode::CLOSE => closing(&message.payload),
         // The reader knows no further opcode.
         _ => Input::Pong,
     }

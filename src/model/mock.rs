@@ -10,9 +10,10 @@ use serde_json::value::RawValue;
 
 use super::fields::Fields;
 use super::long_lists::LongLists;
-use super::mock_http::HttpMock;
+use super::mock_http::{HttpMock, HttpPlays};
 use super::mock_parts::{quoted, read_replay};
 use super::mock_ws::{WsMock, WsPlays};
+use super::pairs::Pairs;
 use super::replay::ReplayOptions;
 use super::syntax;
 use crate::base::error::{Error, Result};
@@ -149,6 +150,20 @@ impl Mock {
         }
     }
 
+    /// Whether it gives streams: all do but plain responses.
+    pub fn is_stream(&self) -> bool {
+        !matches!(&self.kind, MockKind::Http(HttpMock { plays: HttpPlays::Response(_), .. }))
+    }
+
+    /// The response fields that it gives itself, where it answers HTTP requests.
+    pub fn response_headers(&self) -> Option<&Pairs> {
+        match &self.kind {
+            MockKind::Http(HttpMock { plays: HttpPlays::Events(events), .. }) => Some(&events.headers),
+            MockKind::Http(HttpMock { plays: HttpPlays::Response(response), .. }) => Some(&response.headers),
+            MockKind::Http(_) | MockKind::WebSocket(_) => None,
+        }
+    }
+
     /// What it replays, if that is what it does.
     pub fn replay(&self) -> Option<&ReplayMock> {
         match &self.kind {
@@ -277,6 +292,9 @@ fn read_type(fields: &mut Fields<'_>) -> Result<Type> {
         None if fields.has("websocket") => Type::WebSocket,
         None if is_http => Type::Http,
         None => {
+            // A misspelled part explains why nothing says what it is.
+            let known: Vec<_> = COMMON.iter().chain(&HTTP_PARTS).chain(&["websocket"]).copied().collect();
+            fields.only(&known)?;
             return Err(Error::invalid(fields.place_of("type"), format!("this field must be given: one of {}", Mock::TYPES.join(", "))));
         }
     };

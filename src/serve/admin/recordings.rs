@@ -29,7 +29,7 @@ pub fn sessions(call: &Call) -> Result<Answer> {
 /// `POST /stream-recordings/start`
 pub fn start(call: &Call) -> Result<Answer> {
     let request = StartRequest::from_json(&call.json()?)?;
-    Answer::json(201, &call.app.recordings.start(request, |path| call.app.serves(path))?)
+    Answer::json(201, &call.app.recordings.start(request, |protocol, path| call.app.serves(protocol, path))?)
 }
 
 /// `POST /stream-recordings/{id}/stop`

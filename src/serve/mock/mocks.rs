@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{Outcome, Request};
 use crate::base::error::Result;
+use crate::base::limits;
 use crate::engine::answer;
 use crate::engine::inlet::Inlet;
 use crate::engine::mock_ws::Visit;
@@ -61,9 +62,7 @@ impl Request<'_> {
         if !self.app.mocks.reads_body(self.wanted(None)) {
             return Ok(Some(Vec::new()));
         }
-        let settings = &self.app.settings;
-        let max_bytes = usize::try_from(settings.max_request_body_bytes).unwrap_or(usize::MAX);
-        client.peek_body(self.head, max_bytes, Duration::from_millis(settings.head_timeout_ms))
+        client.peek_body(self.head, limits::MAX_MATCHED_BODY_BYTES, Duration::from_millis(self.app.settings.head_timeout_ms))
     }
 
     fn visit(&self, guest: Guest) -> Visit<'_> {

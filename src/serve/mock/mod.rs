@@ -119,7 +119,9 @@ impl<'a> Request<'a> {
 
     fn serve(&self, mut client: Inlet) -> Outcome {
         if cors::is_preflight(self.head) && self.answers_preflight() {
-            let after = answer::send(&mut client, self.head, cors::preflight(self.head), None, self.cors_origin());
+            let asked = self.head.headers.get("Access-Control-Request-Method").unwrap_or_default();
+            let response = cors::preflight(self.head, &self.app.mocks.own_cors(self.path, asked));
+            let after = answer::send(&mut client, self.head, response, None, self.cors_origin());
             return Ok(Some((client, after)));
         }
         let named = self.named_session();
