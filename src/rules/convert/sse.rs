@@ -90,7 +90,7 @@ fn write_head(response: &Response<'_>, redaction: Option<&Redaction>, out: &mut 
     };
     out.key("statusCode");
     out.raw(&status.to_string());
-    left_out.redacted_fields += response.headers.iter().filter(|(_, value)| is_redacted(value, redaction)).count() as u64;
+    left_out.redacted_fields += response.headers.iter().filter(|(name, value)| is_redacted(name, value, redaction)).count() as u64;
     let mut fields: Vec<(&str, Vec<String>)> = Vec::new();
     let kept = kept_fields(response.headers, redaction);
     for (name, value) in &kept.0 {
