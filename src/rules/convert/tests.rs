@@ -406,14 +406,14 @@ fn what_no_mock_takes_is_named_and_the_config_loads() {
     if let StreamHead::Sse { request, response_status, response_headers, .. } = &mut made.head.stream {
         request.method = "GET".to_owned();
         *response_status = 204;
-        for (name, value) in [("X-Fine", "a\tb"), ("X-Bell", "\u{7}"), ("No Name", "1")] {
+        for (name, value) in [("X-Fine", "a\tb"), ("X-Bell", "\u{7}"), ("No Name", "1"), ("X-Split", "a\r\nB: c")] {
             response_headers.add_header(name, value.to_owned());
         }
     }
     let (text, left_out) = made.convert("{}").unwrap();
     let words = [
         "the response's status 204, which no mock can have (it has 200)",
-        "2 response header fields that no response can have",
+        "3 response header fields that no response can have",
         "line ends and NULs in the type or id of 1 event",
     ];
     assert_eq!(left_out, words);

@@ -223,12 +223,16 @@ fn split_url(url: &str) -> Option<(&str, &str)> {
     Some((if path.is_empty() { "/" } else { path }, query))
 }
 
-/// Header fields but for `left_out` and for the pseudo-fields of HTTP/2 (RFC 9113 §8.3), which begin with a colon.
+/// Header fields but for `left_out` and for the pseudo-fields of HTTP/2 (RFC 9113 §8.3), which begin with a colon. Chrome's protocol
+/// gives a field that came several times as lines of one value; no value has a line end of its own.
 fn pairs(headers: Option<&[NameValue]>, left_out: &[&str]) -> Pairs {
     let mut pairs = Pairs::default();
     for NameValue { name, value } in headers.unwrap_or_default() {
         if !name.starts_with(':') && !name.is_empty() && !left_out.iter().any(|other| other.eq_ignore_ascii_case(name)) {
-            pairs.add_header(name, value.clone());
+            value
+                .split(['\r', '\n'])
+                .filter(|line| !line.is_empty() || value.is_empty())
+                .for_each(|line| pairs.add_header(name, line.to_owned()));
         }
     }
     pairs

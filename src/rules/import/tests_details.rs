@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::tests::{entry, error, events, har, one, read, read_with, redactor, stream};
-use crate::model::recording::Frame;
+use crate::model::recording::{Frame, StreamHead};
 
 #[test]
 fn a_text_is_spread_over_the_time_of_receiving_only() {
@@ -69,6 +69,16 @@ fn redaction_rules_that_no_replay_could_use_are_refused() {
     assert!(told.starts_with("metadata.redaction.patterns[0]: \"(\" is no regular expression"), "{told}");
     let told = error(&json!({"protocol": "sse", "metadata": {"path": "/e", "redaction": {"bodyKeys": ["a", "$.["]}}}));
     assert!(told.starts_with("metadata.redaction.bodyKeys[1]: \"$.[\" is no JSONPath"), "{told}");
+}
+
+#[test]
+fn a_header_field_of_several_lines_came_several_times() {
+    let mut entry = stream(json!({"_eventSourceMessages": [{"time": 1_705_314_600, "data": "a"}]}));
+    entry["response"]["headers"] =
+        json!([{"name": "Vary", "value": "A\nB"}, {"name": "X", "value": "1\r\nEvil: 2"}, {"name": "Y", "value": ""}]);
+    let recording = one(&har(json!([entry])));
+    let StreamHead::Sse { response_headers, .. } = &recording.head.stream else { panic!("a WebSocket") };
+    assert_eq!(response_headers.iter().collect::<Vec<_>>(), [("Vary", "A"), ("Vary", "B"), ("X", "1"), ("X", "Evil: 2"), ("Y", "")]);
 }
 
 fn read_frames_error(text: &str) -> String {
