@@ -117,7 +117,7 @@ fn the_answer_of_the_call_is_the_file_of_the_command() {
     assert_eq!(answer.head.field("X-Mockd-Left-Out"), Some("1 ping; 1 pong"));
     assert_eq!(answer.text(), server.run(&["sr", "convert", &chat]).ok());
     let options = json!({"format": "yaml", "mockName": "v2", "endpointPath": "/v2", "simplifyTiming": true, "minDelay": 1, "maxDelay": 2});
-    let answer = convert(&server, &events[..12], &options).expect(200);
+    let answer = convert(&server, &events[..20], &options).expect(200);
     assert_eq!(answer.head.field("Content-Type"), Some("application/yaml"));
     assert_eq!(answer.head.field("Content-Disposition"), Some("attachment; filename=\"v2.yaml\""));
     let flags =

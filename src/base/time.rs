@@ -80,7 +80,11 @@ fn split_offset(text: &str) -> Option<(&str, i64)> {
         _ => return None,
     };
     let (hours, minutes) = offset.get(1..)?.split_once(':')?;
-    Some((main, sign * (hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60)))
+    let two_digits = |text: &str, most: i64| {
+        let is_plain = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<i64>().ok().filter(|number| is_plain && *number <= most)
+    };
+    Some((main, sign * (two_digits(hours, 23)? * 3600 + two_digits(minutes, 59)? * 60)))
 }
 
 #[cfg(test)]
@@ -103,7 +107,19 @@ mod tests {
     fn rfc3339_reads_offsets_and_short_fractions() {
         assert_eq!(parse_rfc3339("2024-01-15T12:30:00.1+02:00"), Some(1_705_314_600_100_000));
         assert_eq!(parse_rfc3339("2024-01-15T10:30:00Z"), Some(1_705_314_600_000_000));
-        for bad in ["", "yesterday", "2024-01-15", "2024-01-15T10:30:00+2"] {
+        assert_eq!(parse_rfc3339("2016-12-31T23:59:60.5-00:00"), parse_rfc3339("2016-12-31T23:59:59.5Z"), "a leap second");
+        assert_eq!(parse_rfc3339("1970-01-01T01:00:00+01:00"), Some(0));
+        for bad in [
+            "",
+            "yesterday",
+            "2024-01-15",
+            "2024-01-15T10:30:00+2",
+            "2024-01-15T10:30:00++1:00",
+            "2024-01-15T10:30:00+1:-30",
+            "2024-01-15T10:30:00+24:00",
+            "2024-01-15T10:30:00+01:60",
+            "1970-01-01T00:30:00+01:00",
+        ] {
             assert_eq!(parse_rfc3339(bad), None, "{bad}");
         }
     }

@@ -1,6 +1,8 @@
 //! A recording's text without its frames: head and tail read, the frames left as the text that they are, to be read one at a time.
 //! Whoever wants a whole recording in memory asks `recording_text.rs`.
 
+use serde_json::{Map, Value};
+
 use super::raw::{Items, RawObject};
 use super::recording::{
     FORMAT_VERSION, Frame, Head, Metadata, Protocol, SseEvent, SseRequest, Stats, Status, StreamHead, StreamTail, Tail, WsFrame,
@@ -58,12 +60,9 @@ impl<'a> Outline<'a> {
             start_time: fields.take("startTime")?.unwrap_or_default(),
             metadata,
             stream,
-            extra: fields.rest()?,
+            extra: Map::new(),
         };
-        let unknown = part.rest()?;
-        if !unknown.is_empty() {
-            head.extra.insert(protocol.word().to_owned(), unknown.into());
-        }
+        keep_unknown(&mut head, fields, part)?;
         Ok(Self { head, tail, frames })
     }
 
@@ -74,6 +73,23 @@ impl<'a> Outline<'a> {
     pub fn entries(&self) -> Result<Entries<'a>> {
         Entries::of(self.head.protocol(), self.frames)
     }
+}
+
+/// Keeps what is left of a recording's fields, and of its protocol's part, beside what its head has of them already.
+///
+/// # Errors
+/// [`Error::Invalid`] that names a field nested too deep.
+pub fn keep_unknown(head: &mut Head, fields: RawObject<'_>, part: RawObject<'_>) -> Result<()> {
+    let protocol = head.protocol();
+    head.extra.extend(fields.rest()?);
+    let unknown = part.rest()?;
+    if !unknown.is_empty() {
+        let known = head.extra.entry(protocol.word()).or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(known) = known {
+            known.extend(unknown);
+        }
+    }
+    Ok(())
 }
 
 /// The tail of a recording of `protocol`, from its fields and those of the protocol's part.

@@ -65,7 +65,7 @@ pub fn convert(recorded: &Recorded<'_>, options: &ConvertOptions, sink: &mut dyn
     left_out.look_at(recorded.tail);
     let redacted = Redacted::new(head.metadata.redaction.as_ref());
     let path = mock_path(head, options)?;
-    left_out.redacted_path = options.endpoint_path.is_none() && redacted.is_in(path);
+    left_out.redacted_path = options.endpoint_path.is_none() && redacted.marks(path);
     let name = mock_name(head, options);
     let mut bytes = 0;
     let mut flush = |out: &mut Writer, at_least: usize| {
@@ -240,16 +240,24 @@ impl Clock {
 
 /// What tells a text in which something was redacted.
 #[derive(Debug, Clone, Copy)]
-struct Redacted<'a>(Option<&'a str>);
+struct Redacted<'a>(Option<&'a Redaction>);
 
 impl<'a> Redacted<'a> {
     fn new(rules: Option<&'a Redaction>) -> Self {
-        Self(rules.map(|rules| rules.redact_value.as_str()).filter(|value| !value.is_empty()))
+        Self(rules)
     }
 
-    /// Whether a redacted value is in a text, in a string of JSON also where it is written with escapes.
+    /// Whether something in a client's text was redacted, or may have been: an empty redact value leaves no mark.
     fn is_in(self, text: &str) -> bool {
-        let Some(value) = self.0 else { return false };
+        let leaves_none = |rules: &&Redaction| rules.redact_value.is_empty();
+        self.0
+            .filter(leaves_none)
+            .map_or_else(|| self.marks(text), |rules| !rules.patterns.is_empty() || (!rules.body_keys.is_empty() && text.contains("\"\"")))
+    }
+
+    /// Whether the redact value is in a text, in a string of JSON also where it is written with escapes.
+    fn marks(self, text: &str) -> bool {
+        let Some(value) = self.0.map(|rules| rules.redact_value.as_str()).filter(|value| !value.is_empty()) else { return false };
         if text.contains(value) {
             return true;
         }

@@ -11,6 +11,8 @@ mod own;
 mod plan;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_details;
 mod times;
 
 pub use har_events::event_of;

@@ -87,10 +87,11 @@ impl Redactor {
         }
     }
 
-    /// A URL or request target with the values of named parameters replaced, and patterns applied; also fit for logs.
+    /// A URL or request target with the values of named parameters replaced, without user and password, and patterns applied; also
+    /// fit for logs.
     pub fn url(&self, url: &str) -> String {
         let (front, query) = url.split_once('?').map_or((url, None), |(front, query)| (front, Some(query)));
-        let mut out = front.to_owned();
+        let mut out = without_user(front).into_owned();
         if let Some(query) = query {
             let (query, fragment) = query.split_at(query.find('#').unwrap_or(query.len()));
             for (index, piece) in query.split('&').enumerate() {
@@ -261,10 +262,7 @@ impl Redactor {
             return;
         }
         // A text that is not UTF-8 stands in base64, where no rule would find anything.
-        let readable = match frame.encoding {
-            None => Cow::Borrowed(frame.data.as_str()),
-            Some(_) => Cow::Owned(lossy(&frame.data, frame.encoding)),
-        };
+        let readable = readable(&frame.data, frame.encoding);
         let redacted = if frame.kind == FrameType::Text { self.text(&readable) } else { self.plain(&readable) };
         if let Some(redacted) = redacted {
             frame.data = redacted;
@@ -281,7 +279,7 @@ impl Redactor {
         for text in [&mut event.kind, &mut event.id, &mut event.comment].into_iter().flatten() {
             changed |= self.plain_in_place(text);
         }
-        if event.raw.as_ref().is_some_and(|raw| changed || self.survives(&lossy(raw, event.raw_encoding))) {
+        if event.raw.as_ref().is_some_and(|raw| changed || self.survives(&readable(raw, event.raw_encoding))) {
             event.raw = None;
             event.raw_encoding = None;
         }
@@ -294,9 +292,20 @@ impl Redactor {
     }
 }
 
-fn lossy(text: &str, encoding: Option<Encoding>) -> String {
-    // What says that it is base64 and is not is looked at as it stands.
-    decode(text, encoding).map_or_else(|| text.to_owned(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
+/// What stands before the query of a URL, without the user and password before its host.
+fn without_user(front: &str) -> Cow<'_, str> {
+    let is_scheme = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+    let parts = front.split_once("://").filter(|(scheme, _)| is_scheme(scheme)).and_then(|(scheme, rest)| {
+        let (authority, path) = rest.split_at(rest.find(['/', '#']).unwrap_or(rest.len()));
+        Some((scheme, authority.rsplit_once('@')?.1, path))
+    });
+    parts.map_or(Cow::Borrowed(front), |(scheme, host, path)| Cow::Owned(format!("{scheme}://{host}{path}")))
+}
+
+/// A text as a reader sees it, whatever it is kept in; what says that it is base64 and is not, as it stands.
+pub(super) fn readable(text: &str, encoding: Option<Encoding>) -> Cow<'_, str> {
+    let decoded = encoding.and_then(|_| decode(text, encoding));
+    decoded.map_or(Cow::Borrowed(text), |bytes| Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 #[cfg(test)]
@@ -417,6 +426,9 @@ mod tests {
             ("wss://h/x?a=1&token=secret&b#f", "wss://h/x?a=1&token=[REDACTED]&b#f"),
             ("/x?token&token=&tokens=1", "/x?token&token=[REDACTED]&tokens=1"),
             ("/sk-12?a=sk-3", "/[REDACTED]?a=[REDACTED]"),
+            ("wss://me:p%40ss@h:1/x@y?a=b@c", "wss://h:1/x@y?a=b@c"),
+            ("http://me@h?a", "http://h?a"),
+            ("/to/http://me@h/", "/to/http://me@h/"),
         ] {
             assert_eq!(redactor.url(url), redacted, "{url}");
         }

@@ -1,7 +1,7 @@
 //! Redaction of what stands around a recording's frames: its head and its tail. The rules and the frames are `redact.rs`'s.
 
-use super::redact::Redactor;
-use crate::model::recording::{Head, StreamHead, StreamTail, decode};
+use super::redact::{Redactor, readable};
+use crate::model::recording::{Head, StreamHead, StreamTail};
 
 /// Redacts what a recording's head holds.
 pub fn redact_head(head: &mut Head, redactor: &Redactor) {
@@ -27,10 +27,11 @@ pub fn redact_head(head: &mut Head, redactor: &Redactor) {
         StreamHead::Sse { request, response_headers, .. } => {
             redactor.headers(response_headers);
             let redact = |body: &str| if request.truncated { redactor.cut_text(body) } else { redactor.text(body) };
-            if request.encoding.is_none()
-                && let Some(redacted) = request.body.as_deref().and_then(redact)
-            {
+            // What is not UTF-8 stands in base64, where no rule would find anything.
+            let readable = request.body.as_deref().map(|body| readable(body, request.encoding));
+            if let Some(redacted) = readable.as_deref().and_then(redact) {
                 request.body = Some(redacted);
+                request.encoding = None;
             }
         }
     }
@@ -45,12 +46,37 @@ pub fn redact_tail(tail: &mut StreamTail, redactor: &Redactor) {
             }
         }
         StreamTail::Sse { tail: Some(text), tail_encoding, .. } => {
-            let readable = decode(text, *tail_encoding).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-            if let Some(redacted) = redactor.tail(readable.as_deref().unwrap_or(text)) {
+            if let Some(redacted) = redactor.tail(&readable(text, *tail_encoding)) {
                 *text = redacted;
                 *tail_encoding = None;
             }
         }
         StreamTail::Sse { .. } => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::recording::{Protocol, Redaction, SseRequest, encode};
+    use crate::rules::script::samples;
+
+    #[test]
+    fn a_body_in_base64_keeps_no_secret() {
+        let rules = Redaction { body_keys: vec!["password".to_owned()], redact_value: "***".to_owned(), ..Redaction::default() };
+        let redactor = Redactor::new(&rules).unwrap();
+        let redacted = |bytes: &[u8], truncated: bool| {
+            let mut head = samples::head(Protocol::Sse, None);
+            let (body, encoding) = encode(bytes);
+            let StreamHead::Sse { request, .. } = &mut head.stream else { panic!("a WebSocket") };
+            *request = SseRequest { method: "POST".to_owned(), body: Some(body), encoding, truncated };
+            redact_head(&mut head, &redactor);
+            let StreamHead::Sse { request, .. } = head.stream else { panic!("a WebSocket") };
+            (request.body.unwrap(), request.encoding)
+        };
+        assert_eq!(redacted(b"{\"password\":\"hunter2\",\"x\":\"\xc3", true), ("***".to_owned(), None));
+        assert_eq!(redacted(b"{\"password\":\"hunter2\",\"x\":\"\xe9\"}", false).0, "{\"password\":\"***\",\"x\":\"\u{fffd}\"}");
+        let (binary, encoding) = encode(b"\x00\xff");
+        assert_eq!(redacted(b"\x00\xff", true), (binary, encoding), "what hides nothing stays");
     }
 }

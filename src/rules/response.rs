@@ -10,16 +10,20 @@ pub fn kept_fields(recorded: &Pairs, redaction: Option<&Redaction>) -> Headers {
     let mut headers = Headers::default();
     for (name, value) in recorded.iter() {
         let is_length = name.eq_ignore_ascii_case("Content-Length");
-        if !(is_redacted(value, redaction) || is_length || is_cors_field(name) || value.contains(['\r', '\n', '\0'])) {
+        if !(is_redacted(name, value, redaction) || is_length || is_cors_field(name) || value.contains(['\r', '\n', '\0'])) {
             headers.push(name, value);
         }
     }
     headers.end_to_end(&[])
 }
 
-/// Whether something in this value was redacted.
-pub fn is_redacted(value: &str, redaction: Option<&Redaction>) -> bool {
-    redaction.is_some_and(|rules| !rules.redact_value.is_empty() && value.contains(&rules.redact_value))
+/// Whether something in the value of this field was redacted. An empty redact value is told by the field's name alone.
+pub fn is_redacted(name: &str, value: &str, redaction: Option<&Redaction>) -> bool {
+    let is_named = |rules: &Redaction| rules.headers.iter().any(|known| known.eq_ignore_ascii_case(name));
+    redaction.is_some_and(|rules| match rules.redact_value.as_str() {
+        "" => value.is_empty() && is_named(rules),
+        mark => value.contains(mark),
+    })
 }
 
 /// Whether it is a field that the answer to each request's own origin takes the place of.
@@ -55,5 +59,10 @@ mod tests {
         assert_eq!(kept, [("Content-Type", &b"text/event-stream"[..]), ("X-Twice", b"1"), ("X-Twice", b"2")]);
         let all = kept_fields(&recorded, Some(&Redaction::default()));
         assert_eq!(all.get("Set-Cookie"), Some("[REDACTED]"), "an empty value hides nothing");
+        recorded.add_header("X-Empty", String::new());
+        recorded.add_header("X-Key", String::new());
+        let blank = Redaction { headers: vec!["x-key".to_owned()], ..Redaction::default() };
+        let all = kept_fields(&recorded, Some(&blank));
+        assert_eq!((all.get("X-Empty"), all.get("X-Key")), (Some(""), None), "what was redacted to nothing goes too");
     }
 }

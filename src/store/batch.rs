@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::files::{self, Kind, TempFile};
+use super::files::{self, Kind, TempFile, TempName};
 use super::quota::Quota;
 use super::{journal, lines};
 use crate::base::error::{Error, Result};
@@ -24,10 +24,10 @@ pub struct Batch {
     done_bytes: u64,
 }
 
-/// A recording that is whole but for its name.
+/// A recording that is whole but for its name. Its file is closed: an archive may have more recordings than a process may open files.
 #[derive(Debug)]
 struct Done {
-    temp: TempFile,
+    temp: TempName,
     summary: Summary,
 }
 
@@ -87,7 +87,7 @@ impl Batch {
         open.write(&self.quota, self.done_bytes)?;
         self.done_bytes += open.written;
         let summary = Summary::of(&open.head, tail, open.written, false);
-        self.done.push(Done { temp: open.temp, summary });
+        self.done.push(Done { temp: open.temp.close()?, summary });
         Ok(())
     }
 
@@ -171,6 +171,17 @@ mod tests {
             assert_eq!(text, text_of(recording));
         }
         assert_eq!(std::fs::read_dir(dir.path().join("made")).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file()).count(), 2);
+    }
+
+    #[test]
+    fn recordings_that_wait_for_their_names_hold_no_file_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path().to_owned(), 1 << 20, 80);
+        let mut batch = store.batch();
+        (0..5).for_each(|n| write(&mut batch, &sample(&format!("01AAAAA{n}"), 1)));
+        let open = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
+        assert_eq!(open.filter(|path| path.starts_with(dir.path())).count(), 0);
+        assert_eq!(batch.publish().unwrap().len(), 5);
     }
 
     #[test]

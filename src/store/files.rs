@@ -191,6 +191,12 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 pub struct TempFile {
     /// The open file, for reading and writing.
     pub file: File,
+    name: TempName,
+}
+
+/// The name of a file in the making, which goes away with this value; the file need not be open any more.
+#[derive(Debug)]
+pub struct TempName {
     path: PathBuf,
     named: bool,
 }
@@ -200,31 +206,43 @@ impl TempFile {
     pub fn create(dir: &Path, id: &str) -> Result<Self> {
         let path = temp_path(dir, id);
         let file = create_private(&path).map_err(|error| Error::storage("create", &path, &error))?;
-        Ok(Self { file, path, named: false })
+        Ok(Self { file, name: TempName { path, named: false } })
     }
 
     /// Where it is now.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.name.path
     }
 
     /// Syncs the content, gives it its name in place of what had it, and syncs the directory.
-    pub fn publish(mut self, target: &Path) -> Result<()> {
-        self.file.sync_all().map_err(|error| Error::storage("sync", &self.path, &error))?;
-        rename(&self.path, target)?;
-        self.named = true;
-        Ok(())
+    pub fn publish(self, target: &Path) -> Result<()> {
+        self.close()?.publish(target)
+    }
+
+    /// Syncs the content and closes the file, for one that gets its name later.
+    pub fn close(self) -> Result<TempName> {
+        self.file.sync_all().map_err(|error| Error::storage("sync", self.path(), &error))?;
+        Ok(self.name)
     }
 
     /// Gives it its name without syncing anything, and hands out the open file.
     pub fn name(mut self, target: &Path) -> Result<File> {
-        std::fs::rename(&self.path, target).map_err(|error| Error::storage("rename", &self.path, &error))?;
-        self.named = true;
-        self.file.try_clone().map_err(|error| Error::storage("open", target, &error))
+        std::fs::rename(self.path(), target).map_err(|error| Error::storage("rename", self.path(), &error))?;
+        self.name.named = true;
+        Ok(self.file)
     }
 }
 
-impl Drop for TempFile {
+impl TempName {
+    /// Gives the file its name in place of what had it, and syncs the directory.
+    pub fn publish(mut self, target: &Path) -> Result<()> {
+        rename(&self.path, target)?;
+        self.named = true;
+        Ok(())
+    }
+}
+
+impl Drop for TempName {
     fn drop(&mut self) {
         if !self.named
             && let Err(error) = std::fs::remove_file(&self.path)

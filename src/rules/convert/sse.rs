@@ -90,7 +90,14 @@ fn write_head(response: &Response<'_>, redaction: Option<&Redaction>, out: &mut 
     };
     out.key("statusCode");
     out.raw(&status.to_string());
-    left_out.redacted_fields += response.headers.iter().filter(|(_, value)| is_redacted(value, redaction)).count() as u64;
+    for (name, value) in response.headers.iter() {
+        if is_redacted(name, value, redaction) {
+            left_out.redacted_fields += 1;
+        } else if value.contains(['\r', '\n', '\0']) {
+            // Not even kept for a replay.
+            left_out.unfit_fields += 1;
+        }
+    }
     let mut fields: Vec<(&str, Vec<String>)> = Vec::new();
     let kept = kept_fields(response.headers, redaction);
     for (name, value) in &kept.0 {

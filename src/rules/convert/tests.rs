@@ -230,6 +230,18 @@ fn what_was_redacted_is_expected_by_its_type() {
 }
 
 #[test]
+fn what_was_redacted_to_nothing_is_not_expected_either() {
+    let lines = [(1, r#"c2s text {"password":"","q":1}"#), (2, r#"c2s text {"q":2}"#), (3, "c2s text key  now")];
+    let mut made = Made::websocket(&lines, None, None, 9);
+    let words = |word: &str| vec![word.to_owned()];
+    let kinds = |made: &Made| made.part("{}").as_array().unwrap().iter().map(|step| step["match"]["type"].clone()).collect::<Vec<_>>();
+    made.head.metadata.redaction = Some(Redaction { body_keys: words("password"), ..Redaction::default() });
+    assert_eq!(kinds(&made), [Value::Null, json!("json"), json!("exact")]);
+    made.head.metadata.redaction = Some(Redaction { patterns: words("sk-[0-9]+"), ..Redaction::default() });
+    assert_eq!(kinds(&made), [Value::Null, Value::Null, Value::Null], "nobody knows where a match stood");
+}
+
+#[test]
 fn what_json_cannot_carry_through_a_file_is_expected_as_it_is() {
     let deep = format!("{}1{}", "[".repeat(80), "]".repeat(80));
     for (text, kind) in [
@@ -394,14 +406,14 @@ fn what_no_mock_takes_is_named_and_the_config_loads() {
     if let StreamHead::Sse { request, response_status, response_headers, .. } = &mut made.head.stream {
         request.method = "GET".to_owned();
         *response_status = 204;
-        for (name, value) in [("X-Fine", "a\tb"), ("X-Bell", "\u{7}"), ("No Name", "1")] {
+        for (name, value) in [("X-Fine", "a\tb"), ("X-Bell", "\u{7}"), ("No Name", "1"), ("X-Split", "a\r\nB: c")] {
             response_headers.add_header(name, value.to_owned());
         }
     }
     let (text, left_out) = made.convert("{}").unwrap();
     let words = [
         "the response's status 204, which no mock can have (it has 200)",
-        "2 response header fields that no response can have",
+        "3 response header fields that no response can have",
         "line ends and NULs in the type or id of 1 event",
     ];
     assert_eq!(left_out, words);

@@ -8,7 +8,7 @@ use super::Setting;
 use super::plan::{FramePlace, Frames, Plan, read_time};
 use crate::base::error::{Error, Result};
 use crate::base::time;
-use crate::model::outline::{list_of, place_of_frame, read_protocol};
+use crate::model::outline::{keep_unknown, list_of, place_of_frame, read_protocol};
 use crate::model::pairs::Pairs;
 use crate::model::raw::{Items, RawObject};
 use crate::model::recording::{
@@ -76,12 +76,9 @@ pub(super) fn read<'a>(mut fields: RawObject<'a>, setting: Setting<'a>) -> Resul
         start_time,
         metadata: theirs.into_ours(),
         stream,
-        extra: fields.rest()?,
+        extra: Map::new(),
     };
-    let unknown = part.rest()?;
-    if !unknown.is_empty() {
-        head.extra.insert(protocol.word().to_owned(), unknown.into());
-    }
+    keep_unknown(&mut head, fields, part)?;
     let place = format!("{}.{}", protocol.word(), list_of(protocol));
     let items = list.map(|list| Items::of(list, &place)).transpose()?;
     let frames: Frames<'a> = Box::new(Entries { protocol, items, start_us, first_us });

@@ -1,8 +1,6 @@
 //! An HTTP archive on its way in: which of its entries are streams, and what their requests and responses make of a recording's head.
 //! The messages of a WebSocket and the events of a stream have a file each.
 
-use std::borrow::Cow;
-
 use serde_json::value::RawValue;
 
 use super::har_messages::read_messages;
@@ -62,7 +60,7 @@ impl<'a> Archive<'a> {
         self.others += 1;
         if self.named.len() < MAX_NAMED {
             let request = serde_json::from_str::<EntryIn<'_>>(entry).ok().and_then(|entry| entry.request).unwrap_or_default();
-            let url = self.setting.redactor.url(&without_user(request.url.as_deref().unwrap_or("no URL")));
+            let url = self.setting.redactor.url(request.url.as_deref().unwrap_or("no URL"));
             let words = format!("{} {}", request.method.as_deref().unwrap_or("GET"), text::shorten(&url, MAX_URL_BYTES));
             self.named.push(text::clean(&words).into_owned());
         }
@@ -104,6 +102,11 @@ impl<'a> Exchange<'a> {
         (head_us, end_us.max(from_ms(self.entry.time)))
     }
 
+    /// Microseconds that the response's body took, where the archive says it.
+    pub(super) fn receiving_us(&self) -> Option<u64> {
+        Some(from_ms(self.entry.timings.as_ref()?.receive)).filter(|us| *us > 0)
+    }
+
     /// The recording's head; `start_us` is its origin.
     pub(super) fn head(&self, start_us: u64, stream: StreamHead) -> Result<Head> {
         let none = RequestIn::default();
@@ -125,7 +128,7 @@ impl<'a> Exchange<'a> {
                 headers: pairs(request.headers.as_deref(), &[]),
                 query: parameters,
                 source: Some(Source::Import),
-                upstream: Some(without_user(url.split('#').next().unwrap_or(url)).into_owned()),
+                upstream: Some(url.split('#').next().unwrap_or(url).to_owned()),
                 ..Metadata::default()
             },
             stream,
@@ -191,9 +194,9 @@ fn read_entry<'a>(text: &'a str, place: &str, setting: Setting<'a>) -> Result<Op
 /// Reads an entry that this program wrote: its messages, and the rest of the recording beside them.
 fn read_own<'a>(entry: &EntryIn<'a>, own: &OwnIn<'a>, place: &str, setting: Setting<'a>) -> Result<Plan<'a>> {
     let part = |name: &str| format!("{place}._mockd.{name}");
-    let (head, _) = own::read_head(RawObject::parse(own.head.get(), &part("head"))?)?;
+    let (mut head, _) = own::read_head(RawObject::parse(own.head.get(), &part("head"))?)?;
     let protocol = head.protocol();
-    let tail = own::read_last(protocol, RawObject::parse(own.tail.get(), &part("tail"))?)?;
+    let tail = own::read_last(&mut head, RawObject::parse(own.tail.get(), &part("tail"))?)?;
     let (list, name) = match protocol {
         Protocol::WebSocket => (entry.messages, "_webSocketMessages"),
         Protocol::Sse => (entry.events, "_eventSourceMessages"),
@@ -205,19 +208,10 @@ fn read_own<'a>(entry: &EntryIn<'a>, own: &OwnIn<'a>, place: &str, setting: Sett
         Protocol::WebSocket => super::har_messages::own_frames(items, place_of_list.clone(), start_us),
         Protocol::Sse => {
             let blocks = Items::of(own.blocks.map_or("[]", RawValue::get), &part("blocks"))?;
-            har_events::own_frames(items, blocks, place_of_list.clone(), start_us)
+            har_events::own_frames(items, blocks, place.to_owned(), start_us)
         }
     };
     Plan::new(head, tail, frames, FramePlace::List(place_of_list), setting)
-}
-
-/// A URL without the user and password before its host, which are nobody's business here.
-fn without_user(url: &str) -> Cow<'_, str> {
-    let parts = url.split_once("://").and_then(|(scheme, rest)| {
-        let (authority, target) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        Some((scheme, authority.rsplit_once('@')?.1, target))
-    });
-    parts.map_or(Cow::Borrowed(url), |(scheme, host, target)| Cow::Owned(format!("{scheme}://{host}{target}")))
 }
 
 /// Path and query of a URL with a host.
@@ -229,12 +223,16 @@ fn split_url(url: &str) -> Option<(&str, &str)> {
     Some((if path.is_empty() { "/" } else { path }, query))
 }
 
-/// Header fields but for `left_out` and for the pseudo-fields of HTTP/2 (RFC 9113 §8.3), which begin with a colon.
+/// Header fields but for `left_out` and for the pseudo-fields of HTTP/2 (RFC 9113 §8.3), which begin with a colon. Chrome's protocol
+/// gives a field that came several times as lines of one value; no value has a line end of its own.
 fn pairs(headers: Option<&[NameValue]>, left_out: &[&str]) -> Pairs {
     let mut pairs = Pairs::default();
     for NameValue { name, value } in headers.unwrap_or_default() {
         if !name.starts_with(':') && !name.is_empty() && !left_out.iter().any(|other| other.eq_ignore_ascii_case(name)) {
-            pairs.add_header(name, value.clone());
+            value
+                .split(['\r', '\n'])
+                .filter(|line| !line.is_empty() || value.is_empty())
+                .for_each(|line| pairs.add_header(name, line.to_owned()));
         }
     }
     pairs

@@ -74,7 +74,8 @@ pub(super) fn read_events<'a>(exchange: &Exchange<'a>, setting: Setting<'a>) -> 
             let survey = survey_text(&bytes, (messages.count > 0).then(|| items.clone()));
             rest = survey.tail;
             if messages.count == 0 {
-                Box::new(spread(Blocks::of(bytes), survey.blocks, head_us, end_us.max(head_us), start_us))
+                let length_us = exchange.receiving_us().unwrap_or(end_us.saturating_sub(head_us));
+                Box::new(spread(Blocks::of(bytes), survey.blocks, head_us, length_us, start_us))
             } else if survey.agrees {
                 Box::new(timed(Blocks::of(bytes), items, start_us, head_us))
             } else {
@@ -166,12 +167,12 @@ impl Iterator for Blocks {
     }
 }
 
-/// A text's blocks, spread evenly from the head to the end.
-fn spread(blocks: Blocks, count: u64, head_us: u64, end_us: u64, start_us: u64) -> impl Iterator<Item = Result<Frame>> {
+/// A text's blocks, spread evenly over the microseconds behind the head.
+fn spread(blocks: Blocks, count: u64, head_us: u64, length_us: u64, start_us: u64) -> impl Iterator<Item = Result<Frame>> {
     let gaps = u128::from(count.saturating_sub(1).max(1));
-    let length = u128::from(end_us - head_us);
+    let length = u128::from(length_us);
     blocks.enumerate().map(move |(index, block)| {
-        // No more than `end_us - head_us`, so it fits.
+        // No more than `length_us`, so it fits.
         let after = u64::try_from(length * index as u128 / gaps).unwrap_or(u64::MAX);
         Ok(Frame::Sse(SseEvent::of_block(block, start_us, head_us.saturating_add(after))))
     })
@@ -232,7 +233,7 @@ pub fn event_of(event: EventIn<'_>, last_id: &mut String, relative_us: u64, star
     }
 }
 
-/// The entries of messages and blocks that this program wrote.
+/// The entries of messages and blocks that this program wrote, in the archive's entry at `place`.
 pub(super) fn own_frames<'a>(mut items: Items<'a>, mut blocks: Items<'a>, place: String, start_us: u64) -> Frames<'a> {
     let mut last_id = String::new();
     let mut next_block = None;
@@ -244,11 +245,12 @@ pub(super) fn own_frames<'a>(mut items: Items<'a>, mut blocks: Items<'a>, place:
         let ends = || items.clone().read::<&RawValue>().is_none();
         let frame = match next_block.take() {
             Some(Ok((at, block))) if at <= given || ends() => Ok(block),
-            Some(Err(message)) => Err(Error::invalid("_mockd.blocks", message)),
+            Some(Err(message)) => Err(Error::invalid(format!("{place}._mockd.blocks[{}]", blocks.given() - 1), message)),
             later => {
                 next_block = later;
                 let at = items.given();
-                own_event(items.read()?, &mut last_id, start_us).map_err(|message| Error::invalid(format!("{place}[{at}]"), message))
+                own_event(items.read()?, &mut last_id, start_us)
+                    .map_err(|message| Error::invalid(format!("{place}._eventSourceMessages[{at}]"), message))
             }
         };
         given += 1;

@@ -136,6 +136,10 @@ fn foreign_frame(message: MessageIn<'_>, start_us: u64, last_us: &mut u64) -> st
     *last_us = relative_us;
     let data = message.data.unwrap_or_default();
     let mut frame = frame_of(direction, kind, &data, relative_us, start_us);
+    // Said here, where it is known which message of the list this is: those that are no frames are not counted later.
+    if frame.payload().is_none() {
+        return Err("its data is no base64".to_owned());
+    }
     if frame.close_code.is_none() {
         frame.close_code = message.code.filter(|_| kind == FrameType::Close);
     }

@@ -3,7 +3,7 @@
 use super::Setting;
 use super::plan::{FramePlace, Frames, Plan};
 use crate::base::error::{Error, Result};
-use crate::model::outline::{Outline, read_tail};
+use crate::model::outline::{Outline, keep_unknown, read_tail};
 use crate::model::raw::RawObject;
 use crate::model::recording::{Head, Protocol, Status, StreamTail, Tail};
 use crate::model::recording_text;
@@ -28,13 +28,13 @@ pub(super) fn first_line(text: &str) -> Option<&str> {
 pub(super) fn read_lines<'a>(first: &'a str, text: &'a str, setting: Setting<'a>) -> Result<Plan<'a>> {
     let at_line = |number: usize, error: Error| Error::invalid(format!("line {number}"), error.to_string());
     let fields = RawObject::parse(first, "").map_err(|error| at_line(1, error))?;
-    let (head, open) = read_head(fields).map_err(|error| at_line(1, error))?;
+    let (mut head, open) = read_head(fields).map_err(|error| at_line(1, error))?;
     let protocol = head.protocol();
     let body = text.trim_ascii_start()[first.len()..].trim_ascii();
     let (frames, last) = body.rsplit_once('\n').unwrap_or(("", body));
     let number = frames.bytes().filter(|byte| *byte == b'\n').count() + if frames.is_empty() { 2 } else { 3 };
     let tail = match RawObject::parse(last, "") {
-        Ok(fields) if is_tail(&fields, protocol) => Some(read_last(protocol, fields).map_err(|error| at_line(number, error))?),
+        Ok(fields) if is_tail(&fields, protocol) => Some(read_last(&mut head, fields).map_err(|error| at_line(number, error))?),
         Ok(_) => None,
         Err(error) => return Err(at_line(number, error)),
     };
@@ -55,10 +55,12 @@ pub(super) fn read_head(fields: RawObject<'_>) -> Result<(Head, Tail)> {
     Ok((head, Tail { stream, ..tail }))
 }
 
-/// Reads the tail of a recording whose frames stand elsewhere.
-pub(super) fn read_last(protocol: Protocol, mut fields: RawObject<'_>) -> Result<Tail> {
-    let mut part = fields.take_object(protocol.word())?;
-    read_tail(protocol, &mut fields, &mut part)
+/// Reads the tail of a recording whose frames stand elsewhere; what it has of other programs goes to the head.
+pub(super) fn read_last(head: &mut Head, mut fields: RawObject<'_>) -> Result<Tail> {
+    let mut part = fields.take_object(head.protocol().word())?;
+    let tail = read_tail(head.protocol(), &mut fields, &mut part)?;
+    keep_unknown(head, fields, part)?;
+    Ok(tail)
 }
 
 fn is_tail(fields: &RawObject<'_>, protocol: Protocol) -> bool {

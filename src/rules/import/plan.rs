@@ -124,7 +124,7 @@ impl<'a> Plan<'a> {
     fn settle(&mut self, mut frame: Frame) -> std::result::Result<Frame, String> {
         let due_us = frame.due_us().ok_or("it has neither relativeUs nor relativeMs, so that nobody knows when it came")?;
         self.last_us = self.last_us.max(due_us);
-        let stamp = || time::rfc3339(self.start_us.saturating_add(due_us));
+        let timestamp = time::rfc3339(self.start_us.saturating_add(due_us));
         let redactor = self.own_redactor.as_deref().unwrap_or(self.redactor);
         let extra = match &mut frame {
             Frame::WebSocket(frame) => {
@@ -134,11 +134,7 @@ impl<'a> Plan<'a> {
                 if frame.encoding.is_some() && frame.payload().is_none() {
                     return Err("its data is no base64".to_owned());
                 }
-                frame.relative_us = Some(due_us);
-                frame.relative_ms.get_or_insert(due_us / 1000);
-                if frame.timestamp.is_empty() {
-                    frame.timestamp = stamp();
-                }
+                (frame.relative_us, frame.relative_ms, frame.timestamp) = (Some(due_us), Some(due_us / 1000), timestamp);
                 &mut frame.extra
             }
             Frame::Sse(event) => {
@@ -148,11 +144,7 @@ impl<'a> Plan<'a> {
                 if event.data.is_some() {
                     event.kind.get_or_insert_with(|| "message".to_owned());
                 }
-                event.relative_us = Some(due_us);
-                event.relative_ms.get_or_insert(due_us / 1000);
-                if event.timestamp.is_empty() {
-                    event.timestamp = stamp();
-                }
+                (event.relative_us, event.relative_ms, event.timestamp) = (Some(due_us), Some(due_us / 1000), timestamp);
                 &mut event.extra
             }
         };
@@ -243,6 +235,16 @@ fn settle_head(head: &mut Head) {
 
 /// The redaction in force with another redact value: a recording has one, and it may stand in it already.
 fn own_redactor(theirs: Option<&Redaction>, ours: &Redactor) -> Result<Option<Box<Redactor>>> {
+    if let Some(theirs) = theirs {
+        // A replay would compile them, long after whoever brought them has gone.
+        Redactor::new(theirs).map_err(|error| match error {
+            Error::Invalid { place, message } => {
+                let place = place.replace("recording.filterBodyKeys", "bodyKeys").replace("recording.filterPatterns", "patterns");
+                Error::invalid(format!("metadata.redaction.{place}"), message)
+            }
+            other => other,
+        })?;
+    }
     let value = theirs.map(|theirs| theirs.redact_value.as_str()).unwrap_or_default();
     if value.is_empty() || value == ours.rules().redact_value {
         return Ok(None);

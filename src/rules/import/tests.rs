@@ -12,7 +12,7 @@ use crate::model::recording_text;
 use crate::rules::export::{self, HarWriter};
 use crate::rules::redact::Redactor;
 
-fn redactor(patterns: &[&str]) -> Redactor {
+pub(super) fn redactor(patterns: &[&str]) -> Redactor {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let (headers, query) = (words(&["Authorization"]), words(&["token"]));
     let rules = Redaction { headers, query, patterns: words(patterns), redact_value: "[REDACTED]".to_owned(), ..Redaction::default() };
@@ -20,7 +20,7 @@ fn redactor(patterns: &[&str]) -> Redactor {
 }
 
 /// Everything in a text, and the words about what is not.
-fn read_with(text: &str, redactor: &Redactor) -> Result<(Vec<Recording>, Vec<String>)> {
+pub(super) fn read_with(text: &str, redactor: &Redactor) -> Result<(Vec<Recording>, Vec<String>)> {
     let mut import = Import::of(text.as_bytes(), redactor, 1_705_314_600_000_000)?;
     let (mut all, mut left_out) = (Vec::new(), Vec::new());
     while let Some(plan) = import.next_plan() {
@@ -33,24 +33,24 @@ fn read_with(text: &str, redactor: &Redactor) -> Result<(Vec<Recording>, Vec<Str
     Ok((all, left_out))
 }
 
-fn read(text: &str) -> (Vec<Recording>, Vec<String>) {
+pub(super) fn read(text: &str) -> (Vec<Recording>, Vec<String>) {
     read_with(text, &redactor(&[])).unwrap()
 }
 
-fn one(value: &Value) -> Recording {
+pub(super) fn one(value: &Value) -> Recording {
     let (mut all, left_out) = read(&value.to_string());
     assert_eq!((all.len(), left_out), (1, Vec::<String>::new()));
     all.remove(0)
 }
 
-fn error(value: &Value) -> String {
+pub(super) fn error(value: &Value) -> String {
     let error = read_with(&value.to_string(), &redactor(&[])).unwrap_err();
     assert!(matches!(error, Error::Invalid { .. }), "{error}");
     error.to_string()
 }
 
 /// Direction, type, data and microseconds of each frame.
-fn messages(recording: &Recording) -> Vec<(Direction, FrameType, &str, u64)> {
+pub(super) fn messages(recording: &Recording) -> Vec<(Direction, FrameType, &str, u64)> {
     fn message(frame: &Frame) -> (Direction, FrameType, &str, u64) {
         let Frame::WebSocket(frame) = frame else { panic!("an event") };
         (frame.direction, frame.kind, frame.data.as_str(), frame.relative_us.unwrap())
@@ -58,10 +58,10 @@ fn messages(recording: &Recording) -> Vec<(Direction, FrameType, &str, u64)> {
     recording.frames.iter().map(message).collect()
 }
 
-type Event<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>, u64);
+pub(super) type Event<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>, u64);
 
 /// Type, data, id and microseconds of each event.
-fn events(recording: &Recording) -> Vec<Event<'_>> {
+pub(super) fn events(recording: &Recording) -> Vec<Event<'_>> {
     fn event(frame: &Frame) -> Event<'_> {
         let Frame::Sse(event) = frame else { panic!("a message") };
         (event.kind.as_deref(), event.data.as_deref(), event.id.as_deref(), event.relative_us.unwrap())
@@ -82,7 +82,7 @@ fn the_documents_minimal_event_stream_is_read() {
     assert_eq!((recording.head.metadata.source, recording.head.metadata.path.as_str()), (Some(Source::Import), "/"));
     assert_eq!((recording.tail.status, recording.tail.duration, recording.tail.stats.event_count), (Status::Complete, Some(100), 1));
     let Frame::Sse(event) = &recording.frames[0] else { panic!() };
-    assert_eq!(event.timestamp, "2024-01-15T10:30:00.100Z", "what is there stays");
+    assert_eq!(event.timestamp, "2024-01-15T10:30:00.100000Z");
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn json_lines_say_their_line_and_may_lack_their_tail() {
     }
 }
 
-fn entry(more: Value) -> Value {
+pub(super) fn entry(more: Value) -> Value {
     let mut entry = json!({"startedDateTime": "2024-01-15T10:30:00.000Z", "time": 400,
         "request": {"method": "GET", "url": "wss://example.org/ws/chat?room=a%20b&token=s", "headers": [{"name": "X", "value": "1"}, {"name": "x", "value": "2"}, {"name": ":path", "value": "/"}]},
         "response": {"status": 101, "headers": [{"name": "sec-websocket-protocol", "value": "v1"}], "content": {"size": 0, "mimeType": "x-unknown"}},
@@ -229,7 +229,7 @@ fn entry(more: Value) -> Value {
     entry
 }
 
-fn har(entries: Value) -> Value {
+pub(super) fn har(entries: Value) -> Value {
     json!({"log": {"version": "1.2", "creator": {"name": "x", "version": "1"}, "entries": entries}})
 }
 
@@ -274,7 +274,7 @@ fn messages_whose_times_were_omitted_keep_their_order() {
     assert_eq!(left_out, ["log.entries[0]._webSocketMessages: the times of 2 messages, which this HAR was told to omit"]);
 }
 
-fn stream(more: Value) -> Value {
+pub(super) fn stream(more: Value) -> Value {
     let mut entry = entry(more);
     entry["request"]["url"] = json!("https://example.org/v1/chat");
     entry["request"]["method"] = json!("POST");
