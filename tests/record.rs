@@ -151,6 +151,22 @@ fn a_signal_saves_what_there_is_and_reaches_the_command() {
 }
 
 #[test]
+fn a_second_signal_ends_it_at_once_and_leaves_nothing_behind() {
+    let upstream = Upstream::echo();
+    let place = Place::new();
+    let script = "trap '' TERM; echo \"$MOCKD_URL a b $$\"; cat; exit 143";
+    let run = OneShot::with_script(&place, &["record", &upstream.url(), "-o", "chat.json"], script);
+    let mut client = Raw::open(run.mock, "/ws");
+    client.run("send text hi\nexpect text hi");
+    run.signal("TERM");
+    eventually("the files", || (names(&place, "").contains(&"chat.json".to_owned()) && names(&place, ".mockd").is_empty()).then_some(()));
+    run.signal("TERM");
+    let output = run.finish().expect(143);
+    assert!(!output.stderr.contains("goes on after the signal"), "{}", output.stderr);
+    assert_eq!(read(&place.home().join("chat.json"))["stats"]["frameCount"], 2);
+}
+
+#[test]
 fn a_signal_without_a_command_saves_what_there_is() {
     let upstream = Upstream::echo();
     let place = Place::new();

@@ -138,6 +138,10 @@ impl OneShot {
     /// that of the signal.
     pub fn pass_on(&mut self, stop: Stop) -> u8 {
         let Some(pid) = self.command else { return signal_code(stop.number) };
+        // One that has ended meanwhile has no pid any more; another process may have it.
+        if let Ok(Event::Ended(status)) = self.events.try_recv() {
+            return self.ended(status);
+        }
         if !stop.from_terminal {
             platform::send_signal(pid, stop.number);
         }
@@ -154,9 +158,10 @@ impl OneShot {
         }
     }
 
-    /// Waits for a moment until the streams have ended whose clients ended with the command: their last words may be on their way.
+    /// Waits for a moment until the clients that ended with the command have been served: their last words, and even their first, may
+    /// be on their way.
     pub fn await_clients(&self) {
-        self.server.app.await_end(Duration::from_millis(limits::CLOSE_GRACE_MS));
+        self.server.app.await_clients();
     }
 
     /// Ends the server.

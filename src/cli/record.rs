@@ -49,6 +49,8 @@ pub fn record(context: &mut Context<'_>) -> Result<()> {
         (Some(drafts), Some(file)) => save_files(drafts, &store, file),
         _ => list_kept(&store, &session),
     };
+    // Now, for a second signal ends the process at once.
+    drop(drafts);
     let code = match ending {
         Ending::Command(code) => code,
         Ending::Stopped(stop) if !typed.trailing.is_empty() => run.pass_on(stop),

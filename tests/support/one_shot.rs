@@ -88,6 +88,17 @@ impl OneShot {
         self.output()
     }
 
+    /// Ends the command of a run that stands still (SIGSTOP), and lets it go on when the command has ended: what clients did meanwhile
+    /// and the command's end come to mockd in the same moment.
+    #[track_caller]
+    pub fn finish_at_once(mut self) -> Output {
+        drop(self.stdin.take());
+        let stat = format!("/proc/{}/stat", self.said[3]);
+        eventually("the end of the command", || std::fs::read_to_string(&stat).expect("a process").contains(") Z ").then_some(()));
+        self.signal("CONT");
+        self.output()
+    }
+
     /// Waits for mockd to end.
     #[track_caller]
     pub fn output(mut self) -> Output {
