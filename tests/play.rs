@@ -379,6 +379,9 @@ fn what_is_wrong_is_told_before_anything_runs() {
     let play = |args: &[&str]| place.run(&[&["play"], args, &["--", "sh", "-c", "echo ran"]].concat());
     play(&[]).expect_error(2, &["<FILE|DIR>"]);
     play(&["none.json"]).expect_error(1, &["none.json"]);
+    // Who forgets the `--` is told of it.
+    place.run(&["play", "chat.json", "npm", "test"]).expect_error(1, &["no file and no directory npm", "behind `--`"]);
+    place.run(&["record", "http://a", "npm", "test"]).expect_error(2, &["does not take \"npm\"", "behind `--`"]);
     play(&["torn.json"]).expect_error(1, &["torn.json"]);
     play(&["empty"]).expect_error(1, &["no recordings in empty"]);
     play(&["chat.json", "--mode", "fast"]).expect_error(2, &["--mode"]);

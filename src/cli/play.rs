@@ -134,7 +134,8 @@ fn find(context: &Context<'_>, may_be_missing: bool) -> Result<Vec<(String, Comp
                 all.push(read(&path)?);
             }
         } else if !may_be_missing || path.extension().is_some_and(|extension| extension == "json") {
-            return Err(Error::Failed(format!("there is no file and no directory {}", path.display())));
+            let behind = if context.typed.trailing.is_empty() { "; a command to run stands behind `--`" } else { "" };
+            return Err(Error::Failed(format!("there is no file and no directory {}{behind}", path.display())));
         }
     }
     Ok(all)

@@ -151,8 +151,11 @@ impl App {
     /// Comes to the mock port and leaves. Who came before has been accepted then, and is counted.
     fn knock(&self) {
         let limit = Duration::from_millis(limits::CLOSE_GRACE_MS);
-        let port = self.mock_address.port();
-        for address in [self.mock_address, SocketAddr::from((Ipv6Addr::LOCALHOST, port))] {
+        // A port on loopback has both families; elsewhere [::1] may be somebody else's.
+        let address = self.mock_address;
+        let beside = address.is_ipv4() && address.ip().is_loopback();
+        let beside = beside.then(|| SocketAddr::from((Ipv6Addr::LOCALHOST, address.port())));
+        for address in [Some(address), beside].into_iter().flatten() {
             let knocked = TcpStream::connect_timeout(&address, limit).and_then(|mut door| {
                 door.set_read_timeout(Some(limit))?;
                 door.shutdown(Shutdown::Write)?;
