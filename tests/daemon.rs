@@ -163,6 +163,24 @@ fn what_cannot_start_says_why() {
 }
 
 #[test]
+fn a_token_on_the_command_line_is_not_in_the_servers_arguments_or_files() {
+    let background = Background::new();
+    let ready = background.start(&["start", "--admin-token", "very-secret"]);
+    http::ask(address(&ready, "admin"), "GET", "/replay", &[], b"").expect(401);
+    http::ask(address(&ready, "admin"), "GET", "/replay", &[("Authorization", "Bearer very-secret")], b"").expect(200);
+    let mut files: Vec<_> =
+        std::fs::read_dir(background.place.data_dir().join(".run")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() >= 2, "{files:?}");
+    #[cfg(target_os = "linux")]
+    files.push(format!("/proc/{}/cmdline", ready["pid"]).into());
+    for file in files {
+        let text = String::from_utf8_lossy(&std::fs::read(&file).unwrap()).into_owned();
+        assert!(!text.contains("very-secret"), "{}: {text}", file.display());
+    }
+    background.place.run(&["stop"]).ok();
+}
+
+#[test]
 fn a_token_in_the_environment_is_enough() {
     let mut background = Background::new();
     background.place = background.place.clone().env("MOCKD_ADMIN_TOKEN", "secret");

@@ -145,6 +145,30 @@ fn an_early_end_and_a_timeout_are_exit_status_3_too() {
 }
 
 #[test]
+fn a_client_that_leaves_with_the_command_is_judged_by_all_that_it_said() {
+    let place = Place::new();
+    put(&place, "chat.json", &ws("/ws").c2s(0, "hello").s2c(0, "welcome").c2s(0, "bye").close("client", 0, 1000, ""));
+    put(&place, "reply.json", &reply("/v1", "right", "x"));
+    for (last, code) in [("bye", 0), ("wrong", 3)] {
+        let run = play(&place, &["chat.json"], STRICT);
+        let mut client = Raw::open(run.mock, "/ws");
+        client.run("send text hello\nexpect text welcome");
+        run.signal("STOP");
+        client.send(1, last);
+        drop(client);
+        run.finish_at_once().expect(code);
+    }
+    // One that mockd has not even seen when the command ends.
+    for (body, code) in [("right", 0), ("wrong", 3)] {
+        let run = play(&place, &["reply.json"], STRICT);
+        run.signal("STOP");
+        let client = Stream::send(run.mock, "POST", "/v1", &[], body.as_bytes());
+        run.finish_at_once().expect(code);
+        drop(client);
+    }
+}
+
+#[test]
 fn the_commands_own_failure_comes_first() {
     let place = Place::new();
     put(&place, "chat.json", &dialogue("/ws"));
@@ -355,6 +379,9 @@ fn what_is_wrong_is_told_before_anything_runs() {
     let play = |args: &[&str]| place.run(&[&["play"], args, &["--", "sh", "-c", "echo ran"]].concat());
     play(&[]).expect_error(2, &["<FILE|DIR>"]);
     play(&["none.json"]).expect_error(1, &["none.json"]);
+    // Who forgets the `--` is told of it.
+    place.run(&["play", "chat.json", "npm", "test"]).expect_error(1, &["no file and no directory npm", "behind `--`"]);
+    place.run(&["record", "http://a", "npm", "test"]).expect_error(2, &["does not take \"npm\"", "behind `--`"]);
     play(&["torn.json"]).expect_error(1, &["torn.json"]);
     play(&["empty"]).expect_error(1, &["no recordings in empty"]);
     play(&["chat.json", "--mode", "fast"]).expect_error(2, &["--mode"]);

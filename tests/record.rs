@@ -151,6 +151,22 @@ fn a_signal_saves_what_there_is_and_reaches_the_command() {
 }
 
 #[test]
+fn a_second_signal_ends_it_at_once_and_leaves_nothing_behind() {
+    let upstream = Upstream::echo();
+    let place = Place::new();
+    let script = "trap '' TERM; echo \"$MOCKD_URL a b $$\"; cat; exit 143";
+    let run = OneShot::with_script(&place, &["record", &upstream.url(), "-o", "chat.json"], script);
+    let mut client = Raw::open(run.mock, "/ws");
+    client.run("send text hi\nexpect text hi");
+    run.signal("TERM");
+    eventually("the files", || (names(&place, "").contains(&"chat.json".to_owned()) && names(&place, ".mockd").is_empty()).then_some(()));
+    run.signal("TERM");
+    let output = run.finish().expect(143);
+    assert!(!output.stderr.contains("goes on after the signal"), "{}", output.stderr);
+    assert_eq!(read(&place.home().join("chat.json"))["stats"]["frameCount"], 2);
+}
+
+#[test]
 fn a_signal_without_a_command_saves_what_there_is() {
     let upstream = Upstream::echo();
     let place = Place::new();
@@ -196,6 +212,11 @@ fn what_is_wrong_is_told_before_anything_runs() {
     record(&["http://a", "--upstream", "http://b"]).expect_error(2, &["--upstream"]);
     place.file("file", "");
     record(&["http://a", "-o", "file/chat.json"]).expect_error(1, &["the directory file cannot be made"]);
+    for name in ["", ".", "..", "new/", "file/.."] {
+        record(&["http://a", "-o", name]).expect_error(2, &["--output takes the name of a file"]);
+    }
+    std::fs::create_dir(place.home().join("there")).unwrap();
+    record(&["http://a", "-o", "there"]).expect_error(2, &["--output takes the name of a file", "there"]);
     record(&["http://a", "-o", "chat.json", "--data-dir", "x"]).expect_error(2, &["--data-dir", "--output"]);
     record(&["http://a", "--upstream-ca", "none.pem"]).expect_error(1, &["none.pem"]);
     let taken = Upstream::echo();
@@ -203,6 +224,16 @@ fn what_is_wrong_is_told_before_anything_runs() {
     assert_eq!(names(&place, ".mockd"), [""; 0]);
     place.run(&["record", "http://a", "--"]).expect_error(2, &["no command follows"]);
     place.run(&["sr", "list", "--", "x"]).expect_error(2, &["does not take"]);
+}
+
+#[test]
+fn what_is_logged_is_what_was_asked_for() {
+    let place = Place::new();
+    let run =
+        |place: &Place, more: &[&str]| place.run(&[&["record", "http://127.0.0.1:1"], more, &["--", "true"]].concat()).expect(0).stderr;
+    assert!(!run(&place, &[]).contains("INFO"));
+    assert!(run(&place, &["--log-level", "info"]).contains("INFO"));
+    assert!(run(&place.env("MOCKD_LOG_LEVEL", "info"), &[]).contains("INFO"));
 }
 
 #[test]

@@ -119,6 +119,8 @@ pub const CLOSE_GRACE_MS: u64 = 1_000;
 pub const SHUTDOWN_MS: u64 = 5_000;
 /// Milliseconds for a server in the background to answer on both ports.
 pub const START_TIMEOUT_MS: u64 = 10_000;
+/// Logs of servers in the background that have ended which are kept.
+pub const MAX_OLD_LOGS: usize = 10;
 /// Milliseconds that `stop` waits for a server in the background to end.
 pub const STOP_TIMEOUT_MS: u64 = 15_000;
 /// Milliseconds for the recordings of a one-shot command to reach the disk.

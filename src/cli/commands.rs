@@ -47,7 +47,7 @@ const START_FLAGS: [Flag; 14] =
 /// Where a server says that it is ready.
 pub const READY_FILE: Flag = file("ready-file", "FILE", "Write the addresses to this file, as JSON, when both ports are open");
 const READY_JSON: Flag = switch("json", "Print the addresses as one line of JSON when both ports are open");
-const ADMIN_PORT: Flag = integer("admin-port", "PORT", 1, "The admin port of the server that is meant");
+const ADMIN_PORT: Flag = integer("admin-port", "PORT", 1, "The admin port of the server that is meant [env: MOCKD_ADMIN_PORT]");
 
 /// Every command. A group stands before its commands.
 pub const COMMANDS: &[Command] = &[

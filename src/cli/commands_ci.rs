@@ -15,8 +15,10 @@ pub const RECORD: Command = Command {
               Where none came, a line on stderr says so; without a command that is exit code 1.\n\n\
               With --output the first recording gets that name, further ones chat-2.json, chat-3.json; a\n\
               recording that has the name is replaced, any other file is not. Without --output they are kept in\n\
-              the data directory. Without --port a command gets a free port. Everything goes to URL: upstreams\n\
-              and mocks of config files are left aside, their rules of redaction are not.",
+              the data directory. What a crash leaves is in a directory .mockd-ID beside the file, as a data\n\
+              directory. Without --port a command gets a free port; without --log-level only warnings and errors\n\
+              are logged. Everything goes to URL: upstreams and mocks of config files are left aside, their\n\
+              rules of redaction are not.",
     positionals: &[Positional { name: "URL", help: "The server: a ws, wss, http or https URL", many: false, takes: Takes::Anything }],
     flags: &[file("output", "FILE", "The file to write, such as chat.json").short('o'), READY_FILE],
     trailing: Some("A command to run; it is not given to a shell"),
@@ -38,7 +40,8 @@ pub const PLAY: Command = Command {
               --port it gets a free port. mockd exits with the command's status (128 and the signal's number\n\
               where one ended it, 127 where there is no such command), or with 3 where that is 0 and a\n\
               synchronized replay saw a mismatch or a timeout, or a client that came did not stay to its end;\n\
-              stderr says which, and what differs. Without a command it runs until SIGINT or SIGTERM.\n\n\
+              stderr says which, and what differs. Without a command it runs until SIGINT or SIGTERM. Without\n\
+              --log-level only warnings and errors are logged.\n\n\
               Recordings of one protocol, method and path are told apart by query and body. A request that is\n\
               none of theirs gets the one that is most like it; equal requests get those that fit in turn, in\n\
               the order of their start times. With --record-missing only a request that is a recorded one (after\n\

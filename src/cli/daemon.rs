@@ -1,9 +1,10 @@
 //! `mockd start`, `stop` and `status`: a server in the background, as a process of its own. It is `mockd serve` with the same flags;
 //! what it writes about itself stands in the server's `pid_file.rs`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{Read, Seek, SeekFrom};
 use std::net::TcpStream;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
@@ -17,12 +18,16 @@ use super::serve::checked_settings;
 use crate::base::error::{Error, Result};
 use crate::base::text::{clean, duration, shorten};
 use crate::base::{files, id, limits, platform, sync, time};
+use crate::model::settings::by_flag;
 use crate::serve::pid_file::{self, Running};
 use crate::serve::ready_line;
 use crate::store::Store;
 
 /// By this variable a server in the background knows its log, and so that it is one.
 const LOG_VARIABLE: &str = "MOCKD_DETACHED_LOG";
+
+/// The flag of the admin port's token.
+const TOKEN_FLAG: &str = "admin-token";
 
 /// What `serve` with the same flags has to be told where it runs in the background.
 pub fn own_log(context: &Context<'_>) -> Option<PathBuf> {
@@ -136,15 +141,36 @@ fn spawn(context: &Context<'_>, log: &Path) -> Result<Child> {
     let program = std::env::current_exe().map_err(|error| failed("the program's own file cannot be found", error))?;
     let out = files::create_private(log).map_err(|error| Error::storage("create", log, &error))?;
     let err = out.try_clone().map_err(|error| Error::storage("open", log, &error))?;
-    let args = context.typed.raw.iter().skip(context.typed.command.path.len());
+    let (args, token) = without_token(context.typed.raw.iter().skip(context.typed.command.path.len()));
     Command::new(program)
-        .args(std::iter::once(&OsString::from("serve")).chain(args))
+        .arg("serve")
+        .args(args)
+        .envs(by_flag(TOKEN_FLAG).zip(token).map(|(setting, token)| (setting.env, token)))
         .env(LOG_VARIABLE, log)
         .stdin(Stdio::null())
         .stdout(out)
         .stderr(err)
         .spawn()
         .map_err(|error| failed("the server cannot be started", error))
+}
+
+/// The arguments without the admin port's token, and the token: everybody on this machine can read the arguments of a process, and
+/// those of a server in the background for a long time.
+fn without_token<'a>(args: impl Iterator<Item = &'a OsString>) -> (Vec<&'a OsString>, Option<OsString>) {
+    let (mut rest, mut token, mut is_next) = (Vec::new(), None, false);
+    for arg in args {
+        let value = arg.as_bytes().strip_prefix(b"--").and_then(|flag| flag.strip_prefix(TOKEN_FLAG.as_bytes()));
+        match value {
+            _ if is_next => {
+                token = Some(arg.clone());
+                is_next = false;
+            }
+            Some(b"") => is_next = true,
+            Some([b'=', value @ ..]) => token = Some(OsStr::from_bytes(value).to_owned()),
+            _ => rest.push(arg),
+        }
+    }
+    (rest, token)
 }
 
 /// Waits until both ports of the child answer.
@@ -208,4 +234,27 @@ fn last_line(path: &Path) -> Option<String> {
     let text = String::from_utf8_lossy(&bytes);
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
     Some(line.strip_prefix("mockd: ").unwrap_or(line).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_taken_out_of_the_arguments() {
+        for (args, rest, token) in [
+            (vec!["--port", "0"], vec!["--port", "0"], None),
+            (vec!["--admin-token", "a", "--json"], vec!["--json"], Some("a")),
+            (vec!["--json", "--admin-token=a=b"], vec!["--json"], Some("a=b")),
+            (vec!["--admin-token", "--json"], vec![], Some("--json")),
+            (vec!["--admin-token="], vec![], Some("")),
+        ] {
+            let typed: Vec<OsString> = args.iter().map(OsString::from).collect();
+            let (left, found) = without_token(typed.iter());
+            assert_eq!(
+                (left, found.as_deref()),
+                (rest.iter().map(OsString::from).collect::<Vec<_>>().iter().collect(), token.map(OsStr::new))
+            );
+        }
+    }
 }

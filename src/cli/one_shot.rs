@@ -15,8 +15,11 @@ use crate::base::platform::{self, Stop};
 use crate::base::text::{clean, shorten};
 use crate::base::{limits, sync};
 use crate::engine::deck::Deck;
-use crate::model::settings::Settings;
+use crate::model::settings::{Settings, by_flag};
 use crate::serve::{Announce, Server};
+
+/// The flag of what is logged.
+const LOG_LEVEL: &str = "log-level";
 
 /// What the command finds in its environment.
 const VARIABLES: [&str; 3] = ["MOCKD_URL", "MOCKD_WS_URL", "MOCKD_ADMIN_URL"];
@@ -59,7 +62,8 @@ pub fn adapt(context: &Context<'_>, settings: Settings) -> Settings {
     let typed = context.typed;
     let has_command = !typed.trailing.is_empty();
     // What a server says of its beginning and end is no news here; what goes wrong is.
-    let is_default = settings.log_level == Settings::default().log_level && !typed.has("log-level");
+    let asked = || by_flag(LOG_LEVEL).is_some_and(|setting| context.surroundings.variable(setting.env).is_some());
+    let is_default = settings.log_level == Settings::default().log_level && !typed.has(LOG_LEVEL) && !asked();
     Settings {
         port: if has_command && !typed.has("port") { 0 } else { settings.port },
         admin_port: 0,
@@ -138,6 +142,10 @@ impl OneShot {
     /// that of the signal.
     pub fn pass_on(&mut self, stop: Stop) -> u8 {
         let Some(pid) = self.command else { return signal_code(stop.number) };
+        // One that has ended meanwhile has no pid any more; another process may have it.
+        if let Ok(Event::Ended(status)) = self.events.try_recv() {
+            return self.ended(status);
+        }
         if !stop.from_terminal {
             platform::send_signal(pid, stop.number);
         }
@@ -154,9 +162,10 @@ impl OneShot {
         }
     }
 
-    /// Waits for a moment until the streams have ended whose clients ended with the command: their last words may be on their way.
+    /// Waits for a moment until the clients that ended with the command have been served: their last words, and even their first, may
+    /// be on their way.
     pub fn await_clients(&self) {
-        self.server.app.await_end(Duration::from_millis(limits::CLOSE_GRACE_MS));
+        self.server.app.await_clients();
     }
 
     /// Ends the server.

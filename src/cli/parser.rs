@@ -267,7 +267,10 @@ fn check_positionals(command: &Command, words: &[String], see: &str) -> Result<(
         }
     }
     match words.get(command.positionals.len()) {
-        Some(word) if !many => Err(Error::Usage(format!("`mockd {}` does not take {:?}; {see}", command.name(), text::shorten(word, 64)))),
+        Some(word) if !many => {
+            let behind = if command.trailing.is_some() { " (a command to run stands behind `--`)" } else { "" };
+            Err(Error::Usage(format!("`mockd {}` does not take {:?}{behind}; {see}", command.name(), text::shorten(word, 64))))
+        }
         _ => Ok(()),
     }
 }

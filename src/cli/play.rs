@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::{Context, tell};
@@ -50,16 +49,18 @@ pub fn play(context: &mut Context<'_>) -> Result<()> {
         run.await_clients();
     }
     // Whatever the command does with a signal, nothing is lost.
-    let app = Arc::clone(&run.server.app);
     let saved = drafts.as_mut().map(|drafts| save(&run, drafts, context));
+    // Now, for a second signal ends the process at once.
+    drop(drafts);
     let code = match ending {
         Ending::Command(code) => code,
         Ending::Stopped(stop) if !typed.trailing.is_empty() => run.pass_on(stop),
         Ending::Stopped(_) | Ending::Done => 0,
     };
-    // Those of a command that a signal ended, too.
-    app.deck.settle(Duration::from_millis(limits::CLOSE_GRACE_MS));
-    let verdict = app.deck.verdict();
+    if let Ending::Stopped(_) = ending {
+        run.await_clients();
+    }
+    let verdict = run.server.app.deck.verdict();
     run.end();
     faults::tell_all(&verdict);
     match saved.transpose() {
@@ -133,7 +134,8 @@ fn find(context: &Context<'_>, may_be_missing: bool) -> Result<Vec<(String, Comp
                 all.push(read(&path)?);
             }
         } else if !may_be_missing || path.extension().is_some_and(|extension| extension == "json") {
-            return Err(Error::Failed(format!("there is no file and no directory {}", path.display())));
+            let behind = if context.typed.trailing.is_empty() { "; a command to run stands behind `--`" } else { "" };
+            return Err(Error::Failed(format!("there is no file and no directory {}{behind}", path.display())));
         }
     }
     Ok(all)

@@ -49,6 +49,8 @@ pub fn record(context: &mut Context<'_>) -> Result<()> {
         (Some(drafts), Some(file)) => save_files(drafts, &store, file),
         _ => list_kept(&store, &session),
     };
+    // Now, for a second signal ends the process at once.
+    drop(drafts);
     let code = match ending {
         Ending::Command(code) => code,
         Ending::Stopped(stop) if !typed.trailing.is_empty() => run.pass_on(stop),
@@ -107,6 +109,13 @@ fn pass_traffic(run: &mut OneShot, context: &Context<'_>) -> Result<Ending> {
 /// # Errors
 /// The directory takes no files; a file of that name is no recording.
 fn prepare(file: &Path) -> Result<Drafts> {
+    let is_directory = file.file_name().is_none() || file.as_os_str().as_encoded_bytes().ends_with(b"/") || file.is_dir();
+    if is_directory {
+        return Err(Error::Usage(format!(
+            "--output takes the name of a file, such as chat.json; {:?} is none",
+            file.display().to_string()
+        )));
+    }
     if !is_free(file) {
         return Err(Error::Failed(format!(
             "{} is there and is no recording, so it is not replaced: give another file to --output",

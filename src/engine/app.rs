@@ -1,6 +1,6 @@
 //! The App owns everything that lives as long as the server; it is built once and passed by `Arc`.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -136,6 +136,40 @@ impl App {
         self.recordings.finish_all(Duration::from_millis(limits::SHUTDOWN_MS / 2));
         self.live.end_all();
         self.replays.stop_all();
+    }
+
+    /// Waits until the mock port has no connections left: those whose clients have ended already are served to their end, those whose
+    /// clients stay are given a second.
+    pub fn await_clients(&self) {
+        self.knock();
+        let begun = Instant::now();
+        while self.open_connections.load(Ordering::Relaxed) > 0 || self.live.count() > 0 || self.replays.active() > 0 {
+            // However slow this machine is, a client that has gone is judged by all that it sent.
+            let limit_ms = if self.replays.has_departed() { limits::SHUTDOWN_MS } else { limits::CLOSE_GRACE_MS };
+            if begun.elapsed() >= Duration::from_millis(limit_ms) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Comes to the mock port and leaves. Who came before has been accepted then, and is counted.
+    fn knock(&self) {
+        let limit = Duration::from_millis(limits::CLOSE_GRACE_MS);
+        // A port on loopback has both families; elsewhere [::1] may be somebody else's.
+        let address = self.mock_address;
+        let beside = address.is_ipv4() && address.ip().is_loopback();
+        let beside = beside.then(|| SocketAddr::from((Ipv6Addr::LOCALHOST, address.port())));
+        for address in [Some(address), beside].into_iter().flatten() {
+            let knocked = TcpStream::connect_timeout(&address, limit).and_then(|mut door| {
+                door.set_read_timeout(Some(limit))?;
+                door.shutdown(Shutdown::Write)?;
+                std::io::copy(&mut door, &mut std::io::sink())
+            });
+            if let Err(error) = knocked {
+                log::debug!("nobody answers at {address}: {error}");
+            }
+        }
     }
 
     /// Waits until the streams have ended, at most `limit`.

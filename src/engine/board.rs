@@ -10,7 +10,7 @@ use super::inbox::Input;
 use super::lateness::Histogram;
 use crate::base::error::Error;
 use crate::base::time::{self, Origin};
-use crate::base::{id, limits, sync};
+use crate::base::{id, limits, platform, sync};
 use crate::model::recording::{FrameType, Protocol};
 use crate::model::replay::{ReplayMessage, ReplayOptions, ReplayStatus, ReplayView};
 use crate::rules::player::Player;
@@ -169,6 +169,12 @@ impl Board {
     /// Whether a client is there.
     pub fn is_connected(&self) -> bool {
         sync::lock(&self.state).client.is_some()
+    }
+
+    /// Whether its client is there no more, which the session may not have heard.
+    pub fn has_departed(&self) -> bool {
+        let client = sync::lock(&self.state).client.clone();
+        client.is_some_and(|client| platform::has_half_closed(client.fd()))
     }
 
     /// Whether a client that asks like this is its client.

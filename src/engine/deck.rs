@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use super::board::Board;
 use super::compiled::Compiled;
@@ -145,15 +144,6 @@ impl Deck {
         let what = format!("{method} {path}");
         if unserved.len() < limits::MAX_FAULTS || unserved.contains_key(&what) {
             *unserved.entry(what).or_default() += 1;
-        }
-    }
-
-    /// Waits until all sessions that began have ended, at most `limit`.
-    pub fn settle(&self, limit: Duration) {
-        let deadline = Instant::now() + limit;
-        let boards: Vec<Arc<Board>> = sync::lock(&self.tally).running.iter().map(|(_, board)| Arc::clone(board)).collect();
-        for board in boards {
-            board.wait(deadline.saturating_duration_since(Instant::now()), ReplayStatus::is_ended);
         }
     }
 

@@ -318,6 +318,11 @@ impl Replays {
         sync::lock(&self.boards).values().filter(|board| board.is_connected()).count() as u64
     }
 
+    /// Whether a client has closed its side of a session that has not ended.
+    pub fn has_departed(&self) -> bool {
+        self.kept().iter().any(|board| board.has_departed())
+    }
+
     /// How many sessions wait for a client.
     pub fn pending(&self) -> u64 {
         sync::lock(&self.boards).values().filter(|board| board.is_pending()).count() as u64

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +72,7 @@ impl PidFile {
             files::remove(&beside);
             Error::storage("write", &path, &error)
         })?;
+        forget_logs(dir, limits::MAX_OLD_LOGS);
         Ok(Self { _file: file, path })
     }
 }
@@ -134,6 +135,18 @@ fn path_of(dir: &Path, admin_port: u16) -> PathBuf {
     dir.join(format!("{admin_port}.json"))
 }
 
+/// Removes the oldest logs of servers that have ended, all but `kept`: each free port leaves one. Under the lock of the directory.
+fn forget_logs(dir: &Path, kept: usize) {
+    let port_of = |path: &Path| path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<u16>().ok());
+    let paths = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let logs = paths.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
+    let ended = logs.filter(|log| port_of(log).is_some_and(|port| !path_of(dir, port).exists()));
+    let mut ended: Vec<(SystemTime, PathBuf)> = ended.filter_map(|log| Some((log.metadata().ok()?.modified().ok()?, log))).collect();
+    ended.sort();
+    let surplus = ended.len().saturating_sub(kept);
+    ended.iter().take(surplus).for_each(|(_, log)| files::remove(log));
+}
+
 /// What a pid file says, if its server lives.
 fn read_live(path: &Path) -> Result<Option<Running>> {
     let failed = |error: std::io::Error| Error::storage("read", path, &error);
@@ -193,6 +206,22 @@ mod tests {
         let mut file = files::create_private(&path_of(dir, port)).unwrap();
         file.write_all(&serde_json::to_vec(&running).unwrap()).unwrap();
         file
+    }
+
+    #[test]
+    fn logs_of_ended_servers_do_not_pile_up() {
+        let dir = tempfile::tempdir().unwrap();
+        for port in 1..=9_u16 {
+            let log = std::fs::File::create(dir.path().join(format!("{port}.log"))).unwrap();
+            log.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(100 - u64::from(port))).unwrap();
+        }
+        let others = ["failed.log", "01M80GBE0R8GEBRHYPBDT3Q0GT.log", "9.json", "lock"];
+        others.iter().for_each(|name| std::fs::write(dir.path().join(name), "").unwrap());
+        forget_logs(dir.path(), 3);
+        let left = |name: &str| dir.path().join(name).exists();
+        let ports: Vec<u16> = (1..=9).filter(|port| left(&format!("{port}.log"))).collect();
+        assert_eq!(ports, [1, 2, 3, 9], "the newest, and that of a server that runs");
+        assert!(others.iter().all(|name| left(name)));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use serde_json::Value;
 
-use super::server::{Output, Place};
+use super::server::{Output, Place, collect};
 use super::wait::{self, eventually};
 
 /// A run that is under way.
@@ -65,7 +65,7 @@ impl OneShot {
     #[track_caller]
     fn spawn(mut command: Command, args: &[&str]) -> Self {
         let mut child = command.spawn().expect("mockd can be started");
-        let (stdout, stderr) = (lines(child.stdout.take().expect("a pipe")), whole(child.stderr.take().expect("a pipe")));
+        let (stdout, stderr) = (lines(child.stdout.take().expect("a pipe")), collect(child.stderr.take().expect("a pipe")));
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
         let mock = SocketAddr::from(([127, 0, 0, 1], 0));
         Self { mock, pid: child.id(), said: Vec::new(), args, stdin: child.stdin.take(), child, stdout, stderr }
@@ -85,6 +85,17 @@ impl OneShot {
     #[track_caller]
     pub fn finish(mut self) -> Output {
         drop(self.stdin.take());
+        self.output()
+    }
+
+    /// Ends the command of a run that stands still (SIGSTOP), and lets it go on when the command has ended: what clients did meanwhile
+    /// and the command's end come to mockd in the same moment.
+    #[track_caller]
+    pub fn finish_at_once(mut self) -> Output {
+        drop(self.stdin.take());
+        let stat = format!("/proc/{}/stat", self.said[3]);
+        eventually("the end of the command", || std::fs::read_to_string(&stat).expect("a process").contains(") Z ").then_some(()));
+        self.signal("CONT");
         self.output()
     }
 
@@ -118,18 +129,6 @@ fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
                 return;
             }
         }
-    });
-    receiver
-}
-
-/// All of a pipe, at its end.
-fn whole(mut pipe: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // A pipe that breaks gives what it gave; a receiver that has gone needs nothing.
-        drop(pipe.read_to_end(&mut bytes));
-        drop(sender.send(String::from_utf8_lossy(&bytes).into_owned()));
     });
     receiver
 }

@@ -157,7 +157,8 @@ impl Output {
     }
 }
 
-fn collect(mut pipe: impl Read + Send + 'static) -> Receiver<String> {
+/// All of a pipe, at its end.
+pub(super) fn collect(mut pipe: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
