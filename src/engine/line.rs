@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::inbox::Input;
 use super::tape::{End, Tape};
 use crate::base::time::Micros;
-use crate::base::{limits, platform};
+use crate::base::{limits, platform, time};
 use crate::model::recording::{Direction, Protocol};
 use crate::rules::player::Finale;
 use crate::wire::body;
@@ -23,10 +23,26 @@ pub struct Line {
     protocol: Protocol,
     stall: Duration,
     tape: Option<Arc<Tape>>,
-    head: Option<Vec<u8>>,
+    head: Option<Opening>,
     chunked: bool,
     /// What was going out when the connection's end was decided: a frame or chunk that has begun must be finished before anything else.
     unfinished: Vec<u8>,
+}
+
+/// Gives the tape of an event stream whose response head goes out at this moment (monotonic), if it is to be recorded.
+pub type BeginTape = Box<dyn FnOnce(Micros) -> Option<Arc<Tape>> + Send>;
+
+/// A response head that is still to be sent. Only with it is an event stream established, so that its recording begins then: a client
+/// that leaves before takes no recording session.
+struct Opening {
+    head: Vec<u8>,
+    begin: BeginTape,
+}
+
+impl std::fmt::Debug for Opening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opening").field("head", &self.head.len()).finish_non_exhaustive()
+    }
 }
 
 /// Why a connection ends.
@@ -58,9 +74,10 @@ impl Line {
         Self { stream, protocol: Protocol::WebSocket, stall, tape, head: None, chunked: false, unfinished: Vec::new() }
     }
 
-    /// The way to the client of an event stream, whose response `head` is still to be sent; `chunked` for HTTP/1.1.
-    pub fn event_stream(stream: Arc<Stream>, stall: Duration, tape: Option<Arc<Tape>>, head: Vec<u8>, chunked: bool) -> Self {
-        Self { stream, protocol: Protocol::Sse, stall, tape, head: Some(head), chunked, unfinished: Vec::new() }
+    /// The way to the client of an event stream, whose response `head` is still to be sent; `chunked` for HTTP/1.1. What passes goes
+    /// to the tape that `begin` gives when the head goes out.
+    pub fn event_stream(stream: Arc<Stream>, stall: Duration, head: Vec<u8>, chunked: bool, begin: BeginTape) -> Self {
+        Self { stream, protocol: Protocol::Sse, stall, tape: None, head: Some(Opening { head, begin }), chunked, unfinished: Vec::new() }
     }
 
     /// What it speaks.
@@ -73,11 +90,6 @@ impl Line {
         &self.stream
     }
 
-    /// Where what passes is recorded.
-    pub fn tape(&self) -> Option<&Arc<Tape>> {
-        self.tape.as_ref()
-    }
-
     /// Whether the response head has not been sent.
     pub fn waits_for_head(&self) -> bool {
         self.head.is_some()
@@ -85,8 +97,15 @@ impl Line {
 
     /// Begins to send the response head, if it has not been sent.
     pub fn deliver_head(&mut self) -> Option<Delivery<'static>> {
-        let head = self.head.take()?;
+        let head = self.open()?;
         Some(self.begin(Cow::Owned(head), None))
+    }
+
+    /// The response head, if it has not been sent; the recording begins before the client hears of the stream.
+    fn open(&mut self) -> Option<Vec<u8>> {
+        let Opening { head, begin } = self.head.take()?;
+        self.tape = begin(time::now_us());
+        Some(head)
     }
 
     /// Begins to send bytes of the stream: whole frames of a WebSocket, or bytes of an event stream.
@@ -119,17 +138,19 @@ impl Line {
             Over::Gone | Over::ClientClosed(..) => Direction::ClientToServer,
             Over::Ours(_) => Direction::ServerToClient,
         };
+        let may_say_goodbye = !matches!(over, Over::Gone | Over::Ours(None));
+        let head = if may_say_goodbye { self.open() } else { None };
         // Before an event stream's client sees the end, so that a stop that follows it finds a recording that has ended.
         if self.protocol == Protocol::Sse {
             self.end_tape(side);
         }
         let rest = std::mem::take(&mut self.unfinished);
-        let says_goodbye = !matches!(over, Over::Gone | Over::Ours(None)) && self.finish(&rest);
+        let says_goodbye = may_say_goodbye && self.finish(&rest);
         match (over, self.protocol) {
             _ if !says_goodbye => {}
             (Over::ClientClosed(code, reason), _) => self.send_close(between, *code, reason),
             (Over::Ours(Some((code, reason))), Protocol::WebSocket) => self.send_close(between, *code, reason),
-            (Over::Ours(Some(_)), Protocol::Sse) => self.end_event_stream(),
+            (Over::Ours(Some(_)), Protocol::Sse) => self.end_event_stream(head),
             (Over::Gone | Over::Ours(None), _) => {}
         }
         // A close frame that has just been sent belongs to the recording of a WebSocket.
@@ -170,8 +191,8 @@ impl Line {
         self.write_last(&frames);
     }
 
-    fn end_event_stream(&mut self) {
-        if let Some(head) = self.head.take() {
+    fn end_event_stream(&self, head: Option<Vec<u8>>) {
+        if let Some(head) = head {
             self.write_last(&head);
         }
         if self.chunked {
@@ -188,6 +209,15 @@ impl Line {
         }
         if let Err(error) = sent {
             log::debug!("a client did not take the end of its stream: {error}");
+        }
+    }
+}
+
+impl Drop for Line {
+    /// A recording ends with its line. The first end of a tape counts: this is one of a thread that failed before [`Line::leave`].
+    fn drop(&mut self) {
+        if let Some(tape) = &self.tape {
+            tape.end(End::CutShort("server_failed"));
         }
     }
 }
@@ -255,5 +285,22 @@ impl Delivery<'_> {
     /// The wait so far was not the client's doing.
     pub fn forgive(&mut self) {
         self.moved = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_recording_ends_with_its_line() {
+        let (near, _far) = UnixStream::pair().unwrap();
+        let tape = Arc::new(Tape::new("x".to_owned()));
+        let line = Line::websocket(Arc::new(Stream::Unix(near)), Duration::from_secs(1), Some(Arc::clone(&tape)));
+        assert!(tape.is_open());
+        drop(line);
+        assert!(!tape.is_open(), "also where its thread failed");
     }
 }

@@ -9,7 +9,6 @@ use super::app::App;
 use super::inbox::{Gate, Input};
 use super::line::{Delivery, Line, Over, Progress};
 use super::live::Running;
-use super::tape::{End, Tape};
 use crate::base::error::Result;
 use crate::base::{id, limits, sync, time};
 use crate::rules::performance::{Act, Heard, Moment, Performance};
@@ -33,11 +32,7 @@ pub fn perform(
     let gate = Arc::new(Gate::default());
     performance.start(started_us);
     let _entry = app.live.enter(Running::Mock(inbox.clone()));
-    if app.live.is_ending() {
-        // It may have come too late for the list of those that are told. The receiver is at hand.
-        drop(inbox.send(Input::Stop { reason: "server_ended" }));
-    }
-    let end = OnEnd { stream: Arc::clone(line.stream()), tape: line.tape().cloned() };
+    let end = OnEnd(Arc::clone(line.stream()));
     let stage = Stage {
         performance,
         line,
@@ -58,19 +53,12 @@ pub fn perform(
     Ok(())
 }
 
-/// Ends the connection and its recording with the thread, also with one that panics or never began.
-struct OnEnd {
-    stream: Arc<Stream>,
-    tape: Option<Arc<Tape>>,
-}
+/// Ends the connection with the thread, also with one that panics or never began.
+struct OnEnd(Arc<Stream>);
 
 impl Drop for OnEnd {
     fn drop(&mut self) {
-        self.stream.shutdown();
-        if let Some(tape) = &self.tape {
-            // The first end of a tape counts: this is one of a thread that did not come to its own.
-            tape.end(End::CutShort("mock_failed"));
-        }
+        self.0.shutdown();
     }
 }
 
@@ -287,7 +275,7 @@ mod tests {
         let stream = Arc::new(Stream::Unix(near));
         let stall = Duration::from_secs(5);
         let line = match head {
-            Some((_, head)) => Line::event_stream(stream, stall, None, head.as_bytes().to_vec(), true),
+            Some((_, head)) => Line::event_stream(stream, stall, head.as_bytes().to_vec(), true, Box::new(|_| None)),
             None => Line::websocket(stream, stall, None),
         };
         let (inbox, heard) = channel();
