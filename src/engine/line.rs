@@ -98,7 +98,7 @@ impl Line {
     /// Begins to send the response head, if it has not been sent.
     pub fn deliver_head(&mut self) -> Option<Delivery<'static>> {
         let head = self.open()?;
-        Some(self.begin(Cow::Owned(head), None))
+        Some(Delivery { is_head: true, ..self.begin(Cow::Owned(head), None) })
     }
 
     /// The response head, if it has not been sent; the recording begins before the client hears of the stream.
@@ -121,14 +121,21 @@ impl Line {
     }
 
     fn begin<'a>(&self, wire: Cow<'a, [u8]>, record: Option<Taped<'a>>) -> Delivery<'a> {
-        Delivery { stream: Arc::clone(&self.stream), stall: self.stall, wire, sent: 0, record, moved: Instant::now() }
+        Delivery { stream: Arc::clone(&self.stream), stall: self.stall, wire, sent: 0, record, is_head: false, moved: Instant::now() }
     }
 
-    /// Gives a delivery up because the connection's end was decided; [`Line::leave`] finishes what has begun.
+    /// Gives a delivery up because the connection's end was decided; [`Line::leave`] finishes what has begun, and a response head,
+    /// without which nothing can follow.
     pub fn give_up(&mut self, delivery: &Delivery<'_>) {
-        if delivery.sent > 0 {
+        if delivery.sent > 0 || delivery.is_head {
             self.unfinished = delivery.wire[delivery.sent..].to_vec();
         }
+    }
+
+    /// Finishes what was given up, so that more can follow; `false` where the client does not take it within a second, and nothing can.
+    pub fn finish_given_up(&mut self) -> bool {
+        let rest = std::mem::take(&mut self.unfinished);
+        self.finish(&rest)
     }
 
     /// Says goodbye as it was decided, after `between` (control frames that were still due), and ends the recording. Gives whether a
@@ -233,6 +240,7 @@ pub struct Delivery<'a> {
     wire: Cow<'a, [u8]>,
     sent: usize,
     record: Option<Taped<'a>>,
+    is_head: bool,
     moved: Instant,
 }
 
@@ -290,9 +298,32 @@ impl Delivery<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::os::unix::net::UnixStream;
 
     use super::*;
+
+    #[test]
+    fn a_head_that_found_no_room_comes_before_the_end() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let stream = Arc::new(Stream::Unix(near));
+        let mut filled = 0;
+        while let Ok(taken @ 1..) = stream.write_now(&[b'-'; 4096]) {
+            filled += taken;
+        }
+        let mut line = Line::event_stream(Arc::clone(&stream), Duration::from_secs(9), b"HEAD".to_vec(), true, Box::new(|_| None));
+        let mut head = line.deliver_head().unwrap();
+        assert_eq!(head.go_on(), Progress::Full);
+        line.give_up(&head);
+        let reader = std::thread::spawn(move || {
+            let mut got = Vec::new();
+            far.read_to_end(&mut got).map(|_| got)
+        });
+        line.leave(&Over::Ours(Some((None, String::new()))), Vec::new());
+        stream.shutdown();
+        let got = reader.join().unwrap().unwrap();
+        assert_eq!(String::from_utf8_lossy(&got[filled..]), "HEAD0\r\n\r\n");
+    }
 
     #[test]
     fn a_recording_ends_with_its_line() {
