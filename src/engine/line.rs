@@ -7,6 +7,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use super::inbox::Input;
+use super::live_mock::Guest;
 use super::tape::{End, Tape};
 use crate::base::time::Micros;
 use crate::base::{limits, platform, time};
@@ -23,8 +24,10 @@ pub struct Line {
     protocol: Protocol,
     stall: Duration,
     tape: Option<Arc<Tape>>,
-    head: Option<Opening>,
+    head: Option<PendingHead>,
     chunked: bool,
+    /// The client's place among the connections of a mock, which is free for another once the end has been decided.
+    guest: Option<Guest>,
     /// What was going out when the connection's end was decided: a frame or chunk that has begun must be finished before anything else.
     unfinished: Vec<u8>,
 }
@@ -34,14 +37,14 @@ pub type BeginTape = Box<dyn FnOnce(Micros) -> Option<Arc<Tape>> + Send>;
 
 /// A response head that is still to be sent. Only with it is an event stream established, so that its recording begins then: a client
 /// that leaves before takes no recording session.
-struct Opening {
+struct PendingHead {
     head: Vec<u8>,
     begin: BeginTape,
 }
 
-impl std::fmt::Debug for Opening {
+impl std::fmt::Debug for PendingHead {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Opening").field("head", &self.head.len()).finish_non_exhaustive()
+        f.debug_struct("PendingHead").field("head", &self.head.len()).finish_non_exhaustive()
     }
 }
 
@@ -71,13 +74,28 @@ impl From<Finale> for Over {
 impl Line {
     /// The way to the client of a WebSocket that has had its 101. It may take no byte for `stall`; what passes goes to `tape`.
     pub fn websocket(stream: Arc<Stream>, stall: Duration, tape: Option<Arc<Tape>>) -> Self {
-        Self { stream, protocol: Protocol::WebSocket, stall, tape, head: None, chunked: false, unfinished: Vec::new() }
+        Self { stream, protocol: Protocol::WebSocket, stall, tape, head: None, chunked: false, guest: None, unfinished: Vec::new() }
     }
 
     /// The way to the client of an event stream, whose response `head` is still to be sent; `chunked` for HTTP/1.1. What passes goes
     /// to the tape that `begin` gives when the head goes out.
     pub fn event_stream(stream: Arc<Stream>, stall: Duration, head: Vec<u8>, chunked: bool, begin: BeginTape) -> Self {
-        Self { stream, protocol: Protocol::Sse, stall, tape: None, head: Some(Opening { head, begin }), chunked, unfinished: Vec::new() }
+        Self {
+            stream,
+            protocol: Protocol::Sse,
+            stall,
+            tape: None,
+            head: Some(PendingHead { head, begin }),
+            chunked,
+            guest: None,
+            unfinished: Vec::new(),
+        }
+    }
+
+    /// The same, for a client that has a place among the connections of a mock.
+    pub fn keeping(mut self, guest: Option<Guest>) -> Self {
+        self.guest = guest;
+        self
     }
 
     /// What it speaks.
@@ -97,13 +115,13 @@ impl Line {
 
     /// Begins to send the response head, if it has not been sent.
     pub fn deliver_head(&mut self) -> Option<Delivery<'static>> {
-        let head = self.open()?;
+        let head = self.take_head()?;
         Some(Delivery { is_head: true, ..self.begin(Cow::Owned(head), None) })
     }
 
     /// The response head, if it has not been sent; the recording begins before the client hears of the stream.
-    fn open(&mut self) -> Option<Vec<u8>> {
-        let Opening { head, begin } = self.head.take()?;
+    fn take_head(&mut self) -> Option<Vec<u8>> {
+        let PendingHead { head, begin } = self.head.take()?;
         self.tape = begin(time::now_us());
         Some(head)
     }
@@ -145,8 +163,10 @@ impl Line {
             Over::Gone | Over::ClientClosed(..) => Direction::ClientToServer,
             Over::Ours(_) => Direction::ServerToClient,
         };
+        // Before the client hears of the end: one that comes back at once finds its place free.
+        drop(self.guest.take());
         let may_say_goodbye = !matches!(over, Over::Gone | Over::Ours(None));
-        let head = if may_say_goodbye { self.open() } else { None };
+        let head = if may_say_goodbye { self.take_head() } else { None };
         // Before an event stream's client sees the end, so that a stop that follows it finds a recording that has ended.
         if self.protocol == Protocol::Sse {
             self.end_tape(side);
@@ -297,41 +317,5 @@ impl Delivery<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Read;
-    use std::os::unix::net::UnixStream;
-
-    use super::*;
-
-    #[test]
-    fn a_head_that_found_no_room_comes_before_the_end() {
-        let (near, mut far) = UnixStream::pair().unwrap();
-        let stream = Arc::new(Stream::Unix(near));
-        let mut filled = 0;
-        while let Ok(taken @ 1..) = stream.write_now(&[b'-'; 4096]) {
-            filled += taken;
-        }
-        let mut line = Line::event_stream(Arc::clone(&stream), Duration::from_secs(9), b"HEAD".to_vec(), true, Box::new(|_| None));
-        let mut head = line.deliver_head().unwrap();
-        assert_eq!(head.go_on(), Progress::Full);
-        line.give_up(&head);
-        let reader = std::thread::spawn(move || {
-            let mut got = Vec::new();
-            far.read_to_end(&mut got).map(|_| got)
-        });
-        line.leave(&Over::Ours(Some((None, String::new()))), Vec::new());
-        stream.shutdown();
-        let got = reader.join().unwrap().unwrap();
-        assert_eq!(String::from_utf8_lossy(&got[filled..]), "HEAD0\r\n\r\n");
-    }
-
-    #[test]
-    fn a_recording_ends_with_its_line() {
-        let (near, _far) = UnixStream::pair().unwrap();
-        let tape = Arc::new(Tape::new("x".to_owned()));
-        let line = Line::websocket(Arc::new(Stream::Unix(near)), Duration::from_secs(1), Some(Arc::clone(&tape)));
-        assert!(tape.is_open());
-        drop(line);
-        assert!(!tape.is_open(), "also where its thread failed");
-    }
-}
+#[path = "line_tests.rs"]
+mod tests;

@@ -11,6 +11,7 @@ use super::event_stream::{Opening, hear_end};
 use super::inbox::{Gate, Input};
 use super::inlet::Inlet;
 use super::line::Line;
+use super::live_mock::Guest;
 use super::relay_http::After;
 use super::session::{self, Parts};
 use super::ws_client::WsClient;
@@ -33,6 +34,8 @@ pub struct Met<'a> {
     pub seat: Seat,
     /// Its rules.
     pub player: Box<Player>,
+    /// The client's place among the connections of a replay mock.
+    pub guest: Option<Guest>,
     /// The client's request.
     pub head: &'a RequestHead,
     /// When it had been read.
@@ -54,7 +57,8 @@ impl Met<'_> {
         let offered = handshake::offered_subprotocols(self.head);
         let subprotocol = recorded.filter(|recorded| offered.contains(recorded));
         let Some(client) = WsClient::accept(self.app, client, accept, subprotocol, self.metadata) else { return Ok(()) };
-        start(self.app, self.seat, self.player, client.line, client.origin, |inbox, gate| client.reader.read(inbox, gate))
+        let (line, reader) = (client.line.keeping(self.guest), client.reader);
+        start(self.app, self.seat, self.player, line, client.origin, |inbox, gate| reader.read(inbox, gate))
     }
 
     /// Replays to the client of an event stream. A request that does not match is answered 409.
