@@ -294,6 +294,24 @@ fn pages_of_any_origin_may_read_unless_it_is_narrowed_or_the_mock_says_otherwise
 }
 
 #[test]
+fn a_client_that_leaves_before_the_head_takes_no_recording_session() {
+    let server = showing(&json!({"events": [{"data": "never"}], "timing": {"initialDelay": "1h"}}));
+    let id = server.record("sse", "/events");
+    let streams = |count: u32| {
+        let line = format!("\nmockd_streams {count}\n");
+        eventually(&line, || server.call("GET", "/metrics", &Value::Null).text().contains(&line).then_some(()));
+    };
+    let mut client = Conn::open(server.mock);
+    client.send(request_head("GET", "/events", &[], 0));
+    streams(1);
+    assert_eq!(server.get("/stream-recordings/sessions")["sessions"][0]["recordings"], json!([]), "no stream is established");
+    drop(client);
+    streams(0);
+    assert_eq!(server.get("/stream-recordings/sessions")["sessions"][0]["recordings"], json!([]));
+    assert_eq!(server.stop(&id)["recording"]["frameCount"], 0);
+}
+
+#[test]
 fn what_a_mock_sent_is_recorded_and_replays_equal() {
     let server = with_mocks(&json!([{"http": {"matcher": {"method": "POST", "path": "/events"}, "sse": {
         "statusCode": 202, "headers": {"X-A": "1"},

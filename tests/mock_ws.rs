@@ -213,16 +213,30 @@ fn the_servers_preference_chooses_the_subprotocol() {
 fn a_mock_has_room_for_so_many_connections() {
     let server = serve(&json!({"maxConnections": 2}));
     let mut first = Raw::open(server.mock, "/ws");
-    let mut second = Raw::open(server.mock, "/ws");
+    let second = Raw::open(server.mock, "/ws");
     first.run("send text a\nexpect text a");
     let refused = Raw::try_open(server.mock, "/ws", &[]).unwrap_err();
     assert_eq!(refused.head.field("retry-after"), Some("1"));
     refused.expect_error(503, "too_many_connections", &["2"]);
-    second.close(1000, "");
-    // Its place is free when its connection has ended on this side too.
+    // Who vanishes has gone when the server has heard of it.
+    drop(second);
     let mut third = eventually("a free place", || Raw::try_open(server.mock, "/ws", &[]).ok());
     third.run("send text c\nexpect text c");
     first.run("send text b\nexpect text b");
+}
+
+#[test]
+fn a_place_is_free_for_who_comes_back_at_once_after_the_close() {
+    let bye = json!([{"type": "expect", "match": {"type": "exact", "value": "go"}}, {"type": "close", "reason": "went"}]);
+    let server = serve(&json!({"maxConnections": 1, "echoMode": true, "scenario": {"steps": bye}}));
+    for _ in 0..20 {
+        let mut closes = Raw::open(server.mock, "/ws");
+        closes.run("send text a\nexpect text a\nsend close 1000\nexpect close 1000");
+        // The connection of the first is not even closed when the second one comes.
+        let mut is_closed = Raw::open(server.mock, "/ws");
+        is_closed.run("send text go\nexpect close 1000 went");
+        Raw::open(server.mock, "/ws").run("send close\nexpect close");
+    }
 }
 
 #[test]

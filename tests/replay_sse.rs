@@ -122,7 +122,7 @@ fn a_recorded_replay_has_its_own_time_to_the_head() {
         server.stop(&recorded);
         server.recording(&recorded)["sse"]["headRelativeUs"].as_u64().unwrap()
     };
-    assert_eq!(head_us(&json!({"timingScale": 0.5})), 100_000);
+    assert!(head_us(&json!({"timingScale": 0.5})) >= 100_000, "when it went out, not before it was due");
     assert!(head_us(&json!({"mode": "synchronized"})) < 200_000, "the head goes out at once");
 }
 

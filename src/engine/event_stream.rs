@@ -1,5 +1,5 @@
 //! The opening of an event stream that mockd itself sends, a replay's or a mock's: the response head, what a recording keeps of both
-//! sides, and the ear for the client's end. Which events follow, and when, is not decided here.
+//! sides when that goes out, and the ear for the client's end. Which events follow, and when, is not decided here.
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -10,7 +10,7 @@ use super::inbox::{Gate, Input};
 use super::line::Line;
 use super::relay_http::{cut_text, pairs};
 use crate::base::platform;
-use crate::base::time::{Micros, Origin};
+use crate::base::time::Origin;
 use crate::model::recording::{Metadata, Protocol, SseRequest, StreamHead, encode};
 use crate::wire::head::{Headers, RequestHead, ResponseHead};
 use crate::wire::stream::Stream;
@@ -18,7 +18,7 @@ use crate::wire::stream::Stream;
 /// An event stream that is about to begin.
 pub struct Opening<'a> {
     /// The server.
-    pub app: &'a App,
+    pub app: &'a Arc<App>,
     /// The client's request.
     pub head: &'a RequestHead,
     /// When it had been read.
@@ -30,9 +30,9 @@ pub struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// The way to the client, with a response head of this status and these fields that is due at `head_us`. Where the stream is
-    /// recorded its recording begins.
-    pub fn open(mut self, client: &Arc<Stream>, status: u16, mut headers: Headers, head_us: Micros) -> Line {
+    /// The way to the client, with a response head of this status and these fields that is still to be sent. Where the stream is
+    /// recorded its recording begins with that.
+    pub fn open(mut self, client: &Arc<Stream>, status: u16, mut headers: Headers) -> Line {
         let chunked = self.head.minor_version == 1;
         if chunked {
             headers.push("Transfer-Encoding", "chunked");
@@ -48,16 +48,17 @@ impl Opening<'_> {
             cut_text(&mut self.body, max_bytes);
         }
         let (text, encoding) = encode(&self.body);
-        let stream_head = StreamHead::Sse {
-            request: SseRequest { method: self.head.method.clone(), body: Some(text).filter(|text| !text.is_empty()), encoding, truncated },
-            response_status: status,
-            response_headers,
-            head_relative_us: Some(self.origin.relative_us(head_us)),
+        let method = self.head.method.clone();
+        let request = SseRequest { method, body: Some(text).filter(|text| !text.is_empty()), encoding, truncated };
+        let stall = Duration::from_millis(settings.stall_timeout_ms);
+        let (app, origin, metadata) = (Arc::clone(self.app), self.origin, self.metadata);
+        let begin = move |head_us| {
+            let reserved = app.recordings.claim(Protocol::Sse, metadata)?;
+            let head_relative_us = Some(origin.relative_us(head_us));
+            let stream = StreamHead::Sse { request, response_status: status, response_headers, head_relative_us };
+            Some(app.recordings.begin(reserved, origin, stream))
         };
-        let recordings = &self.app.recordings;
-        let reserved = recordings.claim(Protocol::Sse, self.metadata);
-        let tape = reserved.map(|reserved| recordings.begin(reserved, self.origin, stream_head));
-        Line::event_stream(Arc::clone(client), Duration::from_millis(settings.stall_timeout_ms), tape, bytes, chunked)
+        Line::event_stream(Arc::clone(client), stall, bytes, chunked, Box::new(begin))
     }
 }
 

@@ -7,9 +7,10 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use super::inbox::Input;
+use super::live_mock::Guest;
 use super::tape::{End, Tape};
 use crate::base::time::Micros;
-use crate::base::{limits, platform};
+use crate::base::{limits, platform, time};
 use crate::model::recording::{Direction, Protocol};
 use crate::rules::player::Finale;
 use crate::wire::body;
@@ -23,10 +24,28 @@ pub struct Line {
     protocol: Protocol,
     stall: Duration,
     tape: Option<Arc<Tape>>,
-    head: Option<Vec<u8>>,
+    head: Option<PendingHead>,
     chunked: bool,
+    /// The client's place among the connections of a mock, which is free for another once the end has been decided.
+    guest: Option<Guest>,
     /// What was going out when the connection's end was decided: a frame or chunk that has begun must be finished before anything else.
     unfinished: Vec<u8>,
+}
+
+/// Gives the tape of an event stream whose response head goes out at this moment (monotonic), if it is to be recorded.
+pub type BeginTape = Box<dyn FnOnce(Micros) -> Option<Arc<Tape>> + Send>;
+
+/// A response head that is still to be sent. Only with it is an event stream established, so that its recording begins then: a client
+/// that leaves before takes no recording session.
+struct PendingHead {
+    head: Vec<u8>,
+    begin: BeginTape,
+}
+
+impl std::fmt::Debug for PendingHead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PendingHead").field("head", &self.head.len()).finish_non_exhaustive()
+    }
 }
 
 /// Why a connection ends.
@@ -55,12 +74,28 @@ impl From<Finale> for Over {
 impl Line {
     /// The way to the client of a WebSocket that has had its 101. It may take no byte for `stall`; what passes goes to `tape`.
     pub fn websocket(stream: Arc<Stream>, stall: Duration, tape: Option<Arc<Tape>>) -> Self {
-        Self { stream, protocol: Protocol::WebSocket, stall, tape, head: None, chunked: false, unfinished: Vec::new() }
+        Self { stream, protocol: Protocol::WebSocket, stall, tape, head: None, chunked: false, guest: None, unfinished: Vec::new() }
     }
 
-    /// The way to the client of an event stream, whose response `head` is still to be sent; `chunked` for HTTP/1.1.
-    pub fn event_stream(stream: Arc<Stream>, stall: Duration, tape: Option<Arc<Tape>>, head: Vec<u8>, chunked: bool) -> Self {
-        Self { stream, protocol: Protocol::Sse, stall, tape, head: Some(head), chunked, unfinished: Vec::new() }
+    /// The way to the client of an event stream, whose response `head` is still to be sent; `chunked` for HTTP/1.1. What passes goes
+    /// to the tape that `begin` gives when the head goes out.
+    pub fn event_stream(stream: Arc<Stream>, stall: Duration, head: Vec<u8>, chunked: bool, begin: BeginTape) -> Self {
+        Self {
+            stream,
+            protocol: Protocol::Sse,
+            stall,
+            tape: None,
+            head: Some(PendingHead { head, begin }),
+            chunked,
+            guest: None,
+            unfinished: Vec::new(),
+        }
+    }
+
+    /// The same, for a client that has a place among the connections of a mock.
+    pub fn keeping(mut self, guest: Option<Guest>) -> Self {
+        self.guest = guest;
+        self
     }
 
     /// What it speaks.
@@ -73,11 +108,6 @@ impl Line {
         &self.stream
     }
 
-    /// Where what passes is recorded.
-    pub fn tape(&self) -> Option<&Arc<Tape>> {
-        self.tape.as_ref()
-    }
-
     /// Whether the response head has not been sent.
     pub fn waits_for_head(&self) -> bool {
         self.head.is_some()
@@ -85,8 +115,15 @@ impl Line {
 
     /// Begins to send the response head, if it has not been sent.
     pub fn deliver_head(&mut self) -> Option<Delivery<'static>> {
-        let head = self.head.take()?;
-        Some(self.begin(Cow::Owned(head), None))
+        let head = self.take_head()?;
+        Some(Delivery { is_head: true, ..self.begin(Cow::Owned(head), None) })
+    }
+
+    /// The response head, if it has not been sent; the recording begins before the client hears of the stream.
+    fn take_head(&mut self) -> Option<Vec<u8>> {
+        let PendingHead { head, begin } = self.head.take()?;
+        self.tape = begin(time::now_us());
+        Some(head)
     }
 
     /// Begins to send bytes of the stream: whole frames of a WebSocket, or bytes of an event stream.
@@ -102,14 +139,21 @@ impl Line {
     }
 
     fn begin<'a>(&self, wire: Cow<'a, [u8]>, record: Option<Taped<'a>>) -> Delivery<'a> {
-        Delivery { stream: Arc::clone(&self.stream), stall: self.stall, wire, sent: 0, record, moved: Instant::now() }
+        Delivery { stream: Arc::clone(&self.stream), stall: self.stall, wire, sent: 0, record, is_head: false, moved: Instant::now() }
     }
 
-    /// Gives a delivery up because the connection's end was decided; [`Line::leave`] finishes what has begun.
+    /// Gives a delivery up because the connection's end was decided; [`Line::leave`] finishes what has begun, and a response head,
+    /// without which nothing can follow.
     pub fn give_up(&mut self, delivery: &Delivery<'_>) {
-        if delivery.sent > 0 {
+        if delivery.sent > 0 || delivery.is_head {
             self.unfinished = delivery.wire[delivery.sent..].to_vec();
         }
+    }
+
+    /// Finishes what was given up, so that more can follow; `false` where the client does not take it within a second, and nothing can.
+    pub fn finish_given_up(&mut self) -> bool {
+        let rest = std::mem::take(&mut self.unfinished);
+        self.finish(&rest)
     }
 
     /// Says goodbye as it was decided, after `between` (control frames that were still due), and ends the recording. Gives whether a
@@ -119,17 +163,21 @@ impl Line {
             Over::Gone | Over::ClientClosed(..) => Direction::ClientToServer,
             Over::Ours(_) => Direction::ServerToClient,
         };
+        // Before the client hears of the end: one that comes back at once finds its place free.
+        drop(self.guest.take());
+        let may_say_goodbye = !matches!(over, Over::Gone | Over::Ours(None));
+        let head = if may_say_goodbye { self.take_head() } else { None };
         // Before an event stream's client sees the end, so that a stop that follows it finds a recording that has ended.
         if self.protocol == Protocol::Sse {
             self.end_tape(side);
         }
         let rest = std::mem::take(&mut self.unfinished);
-        let says_goodbye = !matches!(over, Over::Gone | Over::Ours(None)) && self.finish(&rest);
+        let says_goodbye = may_say_goodbye && self.finish(&rest);
         match (over, self.protocol) {
             _ if !says_goodbye => {}
             (Over::ClientClosed(code, reason), _) => self.send_close(between, *code, reason),
             (Over::Ours(Some((code, reason))), Protocol::WebSocket) => self.send_close(between, *code, reason),
-            (Over::Ours(Some(_)), Protocol::Sse) => self.end_event_stream(),
+            (Over::Ours(Some(_)), Protocol::Sse) => self.end_event_stream(head),
             (Over::Gone | Over::Ours(None), _) => {}
         }
         // A close frame that has just been sent belongs to the recording of a WebSocket.
@@ -170,8 +218,8 @@ impl Line {
         self.write_last(&frames);
     }
 
-    fn end_event_stream(&mut self) {
-        if let Some(head) = self.head.take() {
+    fn end_event_stream(&self, head: Option<Vec<u8>>) {
+        if let Some(head) = head {
             self.write_last(&head);
         }
         if self.chunked {
@@ -192,6 +240,15 @@ impl Line {
     }
 }
 
+impl Drop for Line {
+    /// A recording ends with its line. The first end of a tape counts: this is one of a thread that failed before [`Line::leave`].
+    fn drop(&mut self) {
+        if let Some(tape) = &self.tape {
+            tape.end(End::CutShort("server_failed"));
+        }
+    }
+}
+
 /// Bytes for the tape, with the stamp that they were given.
 type Taped<'a> = (Arc<Tape>, Micros, &'a [u8]);
 
@@ -203,6 +260,7 @@ pub struct Delivery<'a> {
     wire: Cow<'a, [u8]>,
     sent: usize,
     record: Option<Taped<'a>>,
+    is_head: bool,
     moved: Instant,
 }
 
@@ -257,3 +315,7 @@ impl Delivery<'_> {
         self.moved = Instant::now();
     }
 }
+
+#[cfg(test)]
+#[path = "line_tests.rs"]
+mod tests;

@@ -37,10 +37,19 @@ pub struct Entry<'a> {
 }
 
 impl Live {
-    /// Puts a stream on the list for as long as the entry lives.
+    /// Puts a stream on the list for as long as the entry lives. One that comes when the server ends already is ended like the others.
     pub fn enter(&self, stream: Running) -> Entry<'_> {
         let number = self.last.fetch_add(1, Ordering::Relaxed);
-        sync::lock(&self.running).insert(number, stream);
+        // Who is told is decided under the lock: a stream is on the list that `end_all` takes, or sees here that it has been taken.
+        let late = {
+            let mut running = sync::lock(&self.running);
+            let late = self.is_ending().then(|| stream.clone());
+            running.insert(number, stream);
+            late
+        };
+        if let Some(stream) = late {
+            stream.end();
+        }
         Entry { live: self, number }
     }
 
@@ -56,15 +65,22 @@ impl Live {
 
     /// Ends all: close frames with 1001, the end of event streams.
     pub fn end_all(&self) {
-        self.ending.store(true, Ordering::Relaxed);
-        let running: Vec<Running> = sync::lock(&self.running).values().cloned().collect();
-        for stream in running {
-            match stream {
-                Running::WebSocket(relay) => relay.close_both(1001, "the server is going away"),
-                Running::Response(upstream) => upstream.shutdown(),
-                // A thread that has gone has ended its connection.
-                Running::Mock(inbox) => drop(inbox.send(Input::Stop { reason: "server_ended" })),
-            }
+        let running: Vec<Running> = {
+            let running = sync::lock(&self.running);
+            self.ending.store(true, Ordering::Relaxed);
+            running.values().cloned().collect()
+        };
+        running.iter().for_each(Running::end);
+    }
+}
+
+impl Running {
+    fn end(&self) {
+        match self {
+            Self::WebSocket(relay) => relay.close_both(1001, "the server is going away"),
+            Self::Response(upstream) => upstream.shutdown(),
+            // A thread that has gone has ended its connection.
+            Self::Mock(inbox) => drop(inbox.send(Input::Stop { reason: "server_ended" })),
         }
     }
 }
@@ -72,5 +88,28 @@ impl Live {
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
         sync::lock(&self.live.running).remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_that_comes_when_the_server_ends_is_ended_like_the_others() {
+        let live = Live::default();
+        let (early, heard_early) = channel();
+        let (late, heard_late) = channel();
+        let _early = live.enter(Running::Mock(early));
+        assert!(heard_early.try_recv().is_err());
+        live.end_all();
+        let _late = live.enter(Running::Mock(late));
+        for heard in [heard_early, heard_late] {
+            assert!(matches!(heard.try_recv(), Ok(Input::Stop { reason: "server_ended" })));
+            assert!(heard.try_recv().is_err(), "it is told once");
+        }
+        assert_eq!(live.count(), 2);
     }
 }

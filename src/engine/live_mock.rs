@@ -35,7 +35,7 @@ pub struct LiveMock {
     pub(super) of_api: bool,
 }
 
-/// One connection of a mock, counted for as long as this lives.
+/// A place among the connections of a mock, taken for as long as this lives.
 #[derive(Debug)]
 pub struct Guest(Arc<LiveMock>);
 

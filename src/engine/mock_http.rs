@@ -39,10 +39,8 @@ impl Visit<'_> {
             let stays = self.await_due(&client.stream, due_us);
             return Ok(if stays { self.finish(client, response, None) } else { After::Close });
         }
-        let mut show = self.show(events);
+        let show = self.show(events);
         let start_us = self.origin.mono_us;
-        show.start(start_us);
-        let head_us = show.head_due_us().unwrap_or(start_us);
         let resume = events.resume;
         let remembers = resume.enabled && (resume.buffer_size.is_some() || resume.max_age_us.is_some());
         let show: Box<dyn Performance> = if remembers {
@@ -52,7 +50,7 @@ impl Visit<'_> {
         };
         let hear = hear_end(&client.stream);
         let opening = Opening { app: self.app, head: self.head, origin: self.origin, metadata: self.metadata, body };
-        let line = opening.open(&client.stream, response.status, response.headers, head_us);
+        let line = opening.open(&client.stream, response.status, response.headers);
         performance::perform(self.app, show, line, start_us, hear)?;
         Ok(After::Close)
     }

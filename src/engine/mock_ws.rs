@@ -50,9 +50,8 @@ impl Visit<'_> {
         let conversation = Conversation::new(Arc::clone(talk))?;
         let Some(client) = WsClient::accept(self.app, client, accept, subprotocol, self.metadata) else { return Ok(None) };
         let reader = client.reader.up_to(talk.max_message_bytes);
-        performance::perform(self.app, Box::new(conversation), client.line, client.origin.mono_us, |inbox, gate| reader.read(inbox, gate))?;
-        // Its place among the mock's connections was held until here.
-        drop(self.guest);
+        let line = client.line.keeping(Some(self.guest));
+        performance::perform(self.app, Box::new(conversation), line, client.origin.mono_us, |inbox, gate| reader.read(inbox, gate))?;
         Ok(None)
     }
 }

@@ -32,13 +32,15 @@ impl Mocks {
         Self { store, max_message_bytes, live: Mutex::default() }
     }
 
-    /// Puts the mocks of the config in place of those that the config had before; those of the API stay.
+    /// Puts the mocks of the config in place of those that the config had before; those of the API stay. What a mock had counted and
+    /// sent is kept by the one with its id.
     ///
     /// # Errors
     /// A recording that is not there, can't be parsed or is of another protocol; an id that is taken; then all stays as it was.
     pub fn load(&self, mocks: Vec<Mock>) -> Result<()> {
         let mut fresh = mocks.into_iter().map(|mock| self.prepare(mock, false)).collect::<Result<Vec<_>>>()?;
         let mut live = sync::lock(&self.live);
+        keep_made_ids(&mut fresh, &live);
         for index in 0..fresh.len() {
             let id = &fresh[index].mock.id;
             let is_taken = fresh[..index].iter().any(|other| other.mock.id == *id);
@@ -205,6 +207,16 @@ impl Mocks {
 
     fn prepare(&self, mock: Mock, of_api: bool) -> Result<LiveMock> {
         LiveMock::new(mock, of_api, &self.store, self.max_message_bytes)
+    }
+}
+
+/// A mock that was given no id keeps the one that was made for it, as long as nothing else about it changes.
+fn keep_made_ids(fresh: &mut [LiveMock], known: &[Arc<LiveMock>]) {
+    let mut known: Vec<_> = known.iter().filter(|old| !old.of_api).collect();
+    for new in fresh {
+        if let Some(at) = known.iter().position(|old| new.mock.is_written_like(&old.mock)) {
+            new.mock.keep_id_of(&known.remove(at).mock);
+        }
     }
 }
 

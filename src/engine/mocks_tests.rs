@@ -113,6 +113,27 @@ fn connections_are_counted_through_a_load() {
 }
 
 #[test]
+fn a_mock_without_an_id_is_the_same_one_after_a_load() {
+    let mocks = registry();
+    let nameless = |path: &str| json!({"websocket": {"path": path, "maxConnections": 1}});
+    mocks.load(config(&[nameless("/a"), nameless("/b"), nameless("/b")])).unwrap();
+    let before = ids(&mocks);
+    let guest = mocks.all()[0].admit().unwrap();
+    mocks.load(config(&[nameless("/new"), nameless("/b"), nameless("/b"), nameless("/a")])).unwrap();
+    let after = ids(&mocks);
+    assert_eq!(after[1..], [before[1].clone(), before[2].clone(), before[0].clone()], "wherever it stands");
+    assert!(!before.contains(&after[0]));
+    let same = Arc::clone(&mocks.all()[3]);
+    assert_eq!(same.mock.shown.value()["id"], *before[0]);
+    assert!(same.admit().is_none(), "its connection counts on");
+    drop(guest);
+    assert!(same.admit().is_some());
+    // What was changed is another mock, and so is one with an id that happens to be written like that.
+    mocks.load(config(&[nameless("/a2"), socket("a", "/a")])).unwrap();
+    assert!(ids(&mocks).iter().all(|id| !after.contains(id)));
+}
+
+#[test]
 fn a_mock_that_is_not_enabled_is_shown_and_serves_nothing() {
     let mocks = registry();
     mocks.load(config(&[json!({"id": "off", "enabled": false, "websocket": {"path": "/a"}})])).unwrap();

@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::app::App;
 use super::inbox::{Gate, Input};
 use super::line::{Delivery, Line, Over, Progress};
 use super::live::Running;
-use super::tape::{End, Tape};
 use crate::base::error::Result;
 use crate::base::{id, limits, sync, time};
 use crate::rules::performance::{Act, Heard, Moment, Performance};
@@ -33,11 +32,7 @@ pub fn perform(
     let gate = Arc::new(Gate::default());
     performance.start(started_us);
     let _entry = app.live.enter(Running::Mock(inbox.clone()));
-    if app.live.is_ending() {
-        // It may have come too late for the list of those that are told. The receiver is at hand.
-        drop(inbox.send(Input::Stop { reason: "server_ended" }));
-    }
-    let end = OnEnd { stream: Arc::clone(line.stream()), tape: line.tape().cloned() };
+    let end = OnEnd(Arc::clone(line.stream()));
     let stage = Stage {
         performance,
         line,
@@ -58,19 +53,12 @@ pub fn perform(
     Ok(())
 }
 
-/// Ends the connection and its recording with the thread, also with one that panics or never began.
-struct OnEnd {
-    stream: Arc<Stream>,
-    tape: Option<Arc<Tape>>,
-}
+/// Ends the connection with the thread, also with one that panics or never began.
+struct OnEnd(Arc<Stream>);
 
 impl Drop for OnEnd {
     fn drop(&mut self) {
-        self.stream.shutdown();
-        if let Some(tape) = &self.tape {
-            // The first end of a tape counts: this is one of a thread that did not come to its own.
-            tape.end(End::CutShort("mock_failed"));
-        }
+        self.0.shutdown();
     }
 }
 
@@ -111,11 +99,25 @@ impl Stage {
     }
 
     /// Sends what is due already: a client that closes right after its last message gets the answer to that before its own close frame's.
+    /// It has a second to take what was on its way, and one for the rest.
     fn send_due(&mut self) {
+        if !self.line.finish_given_up() {
+            // In the middle of a frame no other can follow.
+            self.over = Some(Over::Gone);
+            return;
+        }
         let at = moment();
-        while let Act::Write(bytes) = self.performance.next(at) {
-            if !self.carry(self.line.deliver(&bytes)) {
-                return;
+        let deadline = Instant::now() + Duration::from_millis(limits::CLOSE_GRACE_MS);
+        while Instant::now() < deadline
+            && let Act::Write(bytes) = self.performance.next(at)
+        {
+            let mut delivery = self.line.deliver(&bytes);
+            loop {
+                match delivery.go_on() {
+                    Progress::Done => break,
+                    Progress::Moving | Progress::Full if Instant::now() < deadline => {}
+                    _ => return self.line.give_up(&delivery),
+                }
             }
         }
     }
@@ -240,95 +242,5 @@ fn moment() -> Moment {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-    use std::io::{Read, Write};
-    use std::os::unix::net::UnixStream;
-
-    use super::*;
-    use crate::rules::player::Finale;
-
-    /// Acts from a list; it notes what it hears.
-    struct Listed {
-        acts: VecDeque<Act>,
-        heard: Vec<String>,
-        head_due_us: Option<u64>,
-    }
-
-    impl Performance for Listed {
-        fn start(&mut self, _now_us: u64) {}
-
-        fn head_due_us(&self) -> Option<u64> {
-            self.head_due_us
-        }
-
-        fn next(&mut self, _at: Moment) -> Act {
-            match self.acts.front() {
-                Some(Act::Wait) if self.heard.is_empty() => Act::Wait,
-                Some(Act::Wait) => {
-                    self.acts.pop_front();
-                    Act::Write(self.heard.join(",").into_bytes())
-                }
-                _ => self.acts.pop_front().unwrap_or(Act::Wait),
-            }
-        }
-
-        fn hear(&mut self, heard: Heard<'_>, _at: Moment) {
-            self.heard.push(match heard {
-                Heard::Message(_, payload) => String::from_utf8_lossy(payload).into_owned(),
-                Heard::Pong => "pong".to_owned(),
-            });
-        }
-    }
-
-    /// Runs the acts to a client that first has these inputs heard, and gives all that the client gets.
-    fn run(acts: Vec<Act>, head: Option<(u64, &str)>, inputs: Vec<Input>) -> String {
-        let (mut client, near) = UnixStream::pair().unwrap();
-        let stream = Arc::new(Stream::Unix(near));
-        let stall = Duration::from_secs(5);
-        let line = match head {
-            Some((_, head)) => Line::event_stream(stream, stall, None, head.as_bytes().to_vec(), true),
-            None => Line::websocket(stream, stall, None),
-        };
-        let (inbox, heard) = channel();
-        inputs.into_iter().for_each(|input| inbox.send(input).unwrap());
-        let performance = Box::new(Listed { acts: acts.into(), heard: Vec::new(), head_due_us: head.map(|(due_us, _)| due_us) });
-        let gate = Arc::new(Gate::default());
-        let stage = Stage { performance, line, inbox: heard, gate, between: Vec::new(), messages_in: 0, messages_done: 0, over: None };
-        let thread = std::thread::spawn(move || stage.run());
-        let mut got = Vec::new();
-        client.read_to_end(&mut got).unwrap();
-        client.write_all(b"x").unwrap();
-        // The client has closed: what a reader would say.
-        drop(inbox.send(Input::Gone));
-        thread.join().unwrap();
-        String::from_utf8_lossy(&got).into_owned()
-    }
-
-    fn write(text: &str) -> Act {
-        Act::Write(text.as_bytes().to_vec())
-    }
-
-    #[test]
-    fn an_event_stream_has_its_head_its_chunks_and_its_end() {
-        let due_us = time::now_us() + 2000;
-        let acts = |finale| vec![write("data: 1\n\n"), Act::Sleep { until_us: due_us + 1000 }, write("ab"), Act::End(finale)];
-        assert_eq!(run(acts(Finale::EndStream), Some((due_us, "HEAD")), vec![]), "HEAD9\r\ndata: 1\n\n\r\n2\r\nab\r\n0\r\n\r\n");
-        assert_eq!(run(acts(Finale::Drop), Some((0, "HEAD")), vec![]), "HEAD9\r\ndata: 1\n\n\r\n2\r\nab\r\n");
-        let stop = Input::Stop { reason: "server_ended" };
-        assert_eq!(run(vec![write("never")], Some((u64::MAX, "HEAD")), vec![stop]), "HEAD0\r\n\r\n", "a stream that had not begun");
-    }
-
-    #[test]
-    fn a_websocket_hears_pongs_and_is_answered() {
-        let inputs =
-            || vec![Input::Pong, Input::Ping(b"p".to_vec()), Input::Message(crate::model::recording::FrameType::Text, b"m".to_vec())];
-        let close = Finale::Close { code: None, reason: String::new() };
-        let got = run(vec![Act::Wait, Act::End(close)], None, inputs());
-        assert_eq!(got, "\u{fffd}\u{1}ppong,m\u{fffd}\0", "pong, answer, close frame; their first bytes are no UTF-8");
-        // Who closes right after a message gets what is due to it before its own close frame's answer.
-        let inputs = inputs().into_iter().chain([Input::ClientClose(None, String::new())]).collect();
-        let got = run(vec![Act::Wait], None, inputs);
-        assert!(got.starts_with("pong,m"), "{got:?}");
-    }
-}
+#[path = "performance_tests.rs"]
+mod tests;

@@ -11,13 +11,14 @@ use super::event_stream::{Opening, hear_end};
 use super::inbox::{Gate, Input};
 use super::inlet::Inlet;
 use super::line::Line;
+use super::live_mock::Guest;
 use super::relay_http::After;
 use super::session::{self, Parts};
 use super::ws_client::WsClient;
 use super::{answer, cors};
 use crate::base::error::Result;
 use crate::base::sync;
-use crate::base::time::{self, Origin};
+use crate::base::time::Origin;
 use crate::model::recording::{Head, Metadata, StreamHead, decode};
 use crate::model::replay::{Matching, ReplayError};
 use crate::rules::player::Player;
@@ -33,6 +34,8 @@ pub struct Met<'a> {
     pub seat: Seat,
     /// Its rules.
     pub player: Box<Player>,
+    /// The client's place among the connections of a replay mock.
+    pub guest: Option<Guest>,
     /// The client's request.
     pub head: &'a RequestHead,
     /// When it had been read.
@@ -54,7 +57,8 @@ impl Met<'_> {
         let offered = handshake::offered_subprotocols(self.head);
         let subprotocol = recorded.filter(|recorded| offered.contains(recorded));
         let Some(client) = WsClient::accept(self.app, client, accept, subprotocol, self.metadata) else { return Ok(()) };
-        start(self.seat, self.player, client.line, client.origin, |inbox, gate| client.reader.read(inbox, gate))
+        let (line, reader) = (client.line.keeping(self.guest), client.reader);
+        start(self.app, self.seat, self.player, line, client.origin, |inbox, gate| reader.read(inbox, gate))
     }
 
     /// Replays to the client of an event stream. A request that does not match is answered 409.
@@ -82,12 +86,9 @@ impl Met<'_> {
         }
         let ResponseHead { status, mut headers, .. } = recorded_head(&self.seat.compiled.head);
         cors::allow(&mut headers, self.head, self.app.settings.cors_origin.as_deref());
-        // The times of this replay, not those of the recording that it plays.
-        self.player.start(self.origin.mono_us);
-        let head_us = self.player.head_due_us().unwrap_or_else(time::now_us);
         let opening = Opening { app: self.app, head: self.head, origin: self.origin, metadata: self.metadata, body };
-        let line = opening.open(&client.stream, status, headers, head_us);
-        start(self.seat, self.player, line, self.origin, hear_end(&client.stream))?;
+        let line = opening.open(&client.stream, status, headers);
+        start(self.app, self.seat, self.player, line, self.origin, hear_end(&client.stream))?;
         Ok(After::Close)
     }
 
@@ -136,10 +137,21 @@ fn without_body(head: &RequestHead) -> RequestHead {
 }
 
 /// Starts the session's thread and runs the reader on this one until the connection ends.
-fn start(seat: Seat, mut player: Box<Player>, line: Line, origin: Origin, read: impl FnOnce(&Sender<Input>, &Gate)) -> Result<()> {
+fn start(
+    app: &App,
+    seat: Seat,
+    mut player: Box<Player>,
+    line: Line,
+    origin: Origin,
+    read: impl FnOnce(&Sender<Input>, &Gate),
+) -> Result<()> {
     let (inbox, heard) = channel();
     player.start(origin.mono_us);
     seat.board.attach(inbox.clone(), origin, &player);
+    if app.is_ending() {
+        // It may have come too late for the list of those that are told.
+        seat.board.tell_stop("server_ended");
+    }
     let gate = Arc::new(Gate::default());
     let parts = Parts {
         board: Arc::clone(&seat.board),

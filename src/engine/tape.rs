@@ -99,7 +99,7 @@ impl Tape {
     }
 
     /// The stamp of bytes that have just been read; `None` when the recording has ended. The recorder writes nothing
-    /// newer before they are pushed, so that the file is in the order of the stamps: a push (or `forget`) must follow.
+    /// newer before they are pushed, so that the file is in the order of the stamps: a push must follow, if only of no bytes.
     pub fn stamp(&self, direction: Direction) -> Option<Micros> {
         if !self.is_open() {
             return None;

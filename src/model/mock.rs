@@ -2,11 +2,8 @@
 //! the two protocols' parts stand in `mock_ws.rs` and `mock_http.rs`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::fields::Fields;
 use super::long_lists::LongLists;
@@ -19,11 +16,15 @@ use super::syntax;
 use crate::base::error::{Error, Result};
 use crate::base::{id, text};
 
+pub use super::shown_mock::Shown;
+
 /// One mock.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mock {
     /// Its id: as given, or a ULID.
     pub id: String,
+    /// Whether it was given no id, so that one was made.
+    pub is_id_made: bool,
     /// Its name, if it was given one.
     pub name: Option<String>,
     /// Whether it is served.
@@ -134,6 +135,18 @@ impl Mock {
         }
     }
 
+    /// Whether this one and `known` stand in one file, word for word the same and without an id: then they are one mock.
+    pub fn is_written_like(&self, known: &Self) -> bool {
+        let is_anonymous = self.is_id_made && known.is_id_made;
+        is_anonymous && self.source.file == known.source.file && self.shown.without_made_id() == known.shown.without_made_id()
+    }
+
+    /// Takes the id that was made for `known`, which it is written like.
+    pub fn keep_id_of(&mut self, known: &Self) {
+        self.id.clone_from(&known.id);
+        self.shown = known.shown.clone();
+    }
+
     /// The path or pattern that it is on; `None` where its recording says it.
     pub fn path(&self) -> Option<&str> {
         match &self.kind {
@@ -190,42 +203,13 @@ impl ReplayMock {
     }
 }
 
-/// A mock as the API shows it: the text of a JSON object, shared. A large mock is much larger as a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown(Arc<String>);
-
-impl Shown {
-    /// The object `text` with some members put in at its front.
-    fn with(members: &str, text: &str) -> Self {
-        let text = text.trim();
-        Self(Arc::new(format!("{{{members}{}", text.strip_prefix('{').unwrap_or(text))))
-    }
-
-    /// The text.
-    pub fn text(&self) -> &str {
-        &self.0
-    }
-
-    /// The text as a value.
-    pub fn value(&self) -> Value {
-        // It was read before, so that it is JSON.
-        serde_json::from_str(&self.0).unwrap_or_default()
-    }
-}
-
-impl Serialize for Shown {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
-        raw.serialize(serializer)
-    }
-}
-
 /// Where the lists stand that make a mock large.
 const LONG_LISTS: [&[&str]; 3] = [&["websocket", "scenario", "steps"], &["http", "sse", "events"], &["sse", "events"]];
 
 /// What is read of a mock.
 struct Parts {
     id: Option<String>,
+    is_id_made: bool,
     name: Option<String>,
     enabled: Option<bool>,
     kind: MockKind,
@@ -250,7 +234,7 @@ impl Parts {
             }
             Type::Http => MockKind::Http(read_http(fields)?),
         };
-        Ok(Self { id, name, enabled, kind })
+        Ok(Self { is_id_made: id.is_none(), id, name, enabled, kind })
     }
 
     /// The members that a mock is shown with and `value` has not, each with a comma after it. An id is made where there is none.
@@ -267,7 +251,8 @@ impl Parts {
     }
 
     fn into_mock(self, shown: Shown, source: MockSource) -> Mock {
-        Mock { id: self.id.unwrap_or_default(), name: self.name, enabled: self.enabled.unwrap_or(true), kind: self.kind, shown, source }
+        let Self { id, is_id_made, name, enabled, kind } = self;
+        Mock { id: id.unwrap_or_default(), is_id_made, name, enabled: enabled.unwrap_or(true), kind, shown, source }
     }
 }
 

@@ -30,4 +30,5 @@ pub mod replay;
 pub mod replay_options;
 pub mod setting;
 pub mod settings;
+pub mod shown_mock;
 pub mod syntax;

@@ -140,13 +140,12 @@ impl EventShow {
     }
 
     /// The time of the stream's life is up. One that would stay open for ever ends then.
-    fn time_out(&mut self, due_us: u64) -> Option<Act> {
+    fn time_out(&mut self, due_us: u64) {
         if self.mock.lifecycle.termination.kind == TerminationKind::KeepOpen {
-            self.phase = Phase::Over;
-            return Some(Act::End(Finale::EndStream));
+            self.phase = Phase::Close { due_us };
+        } else {
+            self.terminate(due_us);
         }
-        self.terminate(due_us);
-        None
     }
 
     /// Appends what is said at a step that was due at `due_us`.
@@ -230,11 +229,7 @@ impl Performance for EventShow {
         while out.len() < limits::MAX_WRITE_BYTES {
             let step = self.step(at);
             match step {
-                Some((Step::TimeOut, due_us)) if due_us <= at.now_us => {
-                    if let Some(end) = self.time_out(due_us) {
-                        return end;
-                    }
-                }
+                Some((Step::TimeOut, due_us)) if due_us <= at.now_us => self.time_out(due_us),
                 Some((Step::Close, due_us)) if due_us <= at.now_us && out.is_empty() => {
                     self.phase = Phase::Over;
                     return Act::End(match self.mock.lifecycle.termination.kind {

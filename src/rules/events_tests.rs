@@ -158,6 +158,21 @@ fn silence_is_broken() {
 }
 
 #[test]
+fn an_event_that_is_due_with_the_time_out_goes_out_before_the_end() {
+    for (kind, end) in
+        [(TerminationKind::KeepOpen, "EndStream"), (TerminationKind::Graceful, "EndStream"), (TerminationKind::Abrupt, "Drop")]
+    {
+        let lifecycle = SseLifecycle { termination: ends(kind, None, 0), timeout_us: Some(20), ..SseLifecycle::default() };
+        let timing = SseTiming { fixed_delay_us: 10, ..SseTiming::default() };
+        let show = SseMock { timing, lifecycle, ..mock(letters("a b c")) };
+        assert_said(show.clone(), &[(0, "head"), (10, "a"), (20, "b"), (20, end)]);
+        // A thread that is late finds all of it due at once.
+        let late: Vec<_> = play(show, None, 1_000, 50).into_iter().map(|(_, words)| words).collect();
+        assert_eq!(late, ["head", "a+b", end]);
+    }
+}
+
+#[test]
 fn who_comes_back_goes_on_after_the_event_that_came_last() {
     let timing = SseTiming { initial_delay_us: 500, per_event_delays_us: vec![Some(100), Some(200), Some(300)], ..SseTiming::default() };
     let mock = SseMock { timing, ..mock(letters("a b c")) };

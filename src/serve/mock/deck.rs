@@ -40,7 +40,7 @@ impl Request<'_> {
         let board = Arc::clone(&seat.board);
         deck.begin(card, &board);
         let metadata = self.metadata(Source::Replay, None);
-        let met = Met { app: self.app, seat, player, head: self.head, origin: self.origin, metadata };
+        let met = Met { app: self.app, seat, player, guest: None, head: self.head, origin: self.origin, metadata };
         let outcome = self.replay(client, met, accept);
         deck.conclude(&board);
         Ok(outcome)

@@ -80,10 +80,10 @@ impl Request<'_> {
             let options = replay.options.clone();
             self.app.replays.open(&live.mock.id, self.path, compiled, options, &client.stream).map(Ok)
         });
-        let outcome = match begun {
+        match begun {
             Ok(Ok((seat, player))) => {
                 let metadata = self.metadata(Source::Replay, None);
-                let met = Met { app: self.app, seat, player, head: self.head, origin: self.origin, metadata };
+                let met = Met { app: self.app, seat, player, guest: Some(guest), head: self.head, origin: self.origin, metadata };
                 self.replay(client, met, accept)
             }
             Ok(Err(head)) => {
@@ -91,9 +91,7 @@ impl Request<'_> {
                 Ok(Some((client, after)))
             }
             Err(error) => Err((client, error)),
-        };
-        drop(guest);
-        outcome
+        }
     }
 
     /// The answer to one client more than `maxConnections`.

@@ -135,7 +135,7 @@ impl<'a> Request<'a> {
         match self.claim(&client, named) {
             Ok(Claim::Session(seat, player)) => {
                 let metadata = self.metadata(Source::Replay, None);
-                let met = Met { app: self.app, seat, player, head: self.head, origin: self.origin, metadata };
+                let met = Met { app: self.app, seat, player, guest: None, head: self.head, origin: self.origin, metadata };
                 self.replay(client, met, accept.as_deref())
             }
             // 204 tells an EventSource to stop asking (HTML standard §9.2.3).
