@@ -101,10 +101,12 @@ fn read_sse(mut fields: Fields<'_>) -> Result<SseMock> {
         return Err(Error::invalid(fields.place_of("statusCode"), words));
     }
     let mut headers = read_headers(&mut fields)?;
-    for (name, value) in [("Content-Type", "text/event-stream"), ("Cache-Control", "no-cache")] {
-        if headers.first(name).is_none() {
-            headers.add_header(name, value.to_owned());
-        }
+    if headers.first("Content-Type").is_none() {
+        headers.add_header("Content-Type", "text/event-stream".to_owned());
+    }
+    // Whoever says which fields there are, as a converted recording does, means these.
+    if !fields.has("headers") {
+        headers.add_header("Cache-Control", "no-cache".to_owned());
     }
     let mut timing = fields.object("timing")?.map(read_timing).transpose()?.unwrap_or_default();
     let events = match fields.string("template")? {

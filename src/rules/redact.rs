@@ -28,7 +28,7 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// Compiles rules. Header names compare without case; query names with; a body key that begins with `$` is a JSONPath (RFC 9535),
+    /// Compiles rules. Names of header fields and parameters compare without case; a body key that begins with `$` is a JSONPath (RFC 9535),
     /// any other is a key at any depth (compared after unescaping); patterns are regular expressions of regex-lite.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl Redactor {
     /// Redacts parameters in place: named ones wholly, all others by the patterns.
     pub fn query(&self, query: &mut Pairs) {
         for (name, value) in query.iter_mut() {
-            self.pair(self.rules.query.iter().any(|known| known == name), value);
+            self.pair(self.rules.query.iter().any(|known| known.eq_ignore_ascii_case(name)), value);
         }
         query.rename(|name| self.plain(name));
     }
@@ -126,7 +126,7 @@ impl Redactor {
     fn names_parameter(&self, encoded: &str) -> bool {
         let name =
             if encoded.contains(['%', '+']) { Cow::Owned(percent_decode(&encoded.replace('+', " "))) } else { Cow::Borrowed(encoded) };
-        self.rules.query.iter().any(|known| *known == name)
+        self.rules.query.iter().any(|known| known.eq_ignore_ascii_case(&name))
     }
 
     /// A text that may be JSON (text frame, SSE data, request body): body keys where it parses as JSON, then patterns. `None` where nothing changed.
@@ -420,7 +420,7 @@ mod tests {
         query.add_parameter("token", "t".to_owned());
         query.add_parameter("Token", "t".to_owned());
         redactor.query(&mut query);
-        assert_eq!(query.iter().map(|(_, value)| value).collect::<Vec<_>>(), ["[REDACTED]", "t"]);
+        assert_eq!(query.iter().map(|(_, value)| value).collect::<Vec<_>>(), ["[REDACTED]", "[REDACTED]"]);
         for (url, redacted) in [
             ("/x", "/x"),
             ("wss://h/x?a=1&token=secret&b#f", "wss://h/x?a=1&token=[REDACTED]&b#f"),

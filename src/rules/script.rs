@@ -30,8 +30,8 @@ pub enum Entry {
         due_us: u64,
         /// Its wire bytes in [`Script::bytes`]; the items follow each other without a gap.
         wire: Range<usize>,
-        /// Its payload: in [`Script::bytes`] for a WebSocket, in [`Script::texts`] for an event. [`Script::payload`] looks it up.
-        payload: Range<usize>,
+        /// Its payload; [`Script::payload`] looks it up.
+        payload: Payload,
         /// Text or binary, for a WebSocket step; a ping; an event is a text.
         frame: FrameType,
     },
@@ -44,6 +44,15 @@ pub enum Entry {
         /// Its payload.
         payload: Vec<u8>,
     },
+}
+
+/// Where the payload of something that the server sent stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payload {
+    /// Within the wire bytes, in [`Script::bytes`].
+    Wire(Range<usize>),
+    /// In [`Script::texts`]: the data of an event whose wire bytes say it in several lines, or in a form of their own.
+    Text(Range<usize>),
 }
 
 impl Entry {
@@ -88,7 +97,7 @@ pub struct Script {
     /// Wire bytes of all server items, in order: unmasked WebSocket frames, or the event stream's own bytes (`raw`, or
     /// canonical); then the bytes of [`Script::tail`].
     pub bytes: Vec<u8>,
-    /// The data of events, one after the other.
+    /// The data of events that is not a part of their wire bytes, one after the other.
     pub texts: Vec<u8>,
     /// The conversation.
     pub entries: Vec<Entry>,
@@ -115,10 +124,8 @@ impl Script {
     pub fn payload<'a>(&'a self, entry: &'a Entry) -> &'a [u8] {
         match entry {
             Entry::Client { payload, .. } => payload,
-            Entry::Server { payload, .. } => match self.protocol {
-                Protocol::WebSocket => &self.bytes[payload.clone()],
-                Protocol::Sse => &self.texts[payload.clone()],
-            },
+            Entry::Server { payload: Payload::Wire(at), .. } => &self.bytes[at.clone()],
+            Entry::Server { payload: Payload::Text(at), .. } => &self.texts[at.clone()],
         }
     }
 
@@ -233,7 +240,7 @@ impl ScriptBuilder {
             }
         };
         let end = self.script.bytes.len();
-        self.push_item(kind, start..end, end - payload_len..end, frame.kind);
+        self.push_item(kind, start..end, Payload::Wire(end - payload_len..end), frame.kind);
         Ok(())
     }
 
@@ -249,15 +256,23 @@ impl ScriptBuilder {
         if let Some(id) = &event.id {
             self.script.ids.push((self.script.entries.len(), id.clone()));
         }
-        let text_start = self.script.texts.len();
-        self.script.texts.extend_from_slice(event.data.as_deref().unwrap_or_default().as_bytes());
+        let wire = start..self.script.bytes.len();
         let kind = if event.data.is_some() { ItemKind::Step } else { ItemKind::Ride };
-        let (wire, text) = (start..self.script.bytes.len(), text_start..self.script.texts.len());
-        self.push_item(kind, wire, text, FrameType::Text);
+        let data = event.data.as_deref().unwrap_or_default();
+        // The canonical form ends with its data, so that a single line of it need not be kept twice.
+        let payload = if event.raw.is_none() && !data.contains('\n') && self.script.bytes[wire.clone()].ends_with(b"\n\n") {
+            let end = wire.end - 2;
+            Payload::Wire(end.saturating_sub(data.len())..end)
+        } else {
+            let at = self.script.texts.len();
+            self.script.texts.extend_from_slice(data.as_bytes());
+            Payload::Text(at..self.script.texts.len())
+        };
+        self.push_item(kind, wire, payload, FrameType::Text);
         Ok(())
     }
 
-    fn push_item(&mut self, kind: ItemKind, wire: Range<usize>, payload: Range<usize>, frame: FrameType) {
+    fn push_item(&mut self, kind: ItemKind, wire: Range<usize>, payload: Payload, frame: FrameType) {
         self.script.server_steps += u64::from(kind == ItemKind::Step);
         self.script.entries.push(Entry::Server { kind, due_us: self.last_us, wire, payload, frame });
     }
@@ -295,6 +310,7 @@ impl ScriptBuilder {
         }
         script.tail = start..script.bytes.len();
         script.bytes.shrink_to_fit();
+        script.texts.shrink_to_fit();
         script
     }
 }
