@@ -208,6 +208,9 @@ fn a_file_that_is_there_is_replaced_and_its_ending_or_the_flag_says_the_format()
     assert_eq!(yaml, place.run(&["sr", "convert", &id, "--format", "yaml"]).ok());
     place.run(&["sr", "convert", &id, "-o", "c.yaml", "--format", "json"]).ok();
     assert_eq!(std::fs::read_to_string(&file).expect("the file"), place.run(&["sr", "convert", &id, "-o", "-"]).ok());
+    // As the document's use case does it.
+    place.run(&["sr", "convert", &id, "-o", "fixtures/chat.json"]).ok();
+    place.run(&["check", "fixtures/chat.json"]).ok();
 }
 
 #[test]

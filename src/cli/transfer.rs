@@ -38,7 +38,8 @@ pub fn tell_left_out(left_out: &[String]) {
     left_out.iter().for_each(|part| tell(&format!("left out: {part}")));
 }
 
-/// Writes a file at `path`, telling `progress`: beside it first, so that what stood there stays until the new text is whole.
+/// Writes a file at `path`, telling `progress`: beside it first, so that what stood there stays until the new text is whole. The folder
+/// that it is in is made where it is missing.
 pub(super) fn write_file<T>(path: &Path, progress: Progress, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
     let failed = |error: std::io::Error| Error::file(path, "", format!("this file cannot be written: {error}"));
     let copy = |to: std::fs::File| -> Result<(T, std::fs::File)> {
@@ -49,6 +50,10 @@ pub(super) fn write_file<T>(path: &Path, progress: Progress, write: impl FnOnce(
     // A pipe or a device takes what is written; only a file can be replaced.
     if std::fs::metadata(path).is_ok_and(|known| !known.is_file()) {
         return copy(std::fs::File::create(path).map_err(failed)?).map(|(written, _)| written);
+    }
+    // One folder: more of them are likelier a slip of the pen.
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
+        std::fs::create_dir(folder).map_err(failed)?;
     }
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.tmp", std::process::id()));
