@@ -249,7 +249,7 @@ fn past_the_limit_of_pending_sessions_it_is_429() {
 
 #[test]
 fn a_client_that_takes_no_bytes_loses_its_session() {
-    let server = Server::builder().config("server:\n  stallTimeout: 500\n").start();
+    let server = Server::builder().config("server:\n  stallTimeout: 2000\n").start();
     let mut made = ws("/ws");
     let long = "x".repeat(60_000);
     for number in 0..600 {
