@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use super::context::tell;
 use crate::base::error::{Error, Result};
 use crate::base::id;
+use crate::base::text::clean;
+use crate::engine::take::Lost;
+use crate::model::recording::Status;
 use crate::model::api::{ListQuery, Summary};
 use crate::store::Store;
 
@@ -68,6 +71,25 @@ impl Drop for Drafts {
             tell(&format!("{} stays: {error}", self.dir.display()));
         }
     }
+}
+
+/// Checks that all that was to be recorded is kept, and whole.
+///
+/// # Errors
+/// How many recordings are not, and why the first one is not.
+pub fn check_kept(lost: &Lost, kept: &[Summary]) -> Result<()> {
+    let many = |count: u64| if count == 1 { "1 recording".to_owned() } else { format!("{count} recordings") };
+    let mut words = Vec::new();
+    if lost.count > 0 {
+        words.push(format!("{} could not be kept: {}", many(lost.count), clean(&lost.reason)));
+    }
+    let cut: Vec<&Summary> = kept.iter().filter(|summary| summary.status == Status::Incomplete).collect();
+    if let Some(first) = cut.first() {
+        let verb = if cut.len() == 1 { "is" } else { "are" };
+        let reason = first.status_reason.as_deref().unwrap_or("cut short");
+        words.push(format!("{} {verb} incomplete ({})", many(cut.len() as u64), clean(reason)));
+    }
+    if words.is_empty() { Ok(()) } else { Err(Error::Failed(words.join("; "))) }
 }
 
 /// Recordings in the order in which their connections came: that of their ids.
