@@ -11,8 +11,8 @@ use crate::base::error::{Error, Result};
 use crate::base::id;
 use crate::base::text::clean;
 use crate::engine::take::Lost;
-use crate::model::recording::Status;
 use crate::model::api::{ListQuery, Summary};
+use crate::model::recording::Status;
 use crate::store::Store;
 
 /// A private store beside the files that its recordings will be. It goes away with this value, unless something in it could not be moved.
@@ -76,7 +76,8 @@ fn rescue_all(shown: &Path, dir: &Path) {
     let Ok(entries) = std::fs::read_dir(shown) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let is_store = name.to_str().and_then(|name| name.strip_prefix(BEGIN)).is_some_and(|id| id::check_prefix(id).is_ok() && id.len() == 26);
+        let is_store =
+            name.to_str().and_then(|name| name.strip_prefix(BEGIN)).is_some_and(|id| id::check_prefix(id).is_ok() && id.len() == 26);
         if !is_store || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use super::tape::{End, Stretch, Tape};
 use crate::base::error::{Error, Result};
-use crate::base::{limits, sync};
 use crate::base::time::{self, Micros, Origin};
+use crate::base::{limits, sync};
 use crate::model::recording::{
     Direction, Encoding, EndedBy, Frame, FrameType, Head, Protocol, SseEvent, Stats, Status, StreamTail, Tail, WsFrame, encode,
 };
