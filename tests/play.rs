@@ -357,6 +357,72 @@ fn what_is_missing_is_recorded_once_and_played_for_ever() {
 }
 
 #[test]
+fn what_was_cut_short_is_named_and_recorded_again() {
+    let upstream = service();
+    let place = Place::new();
+    let cut = || ws("/ws").s2c(0, "cut").set("/status", json!("incomplete")).set("/statusReason", json!("storage_full"));
+    put(&place, "f/chat.json", &cut());
+    put(&place, "f/ended.json", &reply("/v1/chat", "a", "ended").set("/sse/endedBy", json!("recorder")));
+    let output = place.run(&["play", "f", "--", "true"]).expect(0);
+    expect_lines(&output, &["mockd: f/chat.json: incomplete (storage_full): it is played as far as it goes"]);
+    let url = upstream.url();
+    let args = ["--record-missing", "--upstream", &url];
+    let use_all = |run: &OneShot| {
+        Raw::open(run.mock, "/ws").run("send text ping\nexpect text pong\nsend close 1000\nexpect close 1000");
+        assert_eq!(post(run, "/v1/chat", "a"), "data: a\n\n");
+    };
+    let run = play(&place, &["f"], &args);
+    use_all(&run);
+    let output = run.finish().expect(0);
+    for words in [
+        "f/chat.json: incomplete (storage_full): it counts as missing",
+        "f/ended.json: ended by the recorder: it counts as missing",
+        "f/chat.json was cut short, is recorded again (what there was is now f/chat.json.cut): websocket /ws, 2 frames",
+    ] {
+        assert!(output.stderr.contains(words), "{words:?} is not in {}", output.stderr);
+    }
+    let names = || {
+        let entries = std::fs::read_dir(place.home().join("f")).unwrap().flatten();
+        let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    };
+    let all = ["chat.json", "chat.json.cut", "ended.json", "ended.json.cut"];
+    assert_eq!(names(), all);
+    let run = play(&place, &["f"], &[&args, STRICT].concat());
+    use_all(&run);
+    assert!(!run.finish().expect(0).stderr.contains("missing"));
+    assert_eq!(names(), all);
+}
+
+#[test]
+fn a_stream_that_its_client_cut_is_kept_and_told() {
+    let upstream = Upstream::http(|_, mut conn: Conn| {
+        conn.send(EVENT_STREAM);
+        conn.send_chunk("data: one\n\n");
+        drop(conn.try_head());
+    });
+    let place = Place::new();
+    let run = play(&place, &["f"], &["--record-missing", "--upstream", &upstream.url()]);
+    let mut client = Stream::open(run.mock, "/events", &[]);
+    client.block();
+    drop(client);
+    let output = run.finish().expect(0);
+    assert!(output.stderr.contains("sse-events.json was missing: sse /events, 1 frame"), "{}", output.stderr);
+    assert!(output.stderr.contains("; its client ended it, so the stream may have had more"), "{}", output.stderr);
+}
+
+#[test]
+fn what_is_missing_and_finds_no_room_is_exit_status_1() {
+    let upstream = service();
+    let place = Place::new();
+    let run = play(&place, &["f"], &["--record-missing", "--upstream", &upstream.url(), "--max-bytes", "10"]);
+    assert_eq!(post(&run, "/v1/chat", "a"), "data: a\n\n");
+    let output = run.finish().expect(1);
+    assert!(output.stderr.contains("mockd: 1 recording could not be kept: "), "{}", output.stderr);
+}
+
+#[test]
 fn a_signal_in_the_middle_saves_what_was_missing() {
     let upstream = Upstream::echo();
     let place = Place::new();

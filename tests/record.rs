@@ -280,6 +280,70 @@ fn a_crash_in_the_middle_loses_nothing() {
 }
 
 #[test]
+fn what_a_killed_run_left_becomes_files_of_the_next_and_a_living_run_keeps_its_store() {
+    let upstream = Upstream::echo();
+    let place = Place::new();
+    let url = upstream.url();
+    let args = ["record", &url, "-o", "chat.json"];
+    let run = OneShot::with_command(&place, &args, 0);
+    let mut client = Raw::open(run.mock, "/ws");
+    client.run("send text hi\nexpect text hi");
+    let dir = names(&place, ".mockd").remove(0);
+    eventually("frames on disk", || {
+        let page = place.run(&["sr", "list", "--data-dir", &dir, "--json"]).json();
+        (page["recordings"][0]["frameCount"] == 2).then_some(())
+    });
+    // Nobody has come to this one, so its store is empty, and stays.
+    let waiting = OneShot::with_command(&place, &["record", &url, "-o", "other.json"], 0);
+    assert_eq!((names(&place, ".mockd").len(), names(&place, "recovered").len()), (2, 0));
+    run.signal("KILL");
+    assert_eq!(run.finish().code, -1);
+    let next = OneShot::with_command(&place, &args, 0);
+    talk(&next, "one");
+    let output = next.finish().expect(0);
+    let recovered = names(&place, "recovered-").remove(0);
+    assert!(output.stderr.contains(&format!("{recovered}: websocket /ws, 2 frames")), "{}", output.stderr);
+    assert!(output.stderr.contains("incomplete (crashed), left of a run that was killed"), "{}", output.stderr);
+    assert_eq!(read(&place.home().join(&recovered))["stats"]["frameCount"], 2);
+    talk(&waiting, "two");
+    waiting.finish().expect(0);
+    assert_eq!((names(&place, ".mockd"), names(&place, "other")), (vec![], vec!["other.json".to_owned()]));
+}
+
+#[test]
+fn what_finds_no_room_is_told_and_is_exit_status_1() {
+    let upstream = Upstream::echo();
+    let place = Place::new();
+    let url = upstream.url();
+    for (target, code) in [(["-o", "chat.json"], 0), (["--data-dir", "full"], 0), (["-o", "chat.json"], 7)] {
+        let run = OneShot::with_command(&place, &[&["record", &url, "--max-bytes", "10"], &target[..]].concat(), code);
+        talk(&run, "one");
+        talk(&run, "two");
+        let output = run.finish().expect(code.max(1));
+        assert!(output.stderr.contains("mockd: 2 recordings could not be kept: "), "{}", output.stderr);
+        assert!(!output.stderr.contains("nothing was recorded"), "{}", output.stderr);
+        assert_eq!(names(&place, "chat"), [""; 0]);
+    }
+    let run = OneShot::alone(&place, &["record", &url, "-o", "chat.json", "--max-bytes", "10"]);
+    talk(&run, "one");
+    let output = run.output().expect(1);
+    assert!(output.stderr.contains("mockd: 1 recording could not be kept: "), "{}", output.stderr);
+}
+
+#[test]
+fn a_recording_that_the_full_store_cuts_is_kept_and_is_exit_status_1() {
+    let upstream = Upstream::echo();
+    let place = Place::new();
+    let run = OneShot::with_command(&place, &["record", &upstream.url(), "-o", "chat.json", "--max-bytes", "4000"], 0);
+    talk(&run, &"x".repeat(5000));
+    let output = run.finish().expect(1);
+    assert_eq!(read(&place.home().join("chat.json"))["statusReason"], "storage_full");
+    for words in ["chat.json: websocket /ws, 0 frames", "mockd: 1 recording is incomplete (storage_full)"] {
+        assert!(output.stderr.contains(words), "{words:?} is not in {}", output.stderr);
+    }
+}
+
+#[test]
 fn a_recorded_file_replays() {
     let upstream = Upstream::echo();
     let place = Place::new();

@@ -1,12 +1,18 @@
 //! Recordings on their way into files of a project: they are made in a store of their own beside these files, with all that a store does,
 //! and get their names when they are whole. It opens no server.
 
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::context::tell;
+use super::record::describe;
 use crate::base::error::{Error, Result};
 use crate::base::id;
+use crate::base::text::clean;
+use crate::engine::take::Lost;
 use crate::model::api::{ListQuery, Summary};
+use crate::model::recording::Status;
 use crate::store::Store;
 
 /// A private store beside the files that its recordings will be. It goes away with this value, unless something in it could not be moved.
@@ -14,10 +20,15 @@ use crate::store::Store;
 pub struct Drafts {
     dir: PathBuf,
     keep: bool,
+    /// The open directory, locked: whoever finds it knows that somebody lives here.
+    _lock: File,
 }
 
+/// What the names of these stores begin with; the rest is a ULID.
+const BEGIN: &str = ".mockd-";
+
 impl Drafts {
-    /// Makes it in `dir`, which is made where it is missing.
+    /// Makes it in `dir`, which is made where it is missing. What a run that was killed has left there becomes files first.
     ///
     /// # Errors
     /// The directory cannot be made, or takes no file.
@@ -25,11 +36,21 @@ impl Drafts {
         let shown = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         std::fs::create_dir_all(shown)
             .map_err(|error| Error::Failed(format!("the directory {} cannot be made: {error}", shown.display())))?;
-        let own = dir.join(format!(".mockd-{}", id::new()));
-        Store::new(own.clone(), u64::MAX, 100)
-            .ensure_dir()
-            .map_err(|error| Error::Failed(format!("nothing can be written in {}: {error}", shown.display())))?;
-        Ok(Self { dir: own, keep: false })
+        rescue_all(shown, dir);
+        let failed = |error: &dyn std::fmt::Display| Error::Failed(format!("nothing can be written in {}: {error}", shown.display()));
+        loop {
+            let own = dir.join(format!("{BEGIN}{}", id::new()));
+            Store::new(own.clone(), u64::MAX, 100).ensure_dir().map_err(|error| failed(&error))?;
+            let lock = File::open(&own).map_err(|error| failed(&error))?;
+            if let Err(error) = lock.lock_shared() {
+                log::debug!("{} has no lock: {error}", own.display());
+            }
+            // Another run may have taken it for a leftover before it was locked.
+            let inode = lock.metadata().map_err(|error| failed(&error))?.ino();
+            if std::fs::metadata(&own).is_ok_and(|metadata| metadata.ino() == inode) {
+                return Ok(Self { dir: own, keep: false, _lock: lock });
+            }
+        }
     }
 
     /// The store's directory.
@@ -50,6 +71,44 @@ impl Drafts {
     }
 }
 
+/// Makes files of what killed runs have left in `dir`; what cannot be rescued is named.
+fn rescue_all(shown: &Path, dir: &Path) {
+    let Ok(entries) = std::fs::read_dir(shown) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let is_store =
+            name.to_str().and_then(|name| name.strip_prefix(BEGIN)).is_some_and(|id| id::check_prefix(id).is_ok() && id.len() == 26);
+        if !is_store || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let left = dir.join(&name);
+        if let Err(error) = rescue(&left, dir) {
+            let left = left.display();
+            tell(&format!("{left} is left of a run that was killed: {error}; mockd stream-recordings list --data-dir {left} lists it"));
+        }
+    }
+}
+
+/// Makes files of what is in one such store, and removes it, unless somebody lives there.
+fn rescue(left: &Path, dir: &Path) -> Result<()> {
+    let failed = |error: std::io::Error| Error::storage("open", left, &error);
+    let lock = File::open(left).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => return Ok(()),
+        Err(std::fs::TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    let store = Store::new(left.to_owned(), u64::MAX, 100);
+    store.recover()?;
+    for summary in in_order(store.list(&ListQuery::default())?.recordings) {
+        let file = dir.join(format!("recovered-{}.json", &summary.id[..10.min(summary.id.len())]));
+        let target = (1..).map(|number| numbered(&file, number)).find(|file| !file.exists()).unwrap_or(file);
+        store.move_out(&summary.id, &target)?;
+        tell(&format!("{}: {}, left of a run that was killed", target.display(), describe(&summary)));
+    }
+    std::fs::remove_dir_all(left).map_err(|error| Error::storage("remove", left, &error))
+}
+
 fn move_all(store: &Store, name: &mut impl FnMut(&Summary) -> Result<PathBuf>) -> Result<Vec<(Summary, PathBuf)>> {
     let mut moved = Vec::new();
     for summary in in_order(store.list(&ListQuery::default())?.recordings) {
@@ -68,6 +127,25 @@ impl Drop for Drafts {
             tell(&format!("{} stays: {error}", self.dir.display()));
         }
     }
+}
+
+/// Checks that all that was to be recorded is kept, and whole.
+///
+/// # Errors
+/// How many recordings are not, and why the first one is not.
+pub fn check_kept(lost: &Lost, kept: &[Summary]) -> Result<()> {
+    let many = |count: u64| if count == 1 { "1 recording".to_owned() } else { format!("{count} recordings") };
+    let mut words = Vec::new();
+    if lost.count > 0 {
+        words.push(format!("{} could not be kept: {}", many(lost.count), clean(&lost.reason)));
+    }
+    let cut: Vec<&Summary> = kept.iter().filter(|summary| summary.status == Status::Incomplete).collect();
+    if let Some(first) = cut.first() {
+        let verb = if cut.len() == 1 { "is" } else { "are" };
+        let reason = first.status_reason.as_deref().unwrap_or("cut short");
+        words.push(format!("{} {verb} incomplete ({})", many(cut.len() as u64), clean(reason)));
+    }
+    if words.is_empty() { Ok(()) } else { Err(Error::Failed(words.join("; "))) }
 }
 
 /// Recordings in the order in which their connections came: that of their ids.

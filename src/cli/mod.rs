@@ -12,6 +12,7 @@ pub mod commands_ci;
 pub mod completions;
 pub mod context;
 pub mod convert;
+pub mod cut;
 pub mod daemon;
 pub mod drafts;
 pub mod faults;

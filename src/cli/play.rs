@@ -1,12 +1,13 @@
 //! `mockd play`: recordings served on their paths for as long as a command runs, or until a signal; what is missing recorded from an
 //! upstream; and whether all clients were as recorded. Which recording a request gets is the engine's matter.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::context::{Context, tell};
-use super::drafts::{Drafts, numbered};
+use super::cut::{Cut, Found, cut_of, ended_by, set_aside};
+use super::drafts::{Drafts, check_kept, numbered};
 use super::faults;
 use super::one_shot::{Ending, OneShot, adapt};
 use super::record::describe;
@@ -18,7 +19,7 @@ use crate::base::{id, limits};
 use crate::engine::compiled::Compiled;
 use crate::engine::deck::Deck;
 use crate::model::api::Summary;
-use crate::model::recording::Protocol;
+use crate::model::recording::{EndedBy, Protocol};
 use crate::model::replay::ReplayOptions;
 use crate::model::settings::Settings;
 use crate::store::{RecordingFile, Store};
@@ -30,11 +31,15 @@ pub fn play(context: &mut Context<'_>) -> Result<()> {
     let given = checked_settings(context)?;
     let upstream = upstream_of(context, &given)?;
     let missing = upstream.is_some();
-    let recordings = find(context, missing)?;
-    if recordings.is_empty() && !missing {
+    let found = find(context, missing)?;
+    if found.is_empty() && !missing {
         return Err(Error::Failed(format!("there are no recordings in {}", typed.words.join(", "))));
     }
-    let deck = Deck::new(recordings, options, missing)?;
+    found.iter().for_each(|found| found.tell_of(missing));
+    // What was cut short is there for nobody where it can be had whole.
+    let (cut, whole): (Vec<Found>, Vec<Found>) = found.into_iter().partition(|found| missing && found.cut.is_some());
+    let mut cut = Cut::new(cut, &options)?;
+    let deck = Deck::new(whole.into_iter().map(|found| (found.label(), found.compiled)).collect(), options, missing)?;
     let mut drafts = if missing { Some(Drafts::make(&directory(context)?)?) } else { None };
     let data_dir = match &drafts {
         Some(drafts) => Some(drafts.dir().to_owned()),
@@ -49,7 +54,7 @@ pub fn play(context: &mut Context<'_>) -> Result<()> {
         run.await_clients();
     }
     // Whatever the command does with a signal, nothing is lost.
-    let saved = drafts.as_mut().map(|drafts| save(&run, drafts, context));
+    let saved = drafts.as_mut().map(|drafts| save(&run, drafts, context, &mut cut));
     // Now, for a second signal ends the process at once.
     drop(drafts);
     let code = match ending {
@@ -116,7 +121,7 @@ fn directory(context: &Context<'_>) -> Result<PathBuf> {
 }
 
 /// The recordings of all files and directories that were given, each once, with the names that people know them by.
-fn find(context: &Context<'_>, may_be_missing: bool) -> Result<Vec<(String, Compiled)>> {
+fn find(context: &Context<'_>, may_be_missing: bool) -> Result<Vec<Found>> {
     let mut all = Vec::new();
     let mut seen = BTreeSet::new();
     for word in &context.typed.words {
@@ -160,25 +165,41 @@ fn files_of(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn read(file: &Path) -> Result<(String, Compiled)> {
-    let compiled = RecordingFile::open_path(file).and_then(|recording| Compiled::read(&recording));
-    let compiled = compiled.map_err(|error| match error {
+fn read(file: &Path) -> Result<Found> {
+    let read = RecordingFile::open_path(file).and_then(|recording| {
+        let cut = cut_of(&recording.tail);
+        Ok(Found { file: file.to_owned(), compiled: Compiled::read(&recording)?, cut })
+    });
+    read.map_err(|error| match error {
         Error::File { .. } => error,
         other => Error::file(file, "", other.to_string()),
-    })?;
-    Ok((file.display().to_string(), compiled))
+    })
 }
 
 /// Gives what was missing names in the directory.
-fn save(run: &OneShot, drafts: &mut Drafts, context: &Context<'_>) -> Result<()> {
+fn save(run: &OneShot, drafts: &mut Drafts, context: &Context<'_>, cut: &mut Cut) -> Result<()> {
     let app = &run.server.app;
     app.recordings.finish_all(Duration::from_millis(limits::SAVE_TIMEOUT_MS));
     let dir = directory(context)?;
     let store: &Store = &app.store;
-    for (summary, file) in drafts.publish(store, |summary| Ok(free_name(&dir, summary)))? {
-        tell(&format!("{} was missing: {}", file.display(), describe(&summary)));
+    let mut moved = BTreeMap::new();
+    let saved = drafts.publish(store, |summary| {
+        let Some(file) = cut.file_of(&store.open(&summary.id)?.head, &dir) else { return Ok(free_name(&dir, summary)) };
+        moved.insert(file.clone(), set_aside(&file)?);
+        Ok(file)
+    })?;
+    for (summary, file) in &saved {
+        let why = match moved.get(file) {
+            Some(old) => format!("was cut short, is recorded again (what there was is now {})", old.display()),
+            None => "was missing".to_owned(),
+        };
+        let by_client = RecordingFile::open_path(file).is_ok_and(|recording| ended_by(&recording.tail) == Some(EndedBy::Client));
+        let is_left = by_client && summary.protocol == Some(Protocol::Sse);
+        let end = if is_left { "; its client ended it, so the stream may have had more" } else { "" };
+        tell(&format!("{} {why}: {}{end}", file.display(), describe(summary)));
     }
-    Ok(())
+    let kept: Vec<Summary> = saved.into_iter().map(|(summary, _)| summary).collect();
+    check_kept(&app.recordings.lost(), &kept)
 }
 
 /// A name that nothing has, made of protocol and path: `sse-v1-chat-completions.json`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::{Context, tell};
-use super::drafts::{self, Drafts, numbered};
+use super::drafts::{self, Drafts, check_kept, numbered};
 use super::one_shot::{Ending, OneShot, adapt};
 use super::serve::checked_settings;
 use crate::base::error::{Error, Result};
@@ -58,8 +58,8 @@ pub fn record(context: &mut Context<'_>) -> Result<()> {
     };
     run.end();
     context.exit_code = code;
-    let count = match saved {
-        Ok(count) => count,
+    let kept = match saved {
+        Ok(kept) => kept,
         // A command that failed says more by its own code.
         Err(error) if code != 0 => {
             tell(&error.to_string());
@@ -67,7 +67,13 @@ pub fn record(context: &mut Context<'_>) -> Result<()> {
         }
         Err(error) => return Err(error),
     };
-    if count == 0 {
+    let lost = run.server.app.recordings.lost();
+    if let Err(error) = check_kept(&lost, &kept) {
+        if code == 0 {
+            return Err(error);
+        }
+        tell(&error.to_string());
+    } else if kept.is_empty() {
         let words = format!("nothing was recorded: no WebSocket and no event stream came through the proxy to {}", typed.word());
         if typed.trailing.is_empty() {
             return Err(Error::Failed(words));
@@ -92,7 +98,7 @@ fn pass_traffic(run: &mut OneShot, context: &Context<'_>) -> Result<Ending> {
     if context.typed.trailing.is_empty() {
         tell(&format!("connect to http://{mock} (or ws://{mock}) in place of {url}: one stream is recorded, then this ends"));
         let app = Arc::clone(&run.server.app);
-        return Ok(run.wait(Some(&move || app.recordings.finished() > 0)));
+        return Ok(run.wait(Some(&move || app.recordings.finished() > 0 || app.recordings.lost().count > 0)));
     }
     tell(&format!("http://{mock} records what passes to {url}"));
     match run.start(&context.typed.trailing) {
@@ -130,8 +136,8 @@ fn is_free(file: &Path) -> bool {
     !file.exists() || RecordingFile::open_path(file).is_ok()
 }
 
-/// Gives the recordings their names; how many there are.
-fn save_files(drafts: &mut Drafts, store: &Store, file: &Path) -> Result<usize> {
+/// Gives the recordings their names.
+fn save_files(drafts: &mut Drafts, store: &Store, file: &Path) -> Result<Vec<Summary>> {
     let mut number = 0;
     let mut next = || loop {
         number += 1;
@@ -148,17 +154,17 @@ fn save_files(drafts: &mut Drafts, store: &Store, file: &Path) -> Result<usize> 
     if left.exists() {
         tell(&format!("{} was not recorded now: it is of an earlier run", left.display()));
     }
-    Ok(saved.len())
+    Ok(saved.into_iter().map(|(summary, _)| summary).collect())
 }
 
-/// Names the recordings of this run, which are in the data directory; how many there are.
-fn list_kept(store: &Store, session: &str) -> Result<usize> {
+/// Names the recordings of this run, which are in the data directory.
+fn list_kept(store: &Store, session: &str) -> Result<Vec<Summary>> {
     let all = store.list(&ListQuery::default())?.recordings;
     let own = drafts::in_order(all.into_iter().filter(|summary| summary.session_id.as_deref() == Some(session)).collect());
     for summary in &own {
         tell(&format!("recording {}: {}", summary.id, describe(summary)));
     }
-    Ok(own.len())
+    Ok(own)
 }
 
 /// A recording in a few words.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use super::take::Take;
+use super::take::{Losses, Lost, Take};
 use super::tape::Stretch;
 use crate::base::error::Result;
 use crate::base::{limits, sync};
@@ -17,6 +17,7 @@ use crate::store::Store;
 pub struct Recorder {
     begin: Sender<Take>,
     finished: Arc<AtomicU64>,
+    losses: Arc<Losses>,
 }
 
 impl Recorder {
@@ -29,9 +30,11 @@ impl Recorder {
         let (finish, to_finish) = channel();
         let finished = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&finished);
-        sync::spawn("recorder", move || record(&store, &begun, &finish))?;
-        sync::spawn("finisher", move || finish_takes(&to_finish, &count))?;
-        Ok(Self { begin, finished })
+        let losses = Arc::new(Losses::default());
+        let (of_recorder, of_finisher) = (Arc::clone(&losses), Arc::clone(&losses));
+        sync::spawn("recorder", move || record(&store, &begun, &finish, &of_recorder))?;
+        sync::spawn("finisher", move || finish_takes(&to_finish, &count, &of_finisher))?;
+        Ok(Self { begin, finished, losses })
     }
 
     /// Hands a new recording over; its journal is made by the recorder's thread.
@@ -46,9 +49,14 @@ impl Recorder {
     pub fn finished(&self) -> u64 {
         self.finished.load(Ordering::Relaxed)
     }
+
+    /// The recordings that could not be begun or kept.
+    pub fn lost(&self) -> Lost {
+        self.losses.lost()
+    }
 }
 
-fn record(store: &Store, begun: &Receiver<Take>, finish: &Sender<Take>) {
+fn record(store: &Store, begun: &Receiver<Take>, finish: &Sender<Take>, losses: &Losses) {
     let tick = Duration::from_millis(limits::RECORDER_TICK_MS);
     let mut takes: Vec<Take> = Vec::new();
     let mut stretch = Stretch::default();
@@ -56,9 +64,9 @@ fn record(store: &Store, begun: &Receiver<Take>, finish: &Sender<Take>) {
         let next = if takes.is_empty() { begun.recv().map_err(|_| RecvTimeoutError::Disconnected) } else { begun.recv_timeout(tick) };
         match next {
             Ok(take) => {
-                accept(store, take, &mut takes);
+                accept(store, take, &mut takes, losses);
                 while let Ok(take) = begun.try_recv() {
-                    accept(store, take, &mut takes);
+                    accept(store, take, &mut takes, losses);
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -71,7 +79,7 @@ fn record(store: &Store, begun: &Receiver<Take>, finish: &Sender<Take>) {
                 at += 1;
             } else if let Err(lost) = finish.send(takes.swap_remove(at)) {
                 // The finisher died; better a slow recorder than a lost tail.
-                lost.0.finish();
+                lost.0.finish(losses);
             }
         }
         // A burst must not keep its memory for ever.
@@ -81,16 +89,16 @@ fn record(store: &Store, begun: &Receiver<Take>, finish: &Sender<Take>) {
     }
 }
 
-fn accept(store: &Store, mut take: Take, takes: &mut Vec<Take>) {
+fn accept(store: &Store, mut take: Take, takes: &mut Vec<Take>, losses: &Losses) {
     match take.begin(store) {
         Ok(()) => takes.push(take),
-        Err(error) => take.refuse(error),
+        Err(error) => take.refuse(error, losses),
     }
 }
 
-fn finish_takes(takes: &Receiver<Take>, finished: &AtomicU64) {
+fn finish_takes(takes: &Receiver<Take>, finished: &AtomicU64, losses: &Losses) {
     while let Ok(take) = takes.recv() {
-        take.finish();
+        take.finish(losses);
         finished.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::recorder::Recorder;
-use super::take::{Bounds, Take};
+use super::take::{Bounds, Lost, Take};
 use super::tape::{End, Tape};
 use crate::base::error::{Error, Result};
 use crate::base::time::{self, Origin};
@@ -296,6 +296,11 @@ impl Recordings {
     /// How many recordings have been finished since the start.
     pub fn finished(&self) -> u64 {
         self.recorder.finished()
+    }
+
+    /// The recordings that could not be begun or kept since the start.
+    pub fn lost(&self) -> Lost {
+        self.recorder.lost()
     }
 
     /// How many connections are being recorded.

@@ -1,12 +1,12 @@
 //! A take: one recording in the recorder's hands. It turns stretches of tape into frame lines, redacted, and knows its tail.
 //! It never touches a socket and never sleeps; its journal is the only file it writes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::tape::{End, Stretch, Tape};
 use crate::base::error::{Error, Result};
-use crate::base::limits;
 use crate::base::time::{self, Micros, Origin};
+use crate::base::{limits, sync};
 use crate::model::recording::{
     Direction, Encoding, EndedBy, Frame, FrameType, Head, Protocol, SseEvent, Stats, Status, StreamTail, Tail, WsFrame, encode,
 };
@@ -24,6 +24,35 @@ pub struct Bounds {
     pub max_duration_ms: Option<u64>,
     /// Frames, as `frameCount` counts them.
     pub max_frames: Option<u64>,
+}
+
+/// Recordings that could not be begun or kept, which nobody is told of but by the log.
+#[derive(Debug, Default)]
+pub struct Losses(Mutex<Lost>);
+
+/// How many recordings are lost, and why the first one is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// How many.
+    pub count: u64,
+    /// The error of the first.
+    pub reason: String,
+}
+
+impl Losses {
+    /// Counts one more.
+    pub fn add(&self, error: &Error) {
+        let mut lost = sync::lock(&self.0);
+        lost.count += 1;
+        if lost.count == 1 {
+            lost.reason = error.to_string();
+        }
+    }
+
+    /// Those until now.
+    pub fn lost(&self) -> Lost {
+        sync::lock(&self.0).clone()
+    }
 }
 
 enum Parser {
@@ -118,7 +147,7 @@ impl Take {
     }
 
     /// Writes the tail and gives the file its name. fsync takes its time: this runs on the finisher's thread.
-    pub fn finish(mut self) {
+    pub fn finish(mut self, losses: &Losses) {
         let tail = self.tail();
         let outcome = match self.journal.take() {
             Some(journal) => journal.finish(&tail),
@@ -126,12 +155,15 @@ impl Take {
         };
         if let Err(error) = &outcome {
             log::error!("the recording {} could not be finished: {error}", self.tape.id());
+            // Before the outcome, so that whoever waits for that knows.
+            losses.add(error);
         }
         self.tape.publish_outcome(outcome);
     }
 
     /// Gives up a take whose journal could not be made.
-    pub fn refuse(self, error: Error) {
+    pub fn refuse(self, error: Error, losses: &Losses) {
+        losses.add(&error);
         log::error!("the recording {} could not be begun: {error}", self.tape.id());
         self.tape.end(End::CutShort("storage_error"));
         self.tape.publish_outcome(Err(error));

@@ -92,6 +92,10 @@ impl OneShot {
     /// and the command's end come to mockd in the same moment.
     #[track_caller]
     pub fn finish_at_once(mut self) -> Output {
+        // `kill` is done before its signal is: a thread that still runs would see the command end, and away would be its entry.
+        let stands = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("stat")).is_ok_and(|stat| stat.contains(") T "));
+        let tasks = format!("/proc/{}/task", self.pid);
+        eventually("mockd to stand still", || std::fs::read_dir(&tasks).expect("a process").flatten().all(stands).then_some(()));
         drop(self.stdin.take());
         let stat = format!("/proc/{}/stat", self.said[3]);
         eventually("the end of the command", || std::fs::read_to_string(&stat).expect("a process").contains(") Z ").then_some(()));
