@@ -187,3 +187,11 @@ fn deep_nesting_is_refused_and_texts_full_of_brackets_are_not() {
     place.run(&["sr", "convert", &id, "-o", "mock.yaml"]).expect(0);
     place.run(&["check", "mock.yaml"]).expect(0);
 }
+
+#[test]
+fn a_recording_with_a_status_that_no_stream_has_is_wrong() {
+    let place = Place::new();
+    place.file("e.json", &sse("/e").data(0, "x").set("/sse/responseStatus", json!(101)).json().to_string());
+    let told = "e.json: sse.responseStatus: no event stream has the status 101; it is one of 200 to 599, without 204, 205, 304";
+    assert_eq!(wrong(&place, &["e.json"]), [told]);
+}

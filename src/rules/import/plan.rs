@@ -14,6 +14,7 @@ use crate::model::recording::{
     Direction, Encoding, EndedBy, Frame, FrameType, Head, Protocol, Redaction, Source, Stats, Status, StreamHead, StreamTail, Tail,
     WsFrame, decode,
 };
+use crate::model::recording_check::check_status;
 use crate::rules::redact::Redactor;
 use crate::rules::redact_ends::{redact_head, redact_tail};
 
@@ -71,7 +72,7 @@ impl<'a> Plan<'a> {
     /// Settles the head.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a version or a time that is none.
+    /// [`Error::Invalid`] for a version or a time that is none, and for a status that no event stream has.
     pub(super) fn new(mut head: Head, tail: Tail, frames: Frames<'a>, place: FramePlace, setting: Setting<'a>) -> Result<Self> {
         if head.format_version != "1" && !head.format_version.starts_with("1.") {
             let shown = text::clean(&text::shorten(&head.format_version, 64)).into_owned();
@@ -80,6 +81,7 @@ impl<'a> Plan<'a> {
                 format!("{shown:?} is a format that this version of mockd does not know; it reads 1.0"),
             ));
         }
+        check_status(&head)?;
         let mut frames = frames.peekable();
         let start_us = match head.start_time.as_str() {
             "" => start_of(frames.peek(), &tail).unwrap_or(setting.now_us),
