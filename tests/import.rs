@@ -319,3 +319,17 @@ fn a_status_that_no_event_stream_has_is_refused() {
     let refused = server.post(&format!("/stream-recordings/{id}/replay"), &json!({}));
     refused.expect_error(409, "corrupted", &[&id, "sse.responseStatus", "1000", "mend the file"]);
 }
+
+#[test]
+fn an_entry_with_a_bad_message_is_left_out_as_a_whole_and_says_so() {
+    let server = Server::start();
+    let message = |opcode: u8, data: &str| json!({"type": "receive", "time": 1_705_314_600.5, "opcode": opcode, "data": data});
+    let entry = |messages: Value| {
+        json!({"startedDateTime": "2024-01-15T10:30:00Z", "request": {"method": "GET", "url": "ws://h/ws"},
+        "response": {"status": 101}, "_webSocketMessages": messages})
+    };
+    let entries = [entry(json!([message(1, "a"), message(2, "?")])), entry(json!([message(1, "a")]))];
+    let (recordings, left_out) = imported(&server, json!({"log": {"entries": entries}}).to_string().as_bytes());
+    assert_eq!(recordings.len(), 1);
+    assert_eq!(left_out, ["log.entries[0]: left out: _webSocketMessages[1]: its data is no base64"]);
+}
