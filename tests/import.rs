@@ -333,3 +333,12 @@ fn an_entry_with_a_bad_message_is_left_out_as_a_whole_and_says_so() {
     assert_eq!(recordings.len(), 1);
     assert_eq!(left_out, ["log.entries[0]: left out: _webSocketMessages[1]: its data is no base64"]);
 }
+
+#[test]
+fn the_part_of_another_protocol_is_named() {
+    let server = Server::start();
+    let body = recordings::ws("/ws").s2c(1, "a").set("/sse", json!({"events": [{"data": "x", "relativeMs": 1}]})).json();
+    let (recordings, left_out) = imported(&server, body.to_string().as_bytes());
+    assert_eq!((frames(&recordings[0]), recordings[0].get("sse")), (vec!["s2c text a 1".to_owned()], None));
+    assert_eq!(left_out, ["sse: left out: the recording's protocol is websocket, and a recording has one"]);
+}

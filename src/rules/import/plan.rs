@@ -82,6 +82,7 @@ impl<'a> Plan<'a> {
             ));
         }
         check_status(&head)?;
+        let left_out = leave_other_protocol(&mut head).into_iter().collect();
         let mut frames = frames.peekable();
         let start_us = match head.start_time.as_str() {
             "" => start_of(frames.peek(), &tail).unwrap_or(setting.now_us),
@@ -98,7 +99,7 @@ impl<'a> Plan<'a> {
         head.metadata.redaction = Some(union(theirs.unwrap_or_default(), redactor.rules()));
         Ok(Self {
             head,
-            left_out: Vec::new(),
+            left_out,
             tail,
             frames,
             place,
@@ -233,6 +234,14 @@ fn settle_head(head: &mut Head) {
     if head.name.is_empty() {
         head.name = protocol.made_name(&metadata.path);
     }
+}
+
+/// Removes what a recording has of the protocol that is not its own; in words, where there is anything.
+fn leave_other_protocol(head: &mut Head) -> Option<String> {
+    let own = head.protocol().word();
+    let other = Protocol::WORDS.into_iter().find(|word| *word != own)?;
+    head.extra.shift_remove(other).filter(|part| !part.is_null())?;
+    Some(format!("{other}: left out: the recording's protocol is {own}, and a recording has one"))
 }
 
 /// The redaction in force with another redact value: a recording has one, and it may stand in it already.
