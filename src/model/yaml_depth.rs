@@ -147,7 +147,7 @@ impl Scan<'_> {
     /// An anchor, an alias or a tag.
     fn skip_word(&mut self) {
         self.at += 1;
-        while !self.is_blank(self.at) && !(self.depth > 0 && matches!(self.bytes[self.at], b',' | b'[' | b']' | b'{' | b'}')) {
+        while !self.is_blank(self.at) && (self.depth == 0 || !matches!(self.bytes[self.at], b',' | b'[' | b']' | b'{' | b'}')) {
             self.at += 1;
         }
     }
