@@ -304,3 +304,32 @@ fn an_inner_socket_that_was_cleaned_away_is_made_again() {
     assert_ne!(first, second);
     assert_eq!(server.get("/health")["status"], "ok");
 }
+
+#[test]
+fn a_body_that_breaks_off_is_answered_400() {
+    let server = Server::start();
+    let begin = |path: &str, framing: &str| {
+        let mut client = Conn::open(server.admin);
+        client.send(format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n"));
+        client
+    };
+    for path in ["/stream-recordings/import", "/mocks", "/stream-recordings/start"] {
+        // One that is read before it is passed on, one that is passed on as it comes.
+        for length in [2_000, 900_000] {
+            let mut client = begin(path, &format!("Content-Length: {length}"));
+            client.send("x".repeat(200));
+            client.shut_write();
+            let words = format!("the body broke off: 200 of {length} bytes came");
+            client.answer("POST").expect_error(400, "bad_request", &[&words]);
+        }
+        let mut client = begin(path, "Transfer-Encoding: chunked");
+        client.send_chunk("x".repeat(200));
+        client.shut_write();
+        client.answer("POST").expect_error(400, "bad_request", &["the body broke off: 200 bytes came, and no last chunk"]);
+    }
+    let mut client = begin("/stream-recordings/import", "Content-Length: 3000000");
+    client.send("x".repeat(200));
+    client.shut_write();
+    client.answer("POST").expect_error(400, "bad_request", &["200 of 3000000 bytes"]);
+    assert!(!server.log().contains("an admin call failed"), "{}", server.log());
+}

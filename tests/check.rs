@@ -174,3 +174,24 @@ fn a_config_is_checked_with_what_the_server_would_read_before_it() {
     place.file("mockd.yaml", "server: {maxMessageBytes: 128MiB}");
     assert_eq!(place.run(&["check", "c.json"]).ok(), "c.json: ok, 1 mock\n");
 }
+
+#[test]
+fn deep_nesting_is_refused_and_texts_full_of_brackets_are_not() {
+    let place = Place::new();
+    place.file("deep.yaml", &format!("mocks: {}\n", "[".repeat(100_000)));
+    assert_eq!(wrong(&place, &["deep.yaml"]), ["deep.yaml: line 1 column 136: this is no YAML that mockd can read: nested too deep"]);
+    let brackets = "[{".repeat(5_000);
+    let made = ws("/ws").s2c(1, &brackets).s2c(2, &format!("a: {brackets}\n  {brackets}\n\"'{brackets}")).c2s(3, &brackets);
+    place.file("rec.json", &made.close("server", 4, 1000, "").json().to_string());
+    let id = place.run(&["sr", "import", "rec.json", "--json"]).json()["recordings"][0]["id"].as_str().unwrap().to_owned();
+    place.run(&["sr", "convert", &id, "-o", "mock.yaml"]).expect(0);
+    place.run(&["check", "mock.yaml"]).expect(0);
+}
+
+#[test]
+fn a_recording_with_a_status_that_no_stream_has_is_wrong() {
+    let place = Place::new();
+    place.file("e.json", &sse("/e").data(0, "x").set("/sse/responseStatus", json!(101)).json().to_string());
+    let told = "e.json: sse.responseStatus: no event stream has the status 101; it is one of 200 to 599, without 204, 205, 304";
+    assert_eq!(wrong(&place, &["e.json"]), [told]);
+}

@@ -293,3 +293,52 @@ fn an_imported_stream_is_replayed() {
     let mut stream = sse::Stream::open(server.mock, "/events", &[]);
     assert_eq!(stream.block(), "id: evt-001\ndata: Hello world\n\n");
 }
+
+#[test]
+fn a_status_that_no_event_stream_has_is_refused() {
+    let server = Server::start();
+    let with = |status: u32| recordings::sse("/e").data(1, "a").end("server", 2).set("/sse/responseStatus", json!(status));
+    for status in [0, 99, 101, 204, 205, 304, 600, 1000, 65535] {
+        let body = with(status).json().to_string();
+        let answer = ask(server.admin, "POST", "/stream-recordings/import", &[], body.as_bytes());
+        answer.expect_error(400, "bad_request", &["sse.responseStatus: ", &status.to_string(), "200 to 599, without 204, 205, 304"]);
+    }
+    import(&server, with(503).json().to_string().as_bytes());
+    // In an archive it is the entry's fault alone.
+    let entry = |status: u32| {
+        json!({"startedDateTime": "2024-01-15T10:30:00Z", "time": 1, "request": {"method": "GET", "url": "http://h/e"},
+        "response": {"status": status, "content": {"mimeType": "text/event-stream", "text": "data: a\n\n"}}})
+    };
+    let har = json!({"log": {"entries": [entry(204), entry(1000), entry(0)]}});
+    let (recordings, left_out) = imported(&server, har.to_string().as_bytes());
+    assert_eq!((recordings.len(), &recordings[0]["sse"]["responseStatus"]), (1, &json!(200)));
+    assert!(left_out[0].starts_with("log.entries[0]: sse.responseStatus: no event stream has the status 204"), "{left_out:?}");
+    assert!(left_out[1].starts_with("log.entries[1]: sse.responseStatus: no event stream has the status 1000"), "{left_out:?}");
+    // One that stands in the directory all the same is not written to a client.
+    let id = with(1000).save(&server.place.data_dir());
+    let refused = server.post(&format!("/stream-recordings/{id}/replay"), &json!({}));
+    refused.expect_error(409, "corrupted", &[&id, "sse.responseStatus", "1000", "mend the file"]);
+}
+
+#[test]
+fn an_entry_with_a_bad_message_is_left_out_as_a_whole_and_says_so() {
+    let server = Server::start();
+    let message = |opcode: u8, data: &str| json!({"type": "receive", "time": 1_705_314_600.5, "opcode": opcode, "data": data});
+    let entry = |messages: Value| {
+        json!({"startedDateTime": "2024-01-15T10:30:00Z", "request": {"method": "GET", "url": "ws://h/ws"},
+        "response": {"status": 101}, "_webSocketMessages": messages})
+    };
+    let entries = [entry(json!([message(1, "a"), message(2, "?")])), entry(json!([message(1, "a")]))];
+    let (recordings, left_out) = imported(&server, json!({"log": {"entries": entries}}).to_string().as_bytes());
+    assert_eq!(recordings.len(), 1);
+    assert_eq!(left_out, ["log.entries[0]: left out: _webSocketMessages[1]: its data is no base64"]);
+}
+
+#[test]
+fn the_part_of_another_protocol_is_named() {
+    let server = Server::start();
+    let body = recordings::ws("/ws").s2c(1, "a").set("/sse", json!({"events": [{"data": "x", "relativeMs": 1}]})).json();
+    let (recordings, left_out) = imported(&server, body.to_string().as_bytes());
+    assert_eq!((frames(&recordings[0]), recordings[0].get("sse")), (vec!["s2c text a 1".to_owned()], None));
+    assert_eq!(left_out, ["sse: left out: the recording's protocol is websocket, and a recording has one"]);
+}

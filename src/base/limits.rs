@@ -59,6 +59,8 @@ pub const MAX_TIME_MS: u64 = 31 * 86_400_000;
 pub const MAX_CONFIG_BYTES: u64 = 512 * MIB;
 /// Bytes that the aliases of a YAML file may add to it.
 pub const MAX_YAML_ALIAS_BYTES: usize = 8 * MIB as usize;
+/// Brackets that a YAML file may have open at once: the levels that its parser, and that of JSON, go down.
+pub const MAX_FLOW_DEPTH: usize = 128;
 /// Bytes of the reason in a close frame (RFC 6455 §5.5: 125 bytes, two of them the code).
 pub const MAX_CLOSE_REASON_BYTES: usize = 123;
 /// Bytes of an answer that a command takes from a server.

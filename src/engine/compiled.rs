@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::model::recording::{Head, SseRequest, StreamHead};
+use crate::model::recording_check::check_status;
 use crate::rules::redact::Redactor;
 use crate::rules::script::{Script, ScriptBuilder};
 use crate::store::{RecordingFile, Store};
@@ -24,8 +25,12 @@ impl Compiled {
     /// Reads a recording to its end.
     ///
     /// # Errors
-    /// Its file cannot be read, or what stands in it cannot be parsed.
+    /// Its file cannot be read, or what stands in it cannot be parsed; `corrupted` where no client could read its response.
     pub fn read(file: &RecordingFile) -> Result<Self> {
+        check_status(&file.head).map_err(|error| {
+            let id = &file.head.id;
+            Error::conflict("corrupted", format!("the recording {id} can't be replayed: {error}; mend the file, or delete the recording"))
+        })?;
         let mut builder = ScriptBuilder::new(&file.head);
         for frame in file.frames()? {
             builder.push(&frame?)?;

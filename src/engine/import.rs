@@ -24,7 +24,7 @@ pub fn import(store: &Store, redactor: &Redactor, text: &[u8]) -> Result<Importe
         match plan.and_then(|plan| keep(&mut batch, plan)) {
             Ok(notes) => notes.into_iter().for_each(|note| left_out.add(note)),
             Err(error @ Error::Invalid { .. }) if import.is_archive() => {
-                left_out.add(error.to_string());
+                left_out.add(words_of(&error));
                 first_error.get_or_insert(error);
             }
             Err(error) => return Err(error),
@@ -51,6 +51,17 @@ fn keep(batch: &mut Batch, mut plan: Plan<'_>) -> Result<Vec<String>> {
     }
     batch.finish(&plan.finish())?;
     Ok(left_out)
+}
+
+/// Why an entry of an archive is left out: the entry first, since all of it is, whatever part of it is wrong.
+fn words_of(error: &Error) -> String {
+    match error {
+        Error::Invalid { place, message } => match place.split_once("].") {
+            Some((entry, part)) => format!("{entry}]: left out: {part}: {message}"),
+            None => error.to_string(),
+        },
+        other => other.to_string(),
+    }
 }
 
 #[derive(Default)]

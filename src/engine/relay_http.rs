@@ -116,12 +116,13 @@ impl Exchange<'_> {
         }
         self.continued = client.continued;
         match framing {
-            Framing::None => self.relay_response(&stream, head, &upstream, &capture),
+            Framing::None => Ok(self.relay_response(&stream, head, &upstream, &capture)?.unwrap_or(After::Close)),
             // A short body is read and sent before the response is waited for; no second thread.
             Framing::Length(length) if !expects && length <= 4 * limits::READ_BYTES as u64 => {
                 match pump_body(client, framing, in_chunks, &upstream, &capture) {
-                    Pumped::Whole => self.relay_response(&stream, head, &upstream, &capture),
-                    Pumped::ClientGone | Pumped::Malformed(_) => Ok(After::Close),
+                    Pumped::Whole => Ok(self.relay_response(&stream, head, &upstream, &capture)?.unwrap_or(After::Close)),
+                    Pumped::BrokeOff(message) | Pumped::Malformed(message) => Err(Error::invalid("", message)),
+                    Pumped::ClientGone => Ok(After::Close),
                 }
             }
             _ => std::thread::scope(|scope| {
@@ -139,14 +140,18 @@ impl Exchange<'_> {
                     // The response is through before the body, whose rest nobody wants. It is read all the same, for a second:
                     // a close with unread bytes would be a reset, which overtakes the response.
                     upstream.shutdown();
-                    if after.is_ok() {
+                    if matches!(after, Ok(Some(_))) {
                         stream.shutdown_write();
                     }
                 }
                 let pumped = told.recv_timeout(Duration::from_millis(limits::CLOSE_GRACE_MS));
                 match (pumped, after) {
-                    (Ok(Pumped::Whole), after) if whole => after,
-                    (Ok(Pumped::Malformed(message)), Err(_)) => Err(Error::invalid("", message)),
+                    (Ok(Pumped::Whole), after) if whole => Ok(after?.unwrap_or(After::Close)),
+                    // Nothing has been sent to the client. One that has only ended its sending half takes the answer; to one that
+                    // has gone it does no harm.
+                    (Ok(Pumped::BrokeOff(message)), Err(_) | Ok(None)) | (Ok(Pumped::Malformed(message)), Err(_)) => {
+                        Err(Error::invalid("", message))
+                    }
                     (pumped, after) => {
                         if pumped.is_err() {
                             upstream.shutdown();
@@ -159,18 +164,18 @@ impl Exchange<'_> {
         }
     }
 
-    /// Reads the response's heads and relays the last one with its body.
+    /// Reads the response's heads and relays the last one with its body. `None`: the client left before there was one.
     fn relay_response(
         &mut self,
         client: &Arc<Stream>,
         head: &RequestHead,
         upstream: &Arc<Stream>,
         capture: &Mutex<Capture>,
-    ) -> Result<After> {
+    ) -> Result<Option<After>> {
         let mut inlet = Inlet::new(Arc::clone(upstream));
         let response = loop {
             let Some(response) = inlet.read_response(client, self.origin.mono_us, self.max_head_bytes, None)? else {
-                return Ok(After::Close);
+                return Ok(None);
             };
             match response.status {
                 101 => return Err(Error::BadGateway("the upstream switched protocols although nobody asked for it".to_owned())),
@@ -182,14 +187,14 @@ impl Exchange<'_> {
                     headers.remove("Content-Length");
                     ResponseHead { headers, ..response }.write(&mut bytes);
                     if client.write_all(&bytes, None).is_err() {
-                        return Ok(After::Close);
+                        return Ok(Some(After::Close));
                     }
                 }
                 100..200 => {}
                 _ => break response,
             }
         };
-        self.relay_final(client, head, inlet, response, capture)
+        self.relay_final(client, head, inlet, response, capture).map(Some)
     }
 
     /// Relays a response whose head has been read.
@@ -319,7 +324,9 @@ pub fn pairs(headers: &Headers) -> Pairs {
 enum Pumped {
     /// The client sent it to its end.
     Whole,
-    /// The client left before.
+    /// The client ended its sending half before, in these words.
+    BrokeOff(String),
+    /// The client's connection broke before.
     ClientGone,
     /// Its framing is wrong.
     Malformed(String),
@@ -330,16 +337,21 @@ fn pump_body(client: &mut Inlet, framing: Framing, in_chunks: bool, upstream: &S
     let mut reader = BodyReader::new(framing);
     let mut chunks = Vec::new();
     let mut wanted = true;
+    let mut came = 0;
     while !reader.is_done() {
-        if client.data().is_empty() && !matches!(client.fill(), Ok(1..)) {
-            upstream.shutdown();
-            return Pumped::ClientGone;
+        if client.data().is_empty() {
+            let filled = client.fill();
+            if !matches!(filled, Ok(1..)) {
+                upstream.shutdown();
+                return if filled.is_ok() { Pumped::BrokeOff(broke_off(framing, came)) } else { Pumped::ClientGone };
+            }
         }
         let mut used = 0;
         chunks.clear();
         while used < client.data().len() && !reader.is_done() {
             match reader.next(&client.data()[used..]) {
                 Ok(piece) => {
+                    came += piece.data.len();
                     sync::lock(capture).add(piece.data);
                     if in_chunks {
                         body::push_chunk(&mut chunks, piece.data);
@@ -361,6 +373,14 @@ fn pump_body(client: &mut Inlet, framing: Framing, in_chunks: bool, upstream: &S
         client.consume(used);
     }
     Pumped::Whole
+}
+
+/// What is wrong with a body of which so many bytes came.
+fn broke_off(framing: Framing, came: usize) -> String {
+    match framing {
+        Framing::Length(length) => format!("the body broke off: {came} of {length} bytes came"),
+        _ => format!("the body broke off: {came} bytes came, and no last chunk"),
+    }
 }
 
 /// How the relay of a body ended.

@@ -32,3 +32,4 @@ pub mod setting;
 pub mod settings;
 pub mod shown_mock;
 pub mod syntax;
+mod yaml_depth;

@@ -1,6 +1,7 @@
 //! What is wrong with a recording that parses: times, order, base64. For files that people keep and edit; the store's own are made right.
 
-use super::recording::{Frame, Head, StreamTail, Tail, decode};
+use super::mock_http::is_bodiless;
+use super::recording::{Frame, Head, StreamHead, StreamTail, Tail, decode};
 use crate::base::error::{Error, Result};
 use crate::base::time::parse_rfc3339;
 
@@ -14,7 +15,7 @@ pub struct FrameCheck {
 /// Checks what a recording begins with.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a start time that is none, or a path that no client asks for.
+/// [`Error::Invalid`] for a start time that is none, a path that no client asks for, or a status as [`check_status`] says.
 pub fn check_head(head: &Head) -> Result<()> {
     if parse_rfc3339(&head.start_time).is_none() {
         return Err(Error::invalid("startTime", no_time(&head.start_time)));
@@ -22,7 +23,21 @@ pub fn check_head(head: &Head) -> Result<()> {
     if !head.metadata.path.starts_with('/') {
         return Err(Error::invalid("metadata.path", format!("this must begin with \"/\", it is {:?}", head.metadata.path)));
     }
-    Ok(())
+    check_status(head)
+}
+
+/// Checks that the response of an event stream has a status that a response with a body can have.
+///
+/// # Errors
+/// [`Error::Invalid`] at `sse.responseStatus`, with what is allowed.
+pub fn check_status(head: &Head) -> Result<()> {
+    match &head.stream {
+        StreamHead::Sse { response_status: status, .. } if !(200..=599).contains(status) || is_bodiless(*status) => {
+            let message = format!("no event stream has the status {status}; it is one of 200 to 599, without 204, 205, 304");
+            Err(Error::invalid("sse.responseStatus", message))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks what a recording ends with.
@@ -109,6 +124,18 @@ mod tests {
     }
 
     #[test]
+    fn an_event_stream_has_a_status_that_a_body_goes_with() {
+        for (status, fine) in
+            [(0, false), (99, false), (101, false), (199, false), (200, true), (204, false), (205, false), (206, true), (304, false)]
+                .into_iter()
+                .chain([(404, true), (599, true), (600, false), (1000, false), (65535, false)])
+        {
+            let text = json!({"protocol": "sse", "startTime": "2024-01-15T10:30:00Z", "sse": {"responseStatus": status}}).to_string();
+            assert_eq!(check_status(&parse(text.as_bytes()).unwrap().head).is_ok(), fine, "{status}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_told_with_its_place() {
         let ws = |frames: Value| json!({"protocol": "websocket", "startTime": "2024-01-15T10:30:00Z", "metadata": {"path": "/ws"}, "websocket": {"frames": frames}});
         let frame = |fields: Value| {
@@ -132,6 +159,10 @@ mod tests {
                 vec!["startTime: \"yesterday\" is no time as RFC 3339 writes it, such as 2024-01-15T10:30:00.000000Z"],
             ),
             (with("endTime", json!("x")), vec!["endTime: \"x\" is no time as RFC 3339 writes it, such as 2024-01-15T10:30:00.000000Z"]),
+            (
+                json!({"protocol": "sse", "startTime": "2024-01-15T10:30:00Z", "metadata": {"path": "/e"}, "sse": {"responseStatus": 1000}}),
+                vec!["sse.responseStatus: no event stream has the status 1000; it is one of 200 to 599, without 204, 205, 304"],
+            ),
             (with("metadata", json!({})), vec!["metadata.path: this must begin with \"/\", it is \"\""]),
             (
                 ws(json!([fine, frame(json!({})), frame(json!({"relativeUs": 2, "relativeMs": 1}))])),

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use super::long_lists::LongLists;
+use super::yaml_depth;
 
 use crate::base::error::{Error, Result};
 use crate::base::{limits, text};
@@ -97,6 +98,7 @@ pub fn has_any_field(source: impl std::io::Read, names: &[&str]) -> bool {
 }
 
 fn parse_yaml(text: &str) -> Result<Value> {
+    yaml_depth::check(text)?;
     // Without aliases a value weighs no more than what it was written with, but for escapes that are longer than what they mean.
     let mut budget = text.len().saturating_mul(2).saturating_add(limits::MAX_YAML_ALIAS_BYTES);
     let value = Strict::all(&mut budget).deserialize(yaml_serde::Deserializer::from_str(text));

@@ -140,6 +140,8 @@ impl Behind for Gate {
         }
         let after = match self.relay(&mut client, &head) {
             Ok(after) => after,
+            // A body that is wrong is the caller's matter.
+            Err(error @ Error::Invalid { .. }) => answer::refuse(&mut client, &head, &error, None),
             Err(error) => {
                 log::error!("an admin call failed: {error}");
                 answer::refuse(&mut client, &head, &error, None)

@@ -160,10 +160,13 @@ impl<'a> Exchange<'a> {
         pairs(headers, &["Content-Encoding"])
     }
 
-    /// The response's status; a stream that was read had one.
+    /// The response's status; a stream that was read had one, though not every archive says it. One that is none is told by
+    /// [`Plan::new`].
     pub(super) fn status(&self) -> u16 {
-        let status = self.entry.response.as_ref().and_then(|response| response.status);
-        status.and_then(|status| u16::try_from(status).ok()).filter(|status| *status >= 100).unwrap_or(200)
+        match self.entry.response.as_ref().and_then(|response| response.status) {
+            None | Some(..=0) => 200,
+            Some(status) => u16::try_from(status).unwrap_or(u16::MAX),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::model::recording::{
     Direction, Encoding, EndedBy, Frame, FrameType, Head, Protocol, Redaction, Source, Stats, Status, StreamHead, StreamTail, Tail,
     WsFrame, decode,
 };
+use crate::model::recording_check::check_status;
 use crate::rules::redact::Redactor;
 use crate::rules::redact_ends::{redact_head, redact_tail};
 
@@ -71,7 +72,7 @@ impl<'a> Plan<'a> {
     /// Settles the head.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a version or a time that is none.
+    /// [`Error::Invalid`] for a version or a time that is none, and for a status that no event stream has.
     pub(super) fn new(mut head: Head, tail: Tail, frames: Frames<'a>, place: FramePlace, setting: Setting<'a>) -> Result<Self> {
         if head.format_version != "1" && !head.format_version.starts_with("1.") {
             let shown = text::clean(&text::shorten(&head.format_version, 64)).into_owned();
@@ -80,6 +81,8 @@ impl<'a> Plan<'a> {
                 format!("{shown:?} is a format that this version of mockd does not know; it reads 1.0"),
             ));
         }
+        check_status(&head)?;
+        let left_out = leave_other_protocol(&mut head).into_iter().collect();
         let mut frames = frames.peekable();
         let start_us = match head.start_time.as_str() {
             "" => start_of(frames.peek(), &tail).unwrap_or(setting.now_us),
@@ -96,7 +99,7 @@ impl<'a> Plan<'a> {
         head.metadata.redaction = Some(union(theirs.unwrap_or_default(), redactor.rules()));
         Ok(Self {
             head,
-            left_out: Vec::new(),
+            left_out,
             tail,
             frames,
             place,
@@ -231,6 +234,14 @@ fn settle_head(head: &mut Head) {
     if head.name.is_empty() {
         head.name = protocol.made_name(&metadata.path);
     }
+}
+
+/// Removes what a recording has of the protocol that is not its own; in words, where there is anything.
+fn leave_other_protocol(head: &mut Head) -> Option<String> {
+    let own = head.protocol().word();
+    let other = Protocol::WORDS.into_iter().find(|word| *word != own)?;
+    head.extra.shift_remove(other).filter(|part| !part.is_null())?;
+    Some(format!("{other}: left out: the recording's protocol is {own}, and a recording has one"))
 }
 
 /// The redaction in force with another redact value: a recording has one, and it may stand in it already.
