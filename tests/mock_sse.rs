@@ -58,7 +58,6 @@ fn every_field_of_an_event_goes_out_in_one_form() {
             ("X-Many", "a"),
             ("X-Many", "b"),
             ("Content-Type", "text/event-stream; charset=utf-8"),
-            ("Cache-Control", "no-cache"),
             ("Transfer-Encoding", "chunked"),
             ("Connection", "close"),
         ]
