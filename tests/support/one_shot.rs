@@ -107,6 +107,8 @@ impl OneShot {
     #[track_caller]
     pub fn output(mut self) -> Output {
         let status = wait::exit(&format!("mockd {}", self.args.join(" ")), &mut self.child);
+        // A command that outlives mockd, as one does that ignores its signal, ends with its input.
+        drop(self.stdin.take());
         Output {
             args: std::mem::take(&mut self.args),
             code: status.code().unwrap_or(-1),
