@@ -57,7 +57,7 @@ pub struct Settings {
     pub max_connections: u64,
     /// Bytes of a request head.
     pub max_head_bytes: u64,
-    /// Milliseconds for a head, from its first byte.
+    /// Milliseconds for a head, from its first byte, and of silence in a body that mockd reads itself.
     pub head_timeout_ms: u64,
     /// Milliseconds of idle keep-alive.
     pub idle_timeout_ms: u64,
@@ -254,7 +254,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: Some("head-timeout"),
         env: "MOCKD_HEAD_TIMEOUT",
         value_name: "MS",
-        help: "Time for a request head to arrive, from its first byte",
+        help: "Time for a request head to arrive, from its first byte, and for more of a body that mockd reads itself",
         slot: Slot::Millis(|s| &mut s.head_timeout_ms),
     },
     Setting {
