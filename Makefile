@@ -1,8 +1,9 @@
-# make check: what CI runs. make demo: record and replay a stream on this machine. make static: one binary without libraries.
+# make check: what CI runs. make torture: the tests that try many times, with many more rounds; it takes an hour or more.
+# make demo: record and replay a stream on this machine. make static: one binary without libraries.
 CARGO ?= cargo
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 
-.PHONY: check test lint static demo clean
+.PHONY: check test lint torture static demo clean
 
 check: lint test
 
@@ -13,6 +14,11 @@ lint:
 
 test:
 	$(CARGO) test
+
+# One after another, so that each has the machine; what each tried is printed.
+torture:
+	MOCKD_TEST_EFFORT=torture $(CARGO) test --release --test main -- --test-threads=1 --nocapture \
+		crash:: power_loss:: disk:: crowd:: peers_ws:: peers_http:: peers_admin:: shutdown:: access:: secrets:: corpus::
 
 # The C library is linked in; --target keeps the flag away from build scripts and macros.
 static:

@@ -77,6 +77,29 @@ mod import;
 mod export;
 // The two documents' own commands as pasted, the JavaScript included.
 mod seeds;
+// kill -9 at any moment of any work, over and over: what was told is there, once, in order.
+mod crash;
+// Power that goes away: what was synced is all there is, and a completed recording is whole.
+mod power_loss;
+// Disks that are full, read-only, broken, slow or gone: traffic never notices, and everybody is told once.
+mod disk;
+// Two servers and many commands on one directory: the index never disagrees with the files.
+mod crowd;
+// WebSocket peers that break every rule of RFC 6455, stall, vanish or flood.
+mod peers_ws;
+// HTTP peers on the mock port that are slow, garbled, ambiguous, or too many.
+mod peers_http;
+// The same on the admin port.
+mod peers_admin;
+// SIGTERM under load, the second signal, and what ten thousand clients leave behind: nothing.
+mod shutdown;
+// Who may use what: tokens, hosts, origins, paths, file modes, control characters.
+mod access;
+// Secrets pushed through every place of a stream, and looked for everywhere.
+mod secrets;
+// The corpus of the fuzz targets, each input through its target.
+mod corpus;
+
 // The README: every command in it runs, and prints what is shown.
 mod readme;
 // A sample project whose CI records once and plays for ever.

@@ -1,0 +1,1 @@
+//! Who may use what: tokens, hosts, origins, paths, file modes, control characters.

@@ -1,0 +1,1 @@
+//! The corpus of the fuzz targets, each input through its target.

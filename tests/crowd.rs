@@ -1,0 +1,1 @@
+//! Two servers and many commands on one directory: the index never disagrees with the files.

@@ -1,0 +1,1 @@
+//! Secrets pushed through every place of a stream, and looked for everywhere.
