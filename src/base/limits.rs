@@ -119,6 +119,8 @@ pub const SIMPLE_MAX_DELAY_MS: u64 = 5_000;
 pub const CLOSE_GRACE_MS: u64 = 1_000;
 /// Milliseconds within which a server that was told to end has ended.
 pub const SHUTDOWN_MS: u64 = 5_000;
+/// Milliseconds of these for the files of recordings.
+pub const FINISH_MS: u64 = 3_500;
 /// Milliseconds for a server in the background to answer on both ports.
 pub const START_TIMEOUT_MS: u64 = 10_000;
 /// Logs of servers in the background that have ended which are kept.
@@ -151,5 +153,6 @@ const _: () = assert!(RECORDER_TICK_MS * 4 <= JOURNAL_LAG_MS, "the recorder must
 const _: () = assert!(MAX_TAPE_BYTES as u64 >= MAX_MESSAGE_BYTES, "one message of the largest size must fit on a tape");
 const _: () = assert!(CLOSE_GRACE_MS < SHUTDOWN_MS, "closing streams must fit into the time of a shutdown");
 const _: () = assert!(MIN_ID_PREFIX <= TABLE_ID_CHARS, "ids as printed must be usable as prefixes");
+const _: () = assert!(FINISH_MS + CLOSE_GRACE_MS < SHUTDOWN_MS, "streams that were closed need their moment after the last file");
 const _: () = assert!(STOP_TIMEOUT_MS > SHUTDOWN_MS, "who waits for a server's end waits longer than that takes");
 const _: () = assert!(WARN_PERCENT <= 100);

@@ -133,9 +133,13 @@ impl App {
 
     /// Ends all recordings as complete, then all streams: 1001 for WebSockets, the end of the stream for the others.
     pub fn end(&self) {
-        self.recordings.finish_all(Duration::from_millis(limits::SHUTDOWN_MS / 2));
+        let begun = Instant::now();
+        let files = self.recordings.end_all();
+        // Followers of a recording get its last frames. A disk that is slow keeps no client from hearing of the end.
+        files.await_finished(begun + Duration::from_millis(limits::CLOSE_GRACE_MS));
         self.live.end_all();
         self.replays.stop_all();
+        files.finish(begun + Duration::from_millis(limits::FINISH_MS));
     }
 
     /// Waits until the mock port has no connections left: those whose clients have ended already are served to their end, those whose

@@ -273,24 +273,20 @@ impl Recordings {
 
     /// Ends every recording as complete and waits for their files, at most `limit`.
     pub fn finish_all(&self, limit: Duration) {
+        self.end_all().finish(Instant::now() + limit);
+    }
+
+    /// Ends every recording as complete; nothing more is recorded.
+    pub fn end_all(&self) -> Ended<'_> {
         let (sessions, loose) = {
             let mut open = sync::lock(&self.open);
             open.closed = true;
             (std::mem::take(&mut open.sessions), std::mem::take(&mut open.loose))
         };
-        let deadline = Instant::now() + limit;
-        let all = sessions.iter().flat_map(|session| &session.tapes).chain(&loose);
-        all.clone().for_each(|tape| tape.end(End::Recorder));
-        for tape in all {
-            if tape.wait_outcome(deadline.saturating_duration_since(Instant::now())).is_none() {
-                log::warn!("the recording {} is not on disk yet; the next start recovers it", tape.id());
-            }
-        }
-        for session in sessions.into_iter().filter(|session| session.tapes.is_empty()) {
-            if let Err(error) = self.save_empty(&session) {
-                log::error!("the empty recording {} could not be written: {error}", session.id);
-            }
-        }
+        self.change.notify_all();
+        let ended = Ended { recordings: self, sessions, loose };
+        ended.tapes().for_each(|tape| tape.end(End::Recorder));
+        ended
     }
 
     /// How many recordings have been finished since the start.
@@ -398,6 +394,39 @@ impl Recordings {
             stats: Default::default(),
         };
         Recording { head, frames: Vec::new(), tail }
+    }
+}
+
+/// Recordings that have ended and whose files may not be complete.
+pub struct Ended<'a> {
+    recordings: &'a Recordings,
+    sessions: Vec<Session>,
+    loose: Vec<Arc<Tape>>,
+}
+
+impl Ended<'_> {
+    /// Waits until the files are complete, or for the deadline.
+    pub fn await_finished(&self, deadline: Instant) {
+        for tape in self.tapes() {
+            drop(tape.wait_outcome(deadline.saturating_duration_since(Instant::now())));
+        }
+    }
+
+    /// The same, writes those of the sessions that saw no connection, and says which files are missing.
+    pub fn finish(self, deadline: Instant) {
+        self.await_finished(deadline);
+        for tape in self.tapes().filter(|tape| !tape.is_finished()) {
+            log::warn!("the recording {} is not on disk yet; the next start recovers it", tape.id());
+        }
+        for session in self.sessions.iter().filter(|session| session.tapes.is_empty()) {
+            if let Err(error) = self.recordings.save_empty(session) {
+                log::error!("the empty recording {} could not be written: {error}", session.id);
+            }
+        }
+    }
+
+    fn tapes(&self) -> impl Iterator<Item = &Arc<Tape>> {
+        self.sessions.iter().flat_map(|session| &session.tapes).chain(&self.loose)
     }
 }
 

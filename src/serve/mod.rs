@@ -9,15 +9,17 @@ pub mod gate;
 pub mod mock;
 pub mod pid_file;
 pub mod server;
+mod signals;
 
 use std::io::Write;
 use std::path::PathBuf;
 
 use self::pid_file::PidFile;
 pub use self::server::Server;
+use self::signals::Signals;
 use crate::base::error::{Error, Result};
 use crate::base::platform::Signal;
-use crate::base::{files, platform, sync};
+use crate::base::files;
 use crate::engine::app::App;
 use crate::model::settings::Settings;
 
@@ -34,28 +36,28 @@ pub struct Announce {
 
 /// Runs the server until SIGINT or SIGTERM; a second one ends it at once. At SIGHUP `reload` gives the settings that the files, the
 /// environment and the flags ask for now, and the mocks among them are served from then on. Signals must be held already
-/// ([`platform::hold_signals`]).
+/// ([`crate::base::platform::hold_signals`]).
 ///
 /// # Errors
 /// Those of [`Server::open`]; a place that takes no announcement.
 pub fn run(settings: Settings, announce: &Announce, reload: &dyn Fn() -> Result<Settings>) -> Result<()> {
+    // From the first moment on: what keeps the start waiting, a lock or a pipe, must not keep the end waiting as well.
+    let signals = Signals::hear()?;
     let server = Server::open(settings)?;
     // It goes away last: who waits for the end waits for that.
     let _pid_file = announce.log.as_deref().map(|log| PidFile::publish(&server, log)).transpose()?;
-    announce.say(&server)?;
-    while platform::next_signal() == Signal::Reload {
+    if !signals.is_stopping() {
+        announce.say(&server)?;
+    }
+    while signals.next() == Signal::Reload {
         match reload().and_then(|settings| take_over(&server.app, settings)) {
             Ok(()) => log::info!("SIGHUP: the config has been read again; mocks that are served: {}", server.app.mocks.served()),
             Err(error) => log::error!("SIGHUP: the mocks stay as they were: {error}"),
         }
     }
-    // A second signal ends the process at once.
-    sync::spawn("second signal", || {
-        while platform::next_signal() == Signal::Reload {}
-        std::process::exit(1);
-    })?;
-    server.end();
+    // Nobody is to come any more; and a second signal leaves no file that says otherwise.
     announce.withdraw();
+    server.end();
     Ok(())
 }
 
