@@ -84,6 +84,8 @@ pub const TAIL_ROOM_BYTES: u64 = 4 * KIB;
 pub const JOURNAL_GROWTH_BYTES: u64 = 16 * KIB;
 /// Milliseconds that a journal may lag behind the traffic.
 pub const JOURNAL_LAG_MS: u64 = 50;
+/// Milliseconds that who changes recordings waits for its turn among all processes.
+pub const DIR_LOCK_MS: u64 = 30_000;
 
 /// Milliseconds that a synchronized or triggered replay waits.
 pub const REPLAY_TIMEOUT_MS: u64 = 30_000;
@@ -125,6 +127,12 @@ pub const FINISH_MS: u64 = 3_500;
 pub const START_TIMEOUT_MS: u64 = 10_000;
 /// Logs of servers in the background that have ended which are kept.
 pub const MAX_OLD_LOGS: usize = 10;
+/// Bytes of the log of a server in the background; past it the older half goes.
+pub const MAX_LOG_BYTES: u64 = 16 * MIB;
+/// Bytes of the log that are written at once: what a pipe takes whole or not at all (PIPE_BUF).
+pub const LOG_PIECE_BYTES: usize = 4 * KIB as usize;
+/// Milliseconds that a line of the log waits for somebody to take it.
+pub const LOG_PATIENCE_MS: u64 = 1_000;
 /// Milliseconds that `stop` waits for a server in the background to end.
 pub const STOP_TIMEOUT_MS: u64 = 15_000;
 /// Milliseconds for the recordings of a one-shot command to reach the disk.

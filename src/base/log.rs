@@ -1,12 +1,17 @@
 //! The log: one line an event on stderr, as text or as JSON. What is logged is cleaned for a terminal; secrets are kept out by those who log.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::str::FromStr;
+use std::sync::Mutex;
+use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::error::{Error, Result};
-use super::{text, time};
+use super::{limits, platform, sync, text, time};
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,16 +25,26 @@ pub enum Format {
 
 struct Sink {
     format: Format,
+    out: Mutex<Out>,
 }
 
-/// Sends the log to stderr from now on.
+/// Where the lines go, one after the other.
+struct Out {
+    /// Lines that nobody took.
+    missing: u64,
+    /// The log is a file of our own, which is kept within this.
+    max_bytes: Option<u64>,
+}
+
+/// Sends the log to stderr from now on; a file of our own (`is_own_file`) is kept within [`limits::MAX_LOG_BYTES`].
 ///
 /// # Errors
 /// [`Error::Invalid`] for a level that is none of `off`, `error`, `warn`, `info`, `debug`, `trace`.
-pub fn start(level: &str, format: Format) -> Result<()> {
+pub fn start(level: &str, format: Format, is_own_file: bool) -> Result<()> {
     let level = LevelFilter::from_str(level)
         .map_err(|_| Error::invalid("logLevel", format!("{level:?} is none of off, error, warn, info, debug, trace")))?;
-    if log::set_boxed_logger(Box::new(Sink { format })).is_ok() {
+    let out = Mutex::new(Out { missing: 0, max_bytes: is_own_file.then_some(limits::MAX_LOG_BYTES) });
+    if log::set_boxed_logger(Box::new(Sink { format, out })).is_ok() {
         log::set_max_level(level);
     }
     Ok(())
@@ -48,16 +63,70 @@ impl Log for Sink {
         let now = time::rfc3339(time::wall_us());
         let message = record.args().to_string();
         let message = text::clean(&message);
-        let line = match self.format {
-            Format::Text => format!("{now} {:<5} {message}\n", record.level()),
-            Format::Json => {
-                let level = record.level().as_str().to_ascii_lowercase();
-                format!("{}\n", serde_json::json!({"time": now, "level": level, "message": message}))
-            }
-        };
-        // A log that cannot be written has nobody left to tell.
-        drop(std::io::stderr().write_all(line.as_bytes()));
+        let line = self.format.line(&now, record.level(), &message);
+        sync::lock(&self.out).write(self.format, &line);
     }
 
     fn flush(&self) {}
+}
+
+impl Format {
+    fn line(self, now: &str, level: Level, message: &str) -> String {
+        match self {
+            Self::Text => format!("{now} {level:<5} {message}\n"),
+            Self::Json => {
+                let level = level.as_str().to_ascii_lowercase();
+                format!("{}\n", serde_json::json!({"time": now, "level": level, "message": message}))
+            }
+        }
+    }
+}
+
+impl Out {
+    /// Writes a line, or counts it where nobody takes it: a pipe that nobody reads must not stop the server.
+    fn write(&mut self, format: Format, line: &str) {
+        if self.missing > 0 && self.is_taken() {
+            let message = format!("nobody took the log for a while: {} lines are missing here", self.missing);
+            self.missing = 0;
+            self.write_taken(&format.line(&time::rfc3339(time::wall_us()), Level::Warn, &message));
+        }
+        if self.missing > 0 || !self.write_taken(line) {
+            self.missing += 1;
+        }
+        if let Some(max_bytes) = self.max_bytes
+            && let Err(error) = cut_front(max_bytes)
+        {
+            // It is our own file no more, or the disk is broken; what is left is to say so.
+            self.max_bytes = None;
+            self.write(format, &format.line(&time::rfc3339(time::wall_us()), Level::Warn, &format!("the log has no bound now: {error}")));
+        }
+    }
+
+    /// Writes in pieces that a pipe takes whole or not at all.
+    fn write_taken(&self, line: &str) -> bool {
+        // A log that cannot be written has nobody left to tell.
+        line.as_bytes().chunks(limits::LOG_PIECE_BYTES).all(|piece| self.is_taken() && std::io::stderr().write_all(piece).is_ok())
+    }
+
+    /// Whether somebody takes a piece; waited for only where it has been taken so far.
+    fn is_taken(&self) -> bool {
+        let patience = if self.missing == 0 { limits::LOG_PATIENCE_MS } else { 0 };
+        platform::wait_writable(std::io::stderr().as_fd(), Duration::from_millis(patience)).unwrap_or(true)
+    }
+}
+
+/// Keeps the second half of a log that has grown past its bound, from its first whole line on.
+fn cut_front(max_bytes: u64) -> std::io::Result<()> {
+    let mut file = File::from(std::io::stderr().as_fd().try_clone_to_owned()?);
+    let size = file.metadata()?.len();
+    if size <= max_bytes {
+        return Ok(());
+    }
+    let mut kept = vec![0; usize::try_from(max_bytes / 2).unwrap_or(0)];
+    let from = size - kept.len() as u64;
+    file.read_exact_at(&mut kept, from)?;
+    let whole = kept.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    file.set_len(0)?;
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(&kept[whole..])
 }

@@ -139,7 +139,9 @@ fn pick(context: &Context<'_>) -> Result<(PathBuf, Running)> {
 fn spawn(context: &Context<'_>, log: &Path) -> Result<Child> {
     let failed = |what: &str, error: std::io::Error| Error::Failed(format!("{what}: {error}"));
     let program = std::env::current_exe().map_err(|error| failed("the program's own file cannot be found", error))?;
-    let out = files::create_private(log).map_err(|error| Error::storage("create", log, &error))?;
+    // Made for us alone; then opened so that what is written goes to its end, also after its front was cut off.
+    let out = files::create_private(log).and_then(|_| std::fs::File::options().read(true).append(true).open(log));
+    let out = out.map_err(|error| Error::storage("create", log, &error))?;
     let err = out.try_clone().map_err(|error| Error::storage("open", log, &error))?;
     let (args, token) = without_token(context.typed.raw.iter().skip(context.typed.command.path.len()));
     Command::new(program)

@@ -84,7 +84,7 @@ impl OneShot {
     /// # Errors
     /// Those of [`Server::open`].
     pub fn open(context: &Context<'_>, settings: Settings, deck: Deck) -> Result<Self> {
-        begin(&settings)?;
+        begin(&settings, false)?;
         let server = Server::open_with(settings, deck)?;
         let announce = Announce { ready_file: context.typed.text("ready-file").map(|name| context.path(name)), ..Announce::default() };
         announce.say(&server)?;

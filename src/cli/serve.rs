@@ -21,7 +21,7 @@ pub fn serve(context: &mut Context<'_>) -> Result<()> {
     if announce.log.is_some() {
         platform::leave_session();
     }
-    begin(&settings)?;
+    begin(&settings, announce.log.is_some())?;
     crate::serve::run(settings, &announce, &|| checked_settings(context))
 }
 
@@ -37,12 +37,13 @@ pub fn checked_settings(context: &Context<'_>) -> Result<Settings> {
     Ok(settings)
 }
 
-/// What a process does before it opens a server, and before its first thread, which inherits all of it.
+/// What a process does before it opens a server, and before its first thread, which inherits all of it. In the background (`detached`) its
+/// stderr is a log file of its own.
 ///
 /// # Errors
 /// A log level that is none.
-pub fn begin(settings: &Settings) -> Result<()> {
-    log::start(&settings.log_level, settings.log_format)?;
+pub fn begin(settings: &Settings, detached: bool) -> Result<()> {
+    log::start(&settings.log_level, settings.log_format, detached)?;
     platform::sharpen_timers();
     platform::hold_signals();
     Ok(())

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::files::{self, Kind, TempFile, TempName};
+use super::lock::DirLock;
 use super::quota::Quota;
 use super::{journal, lines};
 use crate::base::error::{Error, Result};
@@ -106,6 +107,9 @@ impl Batch {
     /// # Errors
     /// [`Error::StorageFull`], [`Error::Storage`].
     pub fn publish(self) -> Result<Vec<Summary>> {
+        // Others may be about to name theirs: they wait, and what they find then is what there is.
+        let _lock = if self.done.is_empty() { None } else { Some(DirLock::acquire(&self.dir)?) };
+        self.quota.forget();
         self.quota.check(self.done_bytes)?;
         let mut named: Vec<(PathBuf, Summary)> = Vec::new();
         for Done { temp, summary } in self.done {

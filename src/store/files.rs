@@ -1,5 +1,6 @@
 //! Names in a directory of recordings, and the calls that make, sync and find files there. It never looks into a file.
 
+use std::collections::HashMap;
 use std::fs::{DirBuilder, File, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -51,13 +52,15 @@ pub struct Found {
     pub stamp: Stamp,
 }
 
-/// Size, time and number of a file: where all three are as before, its content is.
+/// Size, times and number of a file: where all four are as before, its content is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     /// Bytes.
     pub size: u64,
-    /// Nanoseconds since 1970 of the last write.
+    /// Nanoseconds since 1970 of the last write, or what somebody has set it to.
     pub mtime_ns: i64,
+    /// Nanoseconds since 1970 of the last change of anything, which nobody can set back.
+    pub ctime_ns: i64,
     /// The inode.
     pub inode: u64,
 }
@@ -65,8 +68,13 @@ pub struct Stamp {
 impl Stamp {
     /// The stamp of a file.
     pub fn of(metadata: &std::fs::Metadata) -> Self {
-        let mtime_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
-        Self { size: metadata.len(), mtime_ns, inode: metadata.ino() }
+        let ns = |seconds: i64, more: i64| seconds.saturating_mul(1_000_000_000).saturating_add(more);
+        Self {
+            size: metadata.len(),
+            mtime_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
+            ctime_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
+            inode: metadata.ino(),
+        }
     }
 }
 
@@ -122,17 +130,34 @@ pub fn locate(dir: &Path, id: &str) -> Result<Option<Found>> {
     Ok(None)
 }
 
-/// All files of recordings, with their stamps, in the directory's order. A directory that is not there has none.
+/// All files of recordings, with their stamps, in the directory's order. A directory that is not there has none. What gets another name
+/// while the directory is read is there once, under one of the two.
 pub fn scan(dir: &Path) -> Result<Vec<Found>> {
-    let mut all = Vec::new();
+    let mut all: Vec<Found> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut moved: Vec<String> = Vec::new();
     for entry in entries(dir)? {
         let entry = entry.map_err(|error| Error::storage("read", dir, &error))?;
         let name = entry.file_name();
         let Some((id, kind)) = name.to_str().and_then(parse_name) else { continue };
-        // A file may go away between the two calls; then it is not there.
-        let Ok(metadata) = entry.metadata() else { continue };
-        if metadata.is_file() {
-            all.push(Found { id: id.to_owned(), kind, stamp: Stamp::of(&metadata) });
+        let found = match entry.metadata() {
+            Ok(metadata) if metadata.is_file() => Found { id: id.to_owned(), kind, stamp: Stamp::of(&metadata) },
+            Ok(_) => continue,
+            // It has another name by now, or it is gone.
+            Err(_) => {
+                moved.push(id.to_owned());
+                continue;
+            }
+        };
+        let is_again = places.insert(found.id.clone(), all.len()).is_some_and(|place| all[place].stamp.inode == found.stamp.inode);
+        if is_again { moved.push(found.id) } else { all.push(found) }
+    }
+    for id in moved {
+        let now = locate(dir, &id)?;
+        match (places.get(&id).and_then(|place| all.get_mut(*place)).filter(|known| known.id == id), now) {
+            (Some(known), Some(now)) => *known = now,
+            (None, Some(now)) => all.push(now),
+            (_, None) => {}
         }
     }
     Ok(all)

@@ -5,7 +5,7 @@
 //!
 //! The file is a cache. One that is missing, torn or of another version costs time, nothing else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -48,8 +48,10 @@ pub struct Index {
 const SETTLED_NS: i64 = 50_000_000;
 /// So many new entries are found out anew by each process before the file is written again.
 const UNSAVED_MAX: usize = 64;
+/// How often a file may get another name while it is looked at.
+const NAME_TRIES: usize = 5;
 /// The first line of the file: another version is not read.
-const HEADER: &str = "{\"mockdIndex\":1}";
+const HEADER: &str = "{\"mockdIndex\":2}";
 
 impl Index {
     /// Every recording with its start time in microseconds.
@@ -64,41 +66,56 @@ impl Index {
     /// The directory cannot be read.
     pub fn refresh(&self, dir: &Path) -> Result<Self> {
         let now_ns = i64::try_from(time::wall_us()).unwrap_or(i64::MAX / 1000).saturating_mul(1000);
-        let found = files::scan(dir)?;
+        let mut found = files::scan(dir)?;
+        // A large directory is read in pieces: a name that goes from one that is still to come into one that has been read is in none.
+        let seen: HashSet<&str> = found.iter().map(|found| found.id.as_str()).collect();
+        let known = self.entries.keys().chain(self.journals.keys());
+        let unseen: Vec<String> = known.filter(|id| !seen.contains(id.as_str())).cloned().collect();
+        for id in unseen {
+            found.extend(files::locate(dir, &id)?);
+        }
         let mut next = Self { unsaved: self.unsaved, dear: self.dear, ..Self::default() };
         next.entries.reserve(found.len());
-        for mut found in found {
+        for found in found {
             next.used_bytes += found.stamp.size;
-            if found.kind == Kind::Journal {
-                if let Some(view) = summary::read_journal(dir, &found, self.journals.get(&found.id)) {
-                    next.journals.insert(found.id, view);
-                    continue;
-                }
-                // It was finished a moment ago.
-                match files::stat(dir, &found.id, Kind::Finished)? {
-                    Some(finished) => found = finished,
-                    None => continue,
-                }
-            }
-            if next.entries.get(&found.id).is_some_and(|other| other.kind <= found.kind) {
-                continue;
-            }
-            if let Some(entry) = self.entries.get(&found.id).filter(|known| known.is_still(&found)) {
-                next.entries.insert(found.id, Arc::clone(entry));
-                continue;
-            }
-            let Some((summary, whole)) = summary::read_finished(dir, &found) else { continue };
-            let settled = found.stamp.mtime_ns.saturating_add(SETTLED_NS) < now_ns;
-            if settled {
-                next.unsaved += 1;
-                next.dear |= whole;
-            }
-            let entry = Entry { kind: found.kind, stamp: found.stamp, settled, start_us: start_us(&summary), summary };
-            next.entries.insert(found.id, Arc::new(entry));
+            self.carry(&mut next, dir, found, now_ns)?;
         }
         // A journal whose recording is there too is a copy that somebody put there.
         next.journals.retain(|id, _| !next.entries.contains_key(id));
         Ok(next)
+    }
+
+    /// Puts one recording into the next index: as it is known, or as its file says.
+    fn carry(&self, next: &mut Self, dir: &Path, mut found: Found, now_ns: i64) -> Result<()> {
+        for _ in 0..NAME_TRIES {
+            if next.entries.get(&found.id).is_some_and(|other| other.kind <= found.kind) {
+                return Ok(());
+            }
+            if found.kind == Kind::Journal {
+                if let Some(view) = summary::read_journal(dir, &found, self.journals.get(&found.id)) {
+                    next.journals.insert(found.id, view);
+                    return Ok(());
+                }
+            } else if let Some(entry) = self.entries.get(&found.id).filter(|known| known.is_still(&found)) {
+                next.entries.insert(found.id, Arc::clone(entry));
+                return Ok(());
+            } else if let Some((summary, whole)) = summary::read_finished(dir, &found) {
+                let settled = found.stamp.mtime_ns.saturating_add(SETTLED_NS) < now_ns;
+                if settled {
+                    next.unsaved += 1;
+                    next.dear |= whole;
+                }
+                let entry = Entry { kind: found.kind, stamp: found.stamp, settled, start_us: start_us(&summary), summary };
+                next.entries.insert(found.id, Arc::new(entry));
+                return Ok(());
+            }
+            // It got another name a moment ago.
+            match files::locate(dir, &found.id)? {
+                Some(now) => found = now,
+                None => return Ok(()),
+            }
+        }
+        Ok(())
     }
 
     /// Reads the file; an index of nothing where there is none.
@@ -114,7 +131,7 @@ impl Index {
             // A torn line is one recording to be read again.
             let Ok(row) = serde_json::from_str::<Row<&str, Summary>>(line) else { continue };
             let Some((id, kind)) = files::parse_name(row.file) else { continue };
-            let stamp = Stamp { size: row.size, mtime_ns: row.mtime_ns, inode: row.inode };
+            let stamp = Stamp { size: row.size, mtime_ns: row.mtime_ns, ctime_ns: row.ctime_ns, inode: row.inode };
             let entry = Entry { kind, stamp, settled: true, start_us: row.start_us, summary: row.summary };
             index.entries.insert(id.to_owned(), Arc::new(entry));
         }
@@ -149,6 +166,7 @@ impl Index {
                 file: format!("rec_{id}{}", entry.kind.suffix()),
                 size: entry.stamp.size,
                 mtime_ns: entry.stamp.mtime_ns,
+                ctime_ns: entry.stamp.ctime_ns,
                 inode: entry.stamp.inode,
                 start_us: entry.start_us,
                 summary: &entry.summary,
@@ -182,6 +200,7 @@ struct Row<N, S> {
     file: N,
     size: u64,
     mtime_ns: i64,
+    ctime_ns: i64,
     inode: u64,
     start_us: u64,
     summary: S,
@@ -245,6 +264,52 @@ mod tests {
         std::fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
         let second = first.refresh(dir.path()).unwrap();
         assert!(names(&second)[0].starts_with("talk-"));
+    }
+
+    #[test]
+    fn a_file_rewritten_in_place_with_its_old_time_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = put(dir.path(), &sample("01AAAAAA", 2));
+        age(&path);
+        let first = Index::default().refresh(dir.path()).unwrap();
+        assert!(first.entries["01AAAAAA"].settled);
+        let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+        let text = String::from_utf8(std::fs::read(&path).unwrap()).unwrap().replace("chat-", "talk-");
+        std::fs::write(&path, text).unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        assert!(names(&first.refresh(dir.path()).unwrap())[0].starts_with("talk-"));
+    }
+
+    /// Names change while the directory is read: between the look at a name and the one at its file, and, in a directory that is read
+    /// in pieces, from one piece to another.
+    #[test]
+    fn a_recording_that_gets_another_name_meanwhile_is_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..900 {
+            age(&put(dir.path(), &sample(&format!("01AAAA{number:03}"), 0)));
+        }
+        let (dir, done) = (dir.path(), std::sync::atomic::AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut names = [Kind::Finished, Kind::Deleted];
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    for id in ["01AAAA007", "01AAAA450", "01AAAA777"] {
+                        std::fs::rename(files::path_of(dir, id, names[0]), files::path_of(dir, id, names[1])).unwrap();
+                    }
+                    names.swap(0, 1);
+                }
+            });
+            let mut index = Index::default().refresh(dir).unwrap();
+            let faults: Vec<usize> = (0..60)
+                .map(|_| {
+                    index = index.refresh(dir).unwrap();
+                    index.iter().count()
+                })
+                .filter(|count| *count != 900)
+                .collect();
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(faults, [0; 0]);
+        });
     }
 
     #[test]

@@ -4,10 +4,12 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::files;
 use crate::base::error::{Error, Result};
+use crate::base::{limits, text};
 
 /// The right to change what is in a directory of recordings: delete, restore, edit, vacuum, recover. Ends when it is dropped.
 #[derive(Debug)]
@@ -16,14 +18,33 @@ pub struct DirLock {
 }
 
 impl DirLock {
-    /// Waits for its turn among all processes.
+    /// Waits for its turn among all processes, at most [`limits::DIR_LOCK_MS`]: one that stands still must not hold up all others.
     ///
     /// # Errors
-    /// The directory cannot be written.
+    /// The directory cannot be written; another process keeps it.
     pub fn acquire(dir: &Path) -> Result<Self> {
-        let file = open_lock(dir)?;
-        file.lock().map_err(|error| Error::storage("lock", dir, &error))?;
-        Ok(Self { _file: file })
+        Self::acquire_within(dir, Duration::from_millis(limits::DIR_LOCK_MS))
+    }
+
+    fn acquire_within(dir: &Path, limit: Duration) -> Result<Self> {
+        let deadline = Instant::now() + limit;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            if let Some(lock) = Self::try_acquire(dir)? {
+                return Ok(lock);
+            }
+            if Instant::now() >= deadline {
+                let path = lock_path(dir);
+                return Err(Error::Failed(format!(
+                    "another process has kept the recordings in {} locked for {}: `fuser {}` says which; end it, and try again",
+                    dir.display(),
+                    text::duration(limit.as_millis().try_into().unwrap_or(u64::MAX)),
+                    path.display()
+                )));
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(limits::LOOK_AGAIN_MS));
+        }
     }
 
     /// Takes it if nobody has it.
@@ -43,9 +64,13 @@ impl DirLock {
 fn open_lock(dir: &Path) -> Result<File> {
     let sub = dir.join(files::INDEX_DIR);
     files::make_dir(&sub)?;
-    let path = sub.join("lock");
+    let path = lock_path(dir);
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
     opened.map_err(|error| Error::storage("open", &path, &error))
+}
+
+fn lock_path(dir: &Path) -> PathBuf {
+    dir.join(files::INDEX_DIR).join("lock")
 }
 
 /// Who has a journal.

@@ -14,6 +14,8 @@ pub struct Quota {
     max_bytes: u64,
     warn_percent: u64,
     used_bytes: AtomicU64,
+    /// Bytes of our own that were counted since the directory was measured.
+    unmeasured: AtomicU64,
     /// When the directory was measured, on the process's clock plus one; 0: never.
     measured_us: AtomicU64,
     /// The bytes in use when somebody was refused; 0: nobody was, or room was made since.
@@ -24,6 +26,10 @@ pub struct Quota {
 
 /// Other processes write as well: after this time the directory is measured again.
 const MEASURE_EVERY_US: u64 = 5_000_000;
+/// And after this part of the room that was left has been taken: who else writes has taken some of it too.
+const MEASURE_EVERY_PART: u64 = 16;
+/// But not for less than this.
+const MEASURE_EVERY_BYTES: u64 = 256 * limits::KIB;
 
 impl Quota {
     /// The quota of a directory. Does no I/O.
@@ -33,6 +39,7 @@ impl Quota {
             max_bytes,
             warn_percent,
             used_bytes: AtomicU64::new(0),
+            unmeasured: AtomicU64::new(0),
             measured_us: AtomicU64::new(0),
             refused_at: AtomicU64::new(0),
             warned: AtomicBool::new(false),
@@ -50,7 +57,10 @@ impl Quota {
     /// [`Error::StorageFull`].
     pub fn check(&self, more: u64) -> Result<()> {
         let measured = self.measured_us.load(Ordering::Relaxed);
-        if measured == 0 || time::now_us().saturating_sub(measured) > MEASURE_EVERY_US {
+        let unmeasured = self.unmeasured.load(Ordering::Relaxed);
+        let room = self.max_bytes.saturating_sub(self.used_bytes.load(Ordering::Relaxed));
+        let is_much = unmeasured >= (room / MEASURE_EVERY_PART).max(MEASURE_EVERY_BYTES);
+        if measured == 0 || is_much || time::now_us().saturating_sub(measured) > MEASURE_EVERY_US {
             self.measure();
         }
         if self.fits(more) {
@@ -67,6 +77,7 @@ impl Quota {
 
     /// Counts bytes that were written.
     pub fn add(&self, bytes: u64) {
+        self.unmeasured.fetch_add(bytes, Ordering::Relaxed);
         let used = self.used_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.warn_once(used);
     }
@@ -143,6 +154,7 @@ impl Quota {
 
     fn measure(&self) {
         let at = time::now_us();
+        self.unmeasured.store(0, Ordering::Relaxed);
         match files::scan(&self.dir) {
             Ok(found) => {
                 let used = found.iter().map(|found| found.stamp.size).sum();
