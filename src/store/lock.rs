@@ -29,10 +29,12 @@ impl DirLock {
     fn acquire_within(dir: &Path, limit: Duration) -> Result<Self> {
         let deadline = Instant::now() + limit;
         let mut pause = Duration::from_millis(1);
+        let mut file = open_lock(dir)?;
         loop {
-            if let Some(lock) = Self::try_acquire(dir)? {
-                return Ok(lock);
-            }
+            file = match Self::try_take(file, dir)? {
+                Ok(lock) => return Ok(lock),
+                Err(file) => file,
+            };
             if Instant::now() >= deadline {
                 let path = lock_path(dir);
                 return Err(Error::Failed(format!(
@@ -52,10 +54,14 @@ impl DirLock {
     /// # Errors
     /// The directory cannot be written.
     pub fn try_acquire(dir: &Path) -> Result<Option<Self>> {
-        let file = open_lock(dir)?;
+        Ok(Self::try_take(open_lock(dir)?, dir)?.ok())
+    }
+
+    /// The lock, or the file back where another process has it.
+    fn try_take(file: File, dir: &Path) -> Result<std::result::Result<Self, File>> {
         match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _file: file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
+            Ok(()) => Ok(Ok(Self { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(Err(file)),
             Err(TryLockError::Error(error)) => Err(Error::storage("lock", dir, &error)),
         }
     }
@@ -146,6 +152,16 @@ fn names_file(path: &Path, file: &File) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_that_is_never_given_back_is_waited_for_within_a_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = DirLock::acquire(dir.path()).unwrap();
+        let error = DirLock::acquire_within(dir.path(), Duration::from_millis(20)).unwrap_err().to_string();
+        assert!(error.contains("locked for 20ms") && error.contains("fuser"), "{error}");
+        drop(held);
+        DirLock::acquire_within(dir.path(), Duration::from_millis(20)).unwrap();
+    }
 
     #[test]
     fn a_journal_is_running_while_its_lock_is_held() {
