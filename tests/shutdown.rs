@@ -24,6 +24,8 @@ use crate::support::{Server, Upstream};
 fn lasting() -> Upstream {
     Upstream::http(|head, mut conn| {
         let path = head.target().to_owned();
+        // However long the test takes to open the others.
+        conn.stream.set_read_timeout(None).expect("an open socket");
         if path.starts_with("/silent") {
             drop(conn.try_head());
         } else if head.field("upgrade").is_some() {
@@ -104,7 +106,11 @@ fn open_events(server: &Server, path: &str) -> Client {
 fn open_replay(server: &Server, id: &str, number: u64) -> Client {
     let mode = ["pure", "synchronized", "triggered", "pure"][number as usize % 4];
     let path = format!("/replay/{number}");
-    let session = server.replay(id, &json!({"mode": mode, "path": path}));
+    let mut options = json!({"mode": mode, "path": path});
+    if mode != "pure" {
+        options["timeout"] = json!(0);
+    }
+    let session = server.replay(id, &options);
     let mut raw = Raw::open(server.mock, &path);
     if mode != "triggered" {
         assert_eq!(raw.frame().words(), "text hello");
@@ -136,15 +142,27 @@ fn open_one(server: &Server, id: &str, number: u64) -> (Client, u64) {
     }
 }
 
+/// The client of a replay that reads nothing, of more than the buffers between the two take.
+fn open_stalled(server: &Server) -> Raw {
+    let id = ws("/stalled").s2c(0, "FLOOD").save(&server.place.data_dir());
+    let path = server.place.data_dir().join(format!("rec_{id}.json"));
+    let text = std::fs::read_to_string(&path).expect("a file").replace("FLOOD", &"x".repeat(8 << 20));
+    std::fs::write(&path, text).expect("the disk takes it");
+    server.replay(&id, &json!({}));
+    Raw::open(server.mock, "/stalled")
+}
+
 /// A call that waits; it gives what came of it, be it nothing.
 fn call_in_background(server: &Server, method: &'static str, path: String, body: &'static str) -> JoinHandle<Option<u16>> {
     let mut conn = Conn::open(server.admin);
     conn.send(request_head(method, &path, &[], body.len()) + body);
+    conn.stream.set_read_timeout(None).expect("an open socket");
     std::thread::spawn(move || conn.try_head().map(|head| head.status()))
 }
 
 #[test]
 fn sigterm_ends_clients_of_all_kinds_and_completes_every_recording() {
+    let opened = Instant::now();
     let upstream = lasting();
     let mut server = busy_server(&upstream);
     let id = slow_ws("/ws").save(&server.place.data_dir());
@@ -165,10 +183,7 @@ fn sigterm_ends_clients_of_all_kinds_and_completes_every_recording() {
     silent.send(request_head("GET", "/silent", crate::support::ws::HANDSHAKE, 0));
     let mut flooded = Raw::open(server.mock, "/flood");
     assert_eq!(flooded.frame().words(), "text hello");
-    let megabyte = data_encoding(1 << 20);
-    let flood = (0..16).fold(ws("/stalled"), |made, _| made.binary("s2c", 0, &megabyte)).save(&server.place.data_dir());
-    server.replay(&flood, &json!({}));
-    let stalled = Raw::open(server.mock, "/stalled");
+    let stalled = open_stalled(&server);
     let session = server.record("websocket", "/followed");
     let mut followed = Raw::open(server.mock, "/followed");
     assert_eq!(followed.frame().words(), "text hello");
@@ -177,6 +192,7 @@ fn sigterm_ends_clients_of_all_kinds_and_completes_every_recording() {
     let waiting = server.record("sse", "/nobody-comes");
 
     let streams = recorded + 3;
+    println!("shutdown: {count} clients came within {:?}", opened.elapsed());
     eventually("every recording to have begun", || {
         (server.get("/stream-recordings?status=recording")["total"] == streams + 1).then_some(())
     });
@@ -201,11 +217,6 @@ fn sigterm_ends_clients_of_all_kinds_and_completes_every_recording() {
 
     assert_complete(&server.place, streams, &waiting);
     assert_nothing_left(&server);
-}
-
-fn data_encoding(bytes: usize) -> String {
-    // Base64 of zeros.
-    "A".repeat(bytes / 3 * 4)
 }
 
 /// Checks every recording that the server made: complete, ended by the recorder, with its frame.
@@ -249,10 +260,7 @@ fn assert_free(address: SocketAddr) {
 fn a_second_signal_ends_a_slow_end_at_once() {
     let upstream = lasting();
     let mut server = busy_server(&upstream);
-    let megabyte = data_encoding(1 << 20);
-    let flood = (0..16).fold(ws("/stalled"), |made, _| made.binary("s2c", 0, &megabyte)).save(&server.place.data_dir());
-    server.replay(&flood, &json!({}));
-    let _stalled = Raw::open(server.mock, "/stalled");
+    let _stalled = open_stalled(&server);
     server.signal("TERM");
     eventually("the first signal to be heard", || server.log().contains("ending:").then_some(()));
     server.signal("TERM");

@@ -84,6 +84,8 @@ pub const TAIL_ROOM_BYTES: u64 = 4 * KIB;
 pub const JOURNAL_GROWTH_BYTES: u64 = 16 * KIB;
 /// Milliseconds that a journal may lag behind the traffic.
 pub const JOURNAL_LAG_MS: u64 = 50;
+/// Threads that finish recordings at once.
+pub const MAX_FINISHERS: usize = 16;
 /// Milliseconds that who changes recordings waits for its turn among all processes.
 pub const DIR_LOCK_MS: u64 = 30_000;
 

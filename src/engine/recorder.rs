@@ -1,9 +1,9 @@
-//! The recorder: one thread that drains all tapes every few milliseconds, and one that finishes files, so that no fsync
-//! delays another recording's journal. Traffic never waits for either.
+//! The recorder: one thread that drains all tapes every few milliseconds, and one that finishes files, with others where many end at once,
+//! so that no fsync delays another recording's journal. Traffic never waits for either.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::take::{Losses, Lost, Take};
@@ -98,7 +98,31 @@ fn accept(store: &Store, mut take: Take, takes: &mut Vec<Take>, losses: &Losses)
 
 fn finish_takes(takes: &Receiver<Take>, finished: &AtomicU64, losses: &Losses) {
     while let Ok(take) = takes.recv() {
-        take.finish(losses);
-        finished.fetch_add(1, Ordering::Relaxed);
+        finish_all(std::iter::once(take).chain(takes.try_iter()).collect(), finished, losses);
     }
+}
+
+/// Finishes takes that have ended together. Each waits for the disk; those that wait at once share what the disk does for them, so that
+/// a thousand do not take a thousand times as long as one.
+fn finish_all(takes: Vec<Take>, finished: &AtomicU64, losses: &Losses) {
+    let others = takes.len().min(limits::MAX_FINISHERS) - 1;
+    let rest = Mutex::new(takes.into_iter());
+    let next = || sync::lock(&rest).next();
+    let work = || {
+        while let Some(take) = next() {
+            take.finish(losses);
+            finished.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..others {
+            let thread = std::thread::Builder::new().name("finisher".to_owned()).stack_size(limits::STACK_BYTES);
+            if let Err(error) = thread.spawn_scoped(scope, work) {
+                // Then it takes longer.
+                log::debug!("no further thread to finish recordings: {error}");
+                break;
+            }
+        }
+        work();
+    });
 }

@@ -415,8 +415,9 @@ impl Ended<'_> {
     /// The same, writes those of the sessions that saw no connection, and says which files are missing.
     pub fn finish(self, deadline: Instant) {
         self.await_finished(deadline);
-        for tape in self.tapes().filter(|tape| !tape.is_finished()) {
-            log::warn!("the recording {} is not on disk yet; the next start recovers it", tape.id());
+        let mut late = self.tapes().filter(|tape| !tape.is_finished());
+        if let Some(first) = late.next() {
+            log::warn!("{} recordings are not on disk yet, {} among them; the next start recovers them", 1 + late.count(), first.id());
         }
         for session in self.sessions.iter().filter(|session| session.tapes.is_empty()) {
             if let Err(error) = self.recordings.save_empty(session) {
