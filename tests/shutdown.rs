@@ -223,7 +223,8 @@ fn sigterm_ends_clients_of_all_kinds_and_completes_every_recording() {
 #[track_caller]
 fn assert_complete(place: &Place, streams: u64, waiting: &str) {
     let page = place.run(&["sr", "list", "--json"]).json();
-    let made: Vec<&Value> = page["recordings"].as_array().unwrap().iter().filter(|one| !one["name"].to_string().contains("made for")).collect();
+    let made: Vec<&Value> =
+        page["recordings"].as_array().unwrap().iter().filter(|one| !one["name"].to_string().contains("made for")).collect();
     assert_eq!(made.len() as u64, streams + 1);
     for summary in made {
         assert_eq!(summary["status"], "complete", "{summary}");
@@ -242,7 +243,8 @@ fn assert_nothing_left(server: &Server) {
     let names = |folder: &std::path::Path| -> Vec<String> {
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     };
-    let left: Vec<String> = names(&server.place.data_dir()).into_iter().filter(|name| !name.ends_with(".json") && name != ".index").collect();
+    let left: Vec<String> =
+        names(&server.place.data_dir()).into_iter().filter(|name| !name.ends_with(".json") && name != ".index").collect();
     assert_eq!(left, [""; 0]);
     assert!(!names(server.place.home()).iter().any(|name| name.starts_with("mockd-") || name == "ready.json"));
     for address in [server.mock, server.admin] {

@@ -94,7 +94,7 @@ impl Out {
             self.missing += 1;
         }
         if let Some(max_bytes) = self.max_bytes
-            && let Err(error) = cut_front(max_bytes)
+            && let Err(error) = std::io::stderr().as_fd().try_clone_to_owned().and_then(|log| cut_front(&mut File::from(log), max_bytes))
         {
             // It is our own file no more, or the disk is broken; what is left is to say so.
             self.max_bytes = None;
@@ -116,8 +116,7 @@ impl Out {
 }
 
 /// Keeps the second half of a log that has grown past its bound, from its first whole line on.
-fn cut_front(max_bytes: u64) -> std::io::Result<()> {
-    let mut file = File::from(std::io::stderr().as_fd().try_clone_to_owned()?);
+fn cut_front(file: &mut File, max_bytes: u64) -> std::io::Result<()> {
     let size = file.metadata()?.len();
     if size <= max_bytes {
         return Ok(());
@@ -129,4 +128,40 @@ fn cut_front(max_bytes: u64) -> std::io::Result<()> {
     file.set_len(0)?;
     file.seek(SeekFrom::Start(0))?;
     file.write_all(&kept[whole..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_past_its_bound_keeps_its_newer_half_from_a_whole_line_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut file = File::options().create(true).read(true).append(true).open(&path).unwrap();
+        let (mut longest, mut written) = (0, 0);
+        for number in 0..1000 {
+            let line = format!("line {number}\n");
+            written += line.len();
+            file.write_all(line.as_bytes()).unwrap();
+            cut_front(&mut file, 500).unwrap();
+            longest = longest.max(file.metadata().unwrap().len());
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(longest <= 500 && written > 5000);
+        let newest: Vec<String> = (1000 - lines.len()..1000).map(|number| format!("line {number}")).collect();
+        assert!(lines.len() > 15 && lines == newest, "{text}");
+    }
+
+    #[test]
+    fn lines_look_as_their_format_says() {
+        let now = "2024-01-15T10:30:00.000000Z";
+        assert_eq!(Format::Text.line(now, Level::Warn, "a \"b\""), format!("{now} WARN  a \"b\"\n"));
+        let json = format!("{{\"time\":\"{now}\",\"level\":\"warn\",\"message\":\"a \\\"b\\\"\"}}\n");
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&Format::Json.line(now, Level::Warn, "a \"b\"")).unwrap(),
+            serde_json::from_str::<serde_json::Value>(&json).unwrap()
+        );
+    }
 }

@@ -18,8 +18,8 @@ use self::pid_file::PidFile;
 pub use self::server::Server;
 use self::signals::Signals;
 use crate::base::error::{Error, Result};
-use crate::base::platform::Signal;
 use crate::base::files;
+use crate::base::platform::Signal;
 use crate::engine::app::App;
 use crate::model::settings::Settings;
 

@@ -60,6 +60,11 @@ impl Index {
         finished.chain(self.journals.values().map(|view| (start_us(&view.summary), &view.summary)))
     }
 
+    /// Whether there is a recording of this id.
+    pub fn has(&self, id: &str) -> bool {
+        self.entries.contains_key(id) || self.journals.contains_key(id)
+    }
+
     /// The index of what is in the directory now; `self` is what is known from before.
     ///
     /// # Errors

@@ -8,7 +8,9 @@ use crate::rules::pattern;
 
 /// The page that a query asks for, of the index and of what has no file yet.
 pub fn page(index: &Index, waiting: &[Summary], query: &ListQuery) -> ListPage {
-    let waiting = waiting.iter().map(|summary| (time::parse_rfc3339(&summary.start_time).unwrap_or(0), summary));
+    // A file may have come since it was said that there is none.
+    let waiting = waiting.iter().filter(|summary| !index.has(&summary.id));
+    let waiting = waiting.map(|summary| (time::parse_rfc3339(&summary.start_time).unwrap_or(0), summary));
     let mut rows: Vec<(u64, &Summary)> = index.iter().chain(waiting).filter(|(_, summary)| takes(query, summary)).collect();
     let total = rows.len() as u64;
     rows.sort_unstable_by(|(a_us, a), (b_us, b)| {

@@ -25,6 +25,18 @@ fn line(number: usize) -> Vec<u8> {
 }
 
 #[test]
+fn a_recording_that_got_its_file_a_moment_ago_is_listed_once() {
+    let root = tempfile::tempdir().unwrap();
+    put(root.path(), &sample("01AAAAAA", 2));
+    let store = store(root.path());
+    let file = list(&store).remove(0);
+    let waiting = [Summary { frame_count: 0, ..file.clone() }, Summary { id: "01BBBBBB".to_owned(), ..file }];
+    let page = store.list_with(&ListQuery::default(), &waiting).unwrap();
+    let rows: Vec<(&str, u64)> = page.recordings.iter().map(|row| (row.id.as_str(), row.frame_count)).collect();
+    assert_eq!((rows, page.total), (vec![("01BBBBBB", 2), ("01AAAAAA", 2)], 2));
+}
+
+#[test]
 fn a_directory_that_is_not_there_is_an_empty_store_and_stays_away() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("none");

@@ -12,7 +12,8 @@ use crate::support::server::Place;
 use crate::support::{Server, Upstream};
 
 fn make_many(place: &Place, count: usize) -> Vec<String> {
-    let ids: Vec<String> = (0..count).map(|at| ws("/made").s2c(0, &format!("{at}")).close("server", 1, 1000, "").save(&place.data_dir())).collect();
+    let ids: Vec<String> =
+        (0..count).map(|at| ws("/made").s2c(0, &format!("{at}")).close("server", 1, 1000, "").save(&place.data_dir())).collect();
     for id in &ids {
         let file = std::fs::File::options().write(true).open(place.data_dir().join(format!("rec_{id}.json"))).unwrap();
         // Old enough to be believed.

@@ -232,7 +232,9 @@ fn many_clients_of_all_kinds_leave_nothing_behind() {
         let now = figures(pid);
         (now.threads <= fresh.threads && now.files <= fresh.files).then_some(now)
     });
-    println!("leaks: fresh {fresh:?}, after {warm} cycles {warmed:?}, after {cycles} more {ended:?}, quiet {quiet:?}; at 3,000 {at_three_thousand:?}");
+    println!(
+        "leaks: fresh {fresh:?}, after {warm} cycles {warmed:?}, after {cycles} more {ended:?}, quiet {quiet:?}; at 3,000 {at_three_thousand:?}"
+    );
 
     let server = &scene.server;
     assert_eq!(server.get("/replay")["total"], 0);

@@ -117,10 +117,10 @@ fn a_log_that_nobody_reads_holds_up_neither_traffic_nor_the_end() {
     let place = Place::new();
     let (_reader, writer) = full_pipe();
     let url = upstream.url();
-    let args = ["serve", "--port", "0", "--admin-port", "0", "--ready-file", "ready.json", "--record", "--upstream", &url, "--log-level", "debug"];
+    let args =
+        ["serve", "--port", "0", "--admin-port", "0", "--ready-file", "ready.json", "--record", "--upstream", &url, "--log-level", "debug"];
     let mut child = place.command(&args).stderr(writer).stdout(Stdio::null()).spawn().unwrap();
-    let ready: Value =
-        eventually("the ready file", || serde_json::from_slice(&std::fs::read(place.home().join("ready.json")).ok()?).ok());
+    let ready: Value = eventually("the ready file", || serde_json::from_slice(&std::fs::read(place.home().join("ready.json")).ok()?).ok());
     let mock = ready["mock"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap();
     let mut clients: Vec<Raw> = (0..20).map(|_| Raw::open(mock, "/ws")).collect();
     for client in &mut clients {
@@ -145,8 +145,7 @@ fn a_log_whose_reader_is_gone_and_a_closed_stdout_end_nothing() {
     drop(out_reader);
     let args = ["serve", "--port", "0", "--admin-port", "0", "--ready-file", "ready.json", "--log-level", "debug"];
     let mut child = place.command(&args).stderr(writer).stdout(out_writer).spawn().unwrap();
-    let ready: Value =
-        eventually("the ready file", || serde_json::from_slice(&std::fs::read(place.home().join("ready.json")).ok()?).ok());
+    let ready: Value = eventually("the ready file", || serde_json::from_slice(&std::fs::read(place.home().join("ready.json")).ok()?).ok());
     let address = |name: &str| ready[name].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap();
     for _ in 0..20 {
         assert_eq!(ask(address("mock"), "GET", "/nothing", &[], b"").status(), 404);
