@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::context::{Context, tell};
@@ -98,7 +99,10 @@ fn pass_traffic(run: &mut OneShot, context: &Context<'_>) -> Result<Ending> {
     if context.typed.trailing.is_empty() {
         tell(&format!("connect to http://{mock} (or ws://{mock}) in place of {url}: one stream is recorded, then this ends"));
         let app = Arc::clone(&run.server.app);
-        return Ok(run.wait(Some(&move || app.recordings.finished() > 0 || app.recordings.lost().count > 0)));
+        // One that cannot be recorded is lost when it begins; its traffic goes on to its own end.
+        let is_lost = move || app.recordings.lost().count > 0 && app.open_connections.load(Ordering::Relaxed) == 0;
+        let app = Arc::clone(&run.server.app);
+        return Ok(run.wait(Some(&move || app.recordings.finished() > 0 || is_lost())));
     }
     tell(&format!("http://{mock} records what passes to {url}"));
     match run.start(&context.typed.trailing) {
