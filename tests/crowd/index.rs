@@ -50,7 +50,7 @@ fn damage(folder: &Path, dice: &mut Dice) {
         4 => std::fs::create_dir_all(path.join("a directory")).unwrap(),
         5 => {
             std::fs::write(&path, &text).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
         }
         6 => remove(folder),
         7 => std::fs::write(&path, String::from_utf8_lossy(&text).replace("\"size\":", "\"size\":1")).unwrap(),
