@@ -6,6 +6,7 @@
 mod calls;
 mod daemon;
 mod exports;
+mod left;
 mod load;
 mod look;
 mod moment;
