@@ -261,19 +261,6 @@ pub fn next_stop() -> Stop {
     }
 }
 
-/// Starts a process that hears the signals that this one holds: it would inherit the hold from the thread that starts it. A signal
-/// at this very moment ends this process at once, as it would have before the hold.
-///
-/// # Errors
-/// What the system says.
-pub fn spawn_unheld(command: &mut std::process::Command) -> std::io::Result<std::process::Child> {
-    let held = held_signals();
-    held.thread_unblock()?;
-    let child = command.spawn();
-    held.thread_block()?;
-    child
-}
-
 /// Sends a signal to a process. One that is gone needs none.
 pub fn send_signal(pid: u32, number: i32) {
     let signal = nix::sys::signal::Signal::try_from(number).unwrap_or(nix::sys::signal::Signal::SIGTERM);

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use super::serve::begin;
 use crate::base::error::{Error, Result};
 use crate::base::platform::{self, Stop};
 use crate::base::text::{clean, shorten};
-use crate::base::{limits, sync};
+use crate::base::{limits, spawn, sync};
 use crate::engine::deck::Deck;
 use crate::model::settings::{Settings, by_flag};
 use crate::serve::{Announce, Server};
@@ -108,9 +108,8 @@ impl OneShot {
         let Some((program, args)) = command.split_first() else { return Ok(()) };
         let (mock, admin) = (self.server.mock, self.server.admin);
         let values = [format!("http://{mock}"), format!("ws://{mock}"), format!("http://{admin}")];
-        let mut process = Command::new(program);
-        process.args(args).envs(VARIABLES.into_iter().zip(values));
-        let mut child = platform::spawn_unheld(&mut process).map_err(|error| not_started(program, &error))?;
+        let variables: Vec<(&str, String)> = VARIABLES.into_iter().zip(values).collect();
+        let child = spawn::spawn_unheld(program, args, &variables).map_err(|error| not_started(program, &error))?;
         self.command = Some(child.id());
         let ended = self.sender.clone();
         sync::spawn("command", move || {
