@@ -78,6 +78,8 @@ pub const ROOM_TO_BEGIN_BYTES: u64 = 4 * KIB;
 pub const MAX_TAPE_BYTES: usize = 64 * MIB as usize;
 /// Milliseconds between two rounds of the recorder.
 pub const RECORDER_TICK_MS: u64 = 5;
+/// Recordings that begin in one round of the recorder beside the first: making a file takes the disk up to a millisecond.
+pub const MAX_BEGINNINGS: usize = 7;
 /// Bytes of disk that a journal keeps free behind its frames, so that its tail finds room on a disk that is full.
 pub const TAIL_ROOM_BYTES: u64 = 4 * KIB;
 /// Bytes of disk that a journal takes at a time.
@@ -129,7 +131,7 @@ pub const STOP_TIMEOUT_MS: u64 = 15_000;
 pub const SAVE_TIMEOUT_MS: u64 = 60_000;
 /// Milliseconds between two looks at something that says nothing by itself: a file of another process, a counter.
 pub const LOOK_AGAIN_MS: u64 = 10;
-/// Bytes of the pid file of a server in the background.
+/// Bytes of the pid file of a server in the background, and of a ready file.
 pub const MAX_RUN_FILE_BYTES: u64 = 64 * KIB;
 /// Bytes at the end of a log that are looked at for its last words.
 pub const LAST_WORDS_BYTES: u64 = 8 * KIB;

@@ -270,6 +270,13 @@ pub fn send_signal(pid: u32, number: i32) {
     }
 }
 
+/// Whether there is a process of this number, whoever's.
+pub fn is_alive(pid: u32) -> bool {
+    // 0 and less would mean groups of processes.
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0).map(nix::unistd::Pid::from_raw);
+    pid.is_some_and(|pid| nix::sys::signal::kill(pid, None) != Err(nix::errno::Errno::ESRCH))
+}
+
 /// Asks a process to end (SIGTERM).
 pub fn terminate(pid: u32) {
     send_signal(pid, nix::sys::signal::Signal::SIGTERM as i32);

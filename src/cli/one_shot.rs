@@ -85,8 +85,9 @@ impl OneShot {
     /// Those of [`Server::open`].
     pub fn open(context: &Context<'_>, settings: Settings, deck: Deck) -> Result<Self> {
         begin(&settings)?;
-        let server = Server::open_with(settings, deck)?;
         let announce = Announce { ready_file: context.typed.text("ready-file").map(|name| context.path(name)), ..Announce::default() };
+        announce.forget_killed();
+        let server = Server::open_with(settings, deck)?;
         announce.say(&server)?;
         let (sender, events) = channel();
         let stops = sender.clone();

@@ -44,3 +44,21 @@ fn half_an_export_stayed_beside_its_file_for_ever() {
     let left: Vec<String> = super::look::files(&place.home().join("out")).into_keys().collect();
     assert_eq!(left, ["chat.json"]);
 }
+
+#[test]
+fn who_waited_for_a_ready_file_found_that_of_a_killed_server() {
+    let place = Place::new();
+    let mut ended = std::process::Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    // A server that is not ready for long, since it never gets its port.
+    let serve = |pid: u32| {
+        let file =
+            place.file("ready.json", &format!("{{\"mock\":\"http://127.0.0.1:1\",\"admin\":\"http://127.0.0.1:2\",\"pid\":{pid}}}\n"));
+        place.run(&["serve", "--port", &port, "--admin-port", "0", "--ready-file", "ready.json"]).expect(1);
+        file.exists()
+    };
+    assert!(!serve(ended.id()));
+    assert!(serve(std::process::id()), "that of a server that lives stays");
+}
