@@ -65,7 +65,8 @@ fn record(store: &Store, begun: &Receiver<Take>, finish: &Sender<Take>, losses: 
         match next {
             Ok(take) => {
                 accept(store, take, &mut takes, losses);
-                while let Ok(take) = begun.try_recv() {
+                // A crowd that comes at once must not hold up what runs already: the others come with the next rounds.
+                for take in begun.try_iter().take(limits::MAX_BEGINNINGS) {
                     accept(store, take, &mut takes, losses);
                 }
             }
