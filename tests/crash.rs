@@ -138,6 +138,9 @@ fn what_was_told_survives_a_kill_at_any_moment_of_any_work() {
         run(&mut scene);
         drop(here);
         *scene.figures.kills.entry(kind).or_default() += 1;
+        if round % 100 == 99 {
+            println!("crash: {} rounds", round + 1);
+        }
         if scene.dice.once_in(40) {
             scene.place = Place::new();
             scene.settled.clear();

@@ -134,7 +134,7 @@ fn change(scene: &mut Scene, ids: &[String], to: impl Fn(&str) -> State, call: i
         assert!(fits, "call {at} of {done} that were answered: {id} was {was:?}, is {is:?}");
         assert!(is == State::Gone || bytes(&after, id) == bytes(&before, id), "{id} has changed");
         // The second attempt works.
-        if is != to(id) {
+        if at == done && is != to(id) {
             let end = Instant::now() + wait::DEADLINE;
             assert!(calls[at].run(&scene.place, end), "{:?}", calls[at].args);
             assert_eq!(state(&files(&scene.place.data_dir()), id), to(id));
@@ -144,7 +144,7 @@ fn change(scene: &mut Scene, ids: &[String], to: impl Fn(&str) -> State, call: i
 
 /// Kills in the middle of deletes, soft ones and permanent ones.
 pub fn delete(scene: &mut Scene) {
-    let ids = put(scene, 12, false);
+    let ids = put(scene, 8, false);
     let for_ever: Vec<String> = ids.iter().step_by(2).cloned().collect();
     let is_permanent = |id: &str| for_ever.iter().any(|other| other == id);
     let to = |id: &str| if is_permanent(id) { State::Gone } else { State::Deleted };
@@ -157,7 +157,7 @@ pub fn delete(scene: &mut Scene) {
 
 /// Kills in the middle of restores.
 pub fn restore(scene: &mut Scene) {
-    let ids = put(scene, 12, true);
+    let ids = put(scene, 8, true);
     let call = |id: &str| Call::new("POST", format!("/stream-recordings/{id}/restore"), &Value::Null, &["sr", "restore", id]);
     change(scene, &ids, |_| State::Live, call);
 }
@@ -184,7 +184,7 @@ pub fn vacuum(scene: &mut Scene) {
 
 /// Kills in the middle of changes of names.
 pub fn edit(scene: &mut Scene) {
-    let ids = put(scene, 12, false);
+    let ids = put(scene, 8, false);
     let name = format!("called otherwise in round {}", scene.round);
     let edit =
         |id: &str| Call::new("PATCH", format!("/stream-recordings/{id}"), &json!({"name": name}), &["sr", "edit", id, "--name", &name]);
@@ -199,7 +199,8 @@ pub fn edit(scene: &mut Scene) {
         let is_old = after[&file] == before[&file];
         assert!(is_old || (at <= done && is.head.name == name), "{id}: {}", is.head.name);
         assert!(at >= done || !is_old, "the change of {id} was answered");
-        assert!(calls[at].run(&scene.place, Instant::now() + wait::DEADLINE));
+        // The second attempt works.
+        assert!(at != done || calls[at].run(&scene.place, Instant::now() + wait::DEADLINE));
     }
 }
 
@@ -253,7 +254,7 @@ fn entry(path: &str, messages: u64) -> Value {
 pub fn index(scene: &mut Scene) {
     let dir = scene.place.data_dir();
     let ids = put(scene, 40, false);
-    for attempt in 0..3 {
+    for attempt in 0..2 {
         // Old enough to be believed by their stamps, and each time other ones.
         for id in &ids {
             let file = std::fs::File::options().write(true).open(dir.join(format!("rec_{id}.json"))).expect("a file there");
@@ -264,6 +265,6 @@ pub fn index(scene: &mut Scene) {
         let files = look::recover(&scene.place, false);
         assert!(ids.iter().all(|id| state(&files, id) == State::Live));
     }
-    let call = |id: &str| Call::new("DELETE", String::new(), &Value::Null, &["sr", "delete", id, "--permanent", "--force"]);
-    ids.iter().skip(4).for_each(|id| assert!(call(id).run(&scene.place, Instant::now() + wait::DEADLINE)));
+    // The rounds that follow need not look at all of them.
+    ids.iter().skip(4).for_each(|id| std::fs::remove_file(dir.join(format!("rec_{id}.json"))).expect("a file there"));
 }

@@ -13,9 +13,6 @@ use crate::support::upstream::EVENT_STREAM;
 use crate::support::ws::{CLOSE, MASK, Raw, TEXT, close_payload, frame};
 use crate::support::{Upstream, wait};
 
-/// The pause between two frames of one direction.
-const PACE: Duration = Duration::from_millis(1);
-
 /// Which way a frame goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
@@ -65,29 +62,33 @@ pub fn text(way: Way, number: usize) -> String {
 pub struct Load {
     pub upstream: Upstream,
     pub passed: Passed,
+    /// The pause between two frames of one direction.
+    pace: Duration,
     clients: Vec<JoinHandle<()>>,
 }
 
 impl Load {
-    /// An upstream that talks on every path: WebSockets where one is asked for, event streams otherwise.
-    pub fn new() -> Self {
+    /// An upstream that talks on so many paths: WebSockets where one is asked for, event streams otherwise. The more of them, the slower.
+    pub fn new(paths: usize) -> Self {
+        let pace = Duration::from_millis(1 + paths as u64 / 8);
         let passed = Passed::default();
         let noted = passed.clone();
         let upstream = Upstream::http(move |head, conn| match head.field("upgrade") {
-            Some(_) => talk(Raw::accept(conn, head, None), &noted),
-            None => stream(&conn, head.target()),
+            Some(_) => talk(Raw::accept(conn, head, None), &noted, pace),
+            None => stream(&conn, head.target(), pace),
         });
-        Self { upstream, passed, clients: Vec::new() }
+        Self { upstream, passed, pace, clients: Vec::new() }
     }
 
     /// A WebSocket client on a thread of its own.
     pub fn open_ws(&mut self, mock: SocketAddr, path: String) {
-        let passed = self.passed.clone();
+        let (passed, pace) = (self.passed.clone(), self.pace);
         self.clients.push(std::thread::spawn(move || {
             let Some(mut raw) = Raw::open_if_there(mock, &path) else { return };
             let writer = raw.conn.stream.try_clone().expect("a socket");
-            let sending =
-                std::thread::spawn(move || send_numbered(&writer, |number| frame(0x81, Some(MASK), text(Way::C2s, number).as_bytes())));
+            let sending = std::thread::spawn(move || {
+                send_numbered(&writer, pace, |number| frame(0x81, Some(MASK), text(Way::C2s, number).as_bytes()))
+            });
             while raw.try_frame().is_some_and(|frame| frame.opcode() == TEXT) {
                 passed.note(&path, Way::S2c);
             }
@@ -132,10 +133,10 @@ pub fn talk_and_close(mock: SocketAddr, path: &str) {
 }
 
 /// The upstream's half of a WebSocket.
-fn talk(mut raw: Raw, passed: &Passed) {
+fn talk(mut raw: Raw, passed: &Passed, pace: Duration) {
     let path = raw.head.target().to_owned();
     let writer = raw.conn.stream.try_clone().expect("a socket");
-    let sending = std::thread::spawn(move || send_numbered(&writer, |number| frame(0x81, None, text(Way::S2c, number).as_bytes())));
+    let sending = std::thread::spawn(move || send_numbered(&writer, pace, |number| frame(0x81, None, text(Way::S2c, number).as_bytes())));
     while let Some(frame) = raw.try_frame() {
         if frame.opcode() == CLOSE {
             // The sender may be in the middle of a frame; then it is the end all the same.
@@ -149,10 +150,10 @@ fn talk(mut raw: Raw, passed: &Passed) {
 }
 
 /// The upstream's half of an event stream.
-fn stream(conn: &Conn, path: &str) {
+fn stream(conn: &Conn, path: &str, pace: Duration) {
     if (&conn.stream).write_all(EVENT_STREAM.as_bytes()).is_ok() {
         let id = path.to_owned();
-        send_numbered(&conn.stream, |number| {
+        send_numbered(&conn.stream, pace, |number| {
             let event = format!("id: {id}\ndata: {}\n\n", text(Way::S2c, number));
             format!("{:x}\r\n{event}\r\n", event.len()).into_bytes()
         });
@@ -160,11 +161,11 @@ fn stream(conn: &Conn, path: &str) {
 }
 
 /// Sends numbered frames until nobody takes them.
-fn send_numbered(mut to: &TcpStream, bytes_of: impl Fn(usize) -> Vec<u8>) {
+fn send_numbered(mut to: &TcpStream, pace: Duration, bytes_of: impl Fn(usize) -> Vec<u8>) {
     for number in 0.. {
         if to.write_all(&bytes_of(number)).is_err() {
             return;
         }
-        std::thread::park_timeout(PACE);
+        std::thread::park_timeout(pace);
     }
 }

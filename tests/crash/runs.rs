@@ -22,7 +22,7 @@ fn recordings(folder: &Path) -> Vec<Recording> {
 /// Kills `mockd record -o` while it records, or while it gives its files their names.
 pub fn record_to_files(scene: &mut Scene) {
     let place = Place::new();
-    let mut load = Load::new();
+    let mut load = Load::new(1);
     let url = load.upstream.url();
     let args = ["record", url.as_str(), "-o", "out/chat.json"];
     let mut run = OneShot::with_command(&place, &args, 0);
@@ -62,7 +62,7 @@ pub fn play_missing(scene: &mut Scene) {
     let cut = ws("/ws/cut").s2c(0, &text(Way::S2c, 0)).set("/status", "incomplete".into()).set("/statusReason", "storage_full".into());
     std::fs::rename(folder.join(format!("rec_{}.json", cut.save(&folder))), folder.join("chat.json")).expect("a file");
     let cut = std::fs::read(folder.join("chat.json")).expect("a file");
-    let load = Load::new();
+    let load = Load::new(1);
     let url = load.upstream.url();
     let args = ["play", "f", "--record-missing", "--upstream", url.as_str()];
     let mut run = OneShot::with_command(&place, &args, 0);

@@ -8,13 +8,16 @@ use mockd::model::recording::{Recording, Status};
 use super::load::{Load, talk_and_close};
 use super::{Scene, look, moment};
 use crate::support::Server;
+use crate::support::effort::rounds;
 use crate::support::http::status_if_there;
 use crate::support::wait::{eventually, next};
 
 /// Paths of a round: so many WebSockets and event streams, each path its own.
 fn paths(scene: &mut Scene, sockets: u64, streams: u64) -> (Vec<String>, Vec<String>) {
     let round = scene.round;
-    let (sockets, streams) = (1 + scene.dice.below(sockets), 1 + scene.dice.below(streams));
+    let sockets = 1 + scene.dice.below(sockets);
+    // Now and then a crowd that comes at once.
+    let streams = if scene.dice.once_in(6) { rounds(20, 80) } else { 1 + scene.dice.below(streams) };
     let of = |kind: &str, count: u64| (0..count).map(|number| format!("/{kind}/{round}/{number}")).collect();
     (of("ws", sockets), of("events", streams))
 }
@@ -33,7 +36,7 @@ fn of_round(files: &look::Files, round: u64) -> Vec<(String, Recording)> {
 /// Kills a server while WebSockets and event streams pass.
 pub fn record(scene: &mut Scene) {
     let (sockets, streams) = paths(scene, 4, 3);
-    let mut load = Load::new();
+    let mut load = Load::new(sockets.len() + streams.len());
     let builder = Server::builder().place(&scene.place).upstream(load.upstream.url());
     let everything = scene.dice.once_in(2);
     let mut server = if everything { builder.flag("--record") } else { builder }.start();
@@ -77,7 +80,7 @@ fn settle(scene: &mut Scene, server: &Server) {
 /// Kills a server while it ends many recordings.
 pub fn stop(scene: &mut Scene) {
     let (sockets, streams) = paths(scene, 10, 6);
-    let mut load = Load::new();
+    let mut load = Load::new(sockets.len() + streams.len());
     let mut server = Server::builder().place(&scene.place).upstream(load.upstream.url()).start();
     let sessions = [server.record("websocket", "/ws/*"), server.record("sse", "/events/*")];
     open(&mut load, &server, &sockets, &streams);
