@@ -15,7 +15,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     beside.publish()
 }
 
-/// A file in the making beside the one whose place it takes: `chat.json.1234.tmp`. It goes away with this value, unless it was published.
+/// A file in the making beside the one whose place it takes: `chat.json.1234.mockd.tmp`. It goes away with this value, unless it was published.
 /// It is locked: one that a killed process left is held by nobody, and goes away when its target is written the next time.
 #[derive(Debug)]
 pub struct Beside {
@@ -61,7 +61,7 @@ impl Drop for Beside {
 }
 
 /// What follows the process's number in the name of a file in the making.
-const END: &str = ".tmp";
+const END: &str = ".mockd.tmp";
 /// How often [`Beside::create`] tries.
 const TRIES: usize = 100;
 
@@ -133,11 +133,14 @@ mod tests {
     fn what_a_killed_process_left_goes_away_with_the_next_write() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("chat.json");
-        let others = ["chat.json.tmp", "chat.json.1x.tmp", "other.json.1.tmp", "chat.json.2.tmp"];
-        others.iter().chain(&["chat.json.1.tmp"]).for_each(|name| std::fs::write(dir.path().join(name), "").unwrap());
-        let held = File::open(dir.path().join("chat.json.2.tmp")).unwrap();
+        let others = ["chat.json.3.tmp", "chat.json.1x.mockd.tmp", "other.json.1.mockd.tmp", "chat.json.2.mockd.tmp"];
+        others.iter().chain(&["chat.json.1.mockd.tmp"]).for_each(|name| std::fs::write(dir.path().join(name), "").unwrap());
+        let held = File::open(dir.path().join("chat.json.2.mockd.tmp")).unwrap();
         held.lock().unwrap();
         write_atomically(&target, b"new").unwrap();
-        assert_eq!(names(dir.path()), ["chat.json", "chat.json.1x.tmp", "chat.json.2.tmp", "chat.json.tmp", "other.json.1.tmp"]);
+        assert_eq!(
+            names(dir.path()),
+            ["chat.json", "chat.json.1x.mockd.tmp", "chat.json.2.mockd.tmp", "chat.json.3.tmp", "other.json.1.mockd.tmp"]
+        );
     }
 }
