@@ -78,8 +78,6 @@ pub const ROOM_TO_BEGIN_BYTES: u64 = 4 * KIB;
 pub const MAX_TAPE_BYTES: usize = 64 * MIB as usize;
 /// Milliseconds between two rounds of the recorder.
 pub const RECORDER_TICK_MS: u64 = 5;
-/// Recordings that begin in one round of the recorder beside the first: making a file takes the disk up to a millisecond.
-pub const MAX_BEGINNINGS: usize = 7;
 /// Bytes of disk that a journal keeps free behind its frames, so that its tail finds room on a disk that is full.
 pub const TAIL_ROOM_BYTES: u64 = 4 * KIB;
 /// Bytes of disk that a journal takes at a time.

@@ -7,6 +7,8 @@ const LAG: Duration = Duration::from_millis(50);
 const BUSY_LAG: Duration = Duration::from_millis(500);
 /// A thread that is woken this much too late says that the machine is busy.
 const LATE: Duration = Duration::from_millis(10);
+/// Threads for each processor up to which a busy machine keeps what is promised of one.
+const CROWDED: f64 = 8.0;
 const STEP: Duration = Duration::from_millis(2);
 
 /// How late the test's own thread was woken while it waited for a kill.
@@ -14,6 +16,8 @@ const STEP: Duration = Duration::from_millis(2);
 pub struct Machine {
     pub worst: Duration,
     busy: bool,
+    /// Threads that want to run, for each processor, averaged over the last minute.
+    load: f64,
 }
 
 impl Machine {
@@ -23,9 +27,9 @@ impl Machine {
         self.busy
     }
 
-    /// How old a frame must be to be on disk.
+    /// How old a frame must be to be on disk. Where more than so many threads wait for each processor, a thread's turn comes later still.
     pub fn lag(self) -> Duration {
-        if self.busy { BUSY_LAG } else { LAG }
+        if self.busy { BUSY_LAG.mul_f64((self.load / CROWDED).max(1.0)) } else { LAG }
     }
 }
 
@@ -40,12 +44,12 @@ pub fn wait(limit: Duration) -> Machine {
         }
         worst = worst.max(due.elapsed());
     }
-    Machine { worst, busy: worst > LATE || is_loaded() }
+    let load = load();
+    Machine { worst, busy: worst > LATE || load > 1.0, load }
 }
 
-/// Whether more threads want to run than there are processors, averaged over the last minute.
-fn is_loaded() -> bool {
+fn load() -> f64 {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load: f64 = text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0.0);
-    load > std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64)
+    let all: f64 = text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0.0);
+    all / std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64)
 }
