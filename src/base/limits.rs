@@ -141,7 +141,7 @@ pub const STOP_TIMEOUT_MS: u64 = 15_000;
 pub const SAVE_TIMEOUT_MS: u64 = 60_000;
 /// Milliseconds between two looks at something that says nothing by itself: a file of another process, a counter.
 pub const LOOK_AGAIN_MS: u64 = 10;
-/// Bytes of the pid file of a server in the background.
+/// Bytes of the pid file of a server in the background, and of a ready file.
 pub const MAX_RUN_FILE_BYTES: u64 = 64 * KIB;
 /// Bytes at the end of a log that are looked at for its last words.
 pub const LAST_WORDS_BYTES: u64 = 8 * KIB;

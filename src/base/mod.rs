@@ -9,6 +9,7 @@ pub mod id;
 pub mod limits;
 pub mod log;
 pub mod platform;
+pub mod spawn;
 pub mod sync;
 pub mod text;
 pub mod time;

@@ -1,11 +1,7 @@
 //! The calls that only some systems have, each behind a plain function. The rest of the crate has no `cfg` of a system.
 
-use std::ffi::{CString, OsStr, OsString};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use std::time::Duration;
 
 use nix::sys::socket::{self, MsgFlags};
@@ -265,63 +261,6 @@ pub fn next_stop() -> Stop {
     }
 }
 
-/// A process that was started by [`spawn_unheld`].
-#[derive(Debug)]
-pub struct Child(nix::unistd::Pid);
-
-impl Child {
-    /// Its number.
-    pub fn id(&self) -> u32 {
-        self.0.as_raw().unsigned_abs()
-    }
-
-    /// Waits for its end.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn wait(self) -> std::io::Result<ExitStatus> {
-        use nix::errno::Errno;
-        use nix::sys::wait::{WaitStatus, waitpid};
-        loop {
-            match waitpid(self.0, None) {
-                // The numbers of wait(2), which the standard library makes a status of.
-                Ok(WaitStatus::Exited(_, code)) => return Ok(ExitStatus::from_raw((code & 0xff) << 8)),
-                Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(ExitStatus::from_raw(signal as i32)),
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-}
-
-/// Starts a program, looked for in PATH, that hears the signals which this process holds: a child inherits the hold from the thread that
-/// starts it, and a hold that was let go for that moment would let a signal of that moment end this process. `more` is added to the
-/// environment.
-///
-/// # Errors
-/// What the system says; `InvalidInput` for a word with a zero byte.
-pub fn spawn_unheld(words: &[OsString], more: &[(&str, String)]) -> std::io::Result<Child> {
-    use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
-    use nix::sys::signal::{SigSet, Signal};
-    let c_string = |text: &OsStr| CString::new(text.as_bytes()).map_err(|_| std::io::Error::from(std::io::ErrorKind::InvalidInput));
-    let args = words.iter().map(|word| c_string(word)).collect::<std::io::Result<Vec<_>>>()?;
-    let program = args.first().ok_or(std::io::ErrorKind::InvalidInput)?;
-    let inherited = std::env::vars_os().filter(|(name, _)| more.iter().all(|(known, _)| *known != name));
-    let variables = inherited.chain(more.iter().map(|(name, value)| (name.into(), value.into())));
-    let variables = variables.map(|(mut variable, value)| {
-        variable.push("=");
-        variable.push(value);
-        c_string(&variable)
-    });
-    let variables = variables.collect::<std::io::Result<Vec<_>>>()?;
-    let mut attributes = PosixSpawnAttr::init()?;
-    attributes.set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF)?;
-    attributes.set_sigmask(&SigSet::empty())?;
-    // The runtime of this process ignores it, which a program does not expect.
-    attributes.set_sigdefault(&SigSet::from_iter([Signal::SIGPIPE]))?;
-    Ok(Child(posix_spawnp(program, &PosixSpawnFileActions::init()?, &attributes, &args, &variables)?))
-}
-
 /// Sends a signal to a process. One that is gone needs none.
 pub fn send_signal(pid: u32, number: i32) {
     let signal = nix::sys::signal::Signal::try_from(number).unwrap_or(nix::sys::signal::Signal::SIGTERM);
@@ -329,6 +268,13 @@ pub fn send_signal(pid: u32, number: i32) {
     if let Err(error) = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal) {
         log::debug!("process {pid} got no {signal}: {error}");
     }
+}
+
+/// Whether there is a process of this number, whoever's.
+pub fn is_alive(pid: u32) -> bool {
+    // 0 and less would mean groups of processes.
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0).map(nix::unistd::Pid::from_raw);
+    pid.is_some_and(|pid| nix::sys::signal::kill(pid, None) != Err(nix::errno::Errno::ESRCH))
 }
 
 /// Asks a process to end (SIGTERM).

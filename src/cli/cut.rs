@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::context::tell;
-use super::drafts::numbered;
 use crate::base::error::{Error, Result};
 use crate::base::text::clean;
 use crate::engine::compiled::{Compiled, request_of};
@@ -100,15 +99,48 @@ impl Cut {
     }
 }
 
-/// Gives an old file a name that no run plays: `chat.json.cut`.
+/// Gives an old file a second name, which no run plays: `chat.json.cut`; gives the words that tell of it. There is one such file, that of
+/// the longest attempt: they would pile up. The first name stays until something takes its place, so that a run that is killed meanwhile
+/// loses nothing.
 ///
 /// # Errors
 /// The file system's; the file is where it was.
-pub fn set_aside(file: &Path) -> Result<PathBuf> {
+pub fn set_aside(file: &Path) -> Result<String> {
+    let failed = |error: std::io::Error| Error::storage("rename", file, &error);
     let mut name = file.as_os_str().to_owned();
     name.push(".cut");
     let name = PathBuf::from(name);
-    let free = (1..).map(|number| numbered(&name, number)).find(|name| !name.exists()).unwrap_or(name);
-    std::fs::rename(file, &free).map_err(|error| Error::storage("rename", file, &error))?;
-    Ok(free)
+    let size = std::fs::metadata(file).map_err(failed)?.len();
+    match std::fs::metadata(&name) {
+        Ok(before) if before.len() > size => return Ok(format!("the longer one that there was before is still {}", name.display())),
+        Ok(_) => std::fs::remove_file(&name).map_err(failed)?,
+        Err(_) => {}
+    }
+    // Some disks give no file two names.
+    std::fs::hard_link(file, &name).or_else(|_| std::fs::rename(file, &name)).map_err(failed)?;
+    Ok(format!("what there was is now {}", name.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_all_that_was_cut_short_the_longest_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, cut) = (dir.path().join("chat.json"), dir.path().join("chat.json.cut"));
+        for (attempt, kept, words) in
+            [("one", "one", "now"), ("three", "three", "now"), ("two", "three", "still"), ("eight", "eight", "now")]
+        {
+            std::fs::write(dir.path().join("new"), attempt).unwrap();
+            std::fs::rename(dir.path().join("new"), &file).unwrap();
+            let told = set_aside(&file).unwrap();
+            assert!(told.contains(words), "{told}");
+            assert_eq!(
+                (std::fs::read_to_string(&cut).unwrap(), std::fs::read_to_string(&file).unwrap()),
+                (kept.to_owned(), attempt.to_owned())
+            );
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
 }

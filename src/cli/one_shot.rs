@@ -13,7 +13,7 @@ use super::serve::begin;
 use crate::base::error::{Error, Result};
 use crate::base::platform::{self, Stop};
 use crate::base::text::{clean, shorten};
-use crate::base::{limits, sync};
+use crate::base::{limits, spawn, sync};
 use crate::engine::deck::Deck;
 use crate::model::settings::{Settings, by_flag};
 use crate::serve::{Announce, Server};
@@ -85,8 +85,9 @@ impl OneShot {
     /// Those of [`Server::open`].
     pub fn open(context: &Context<'_>, settings: Settings, deck: Deck) -> Result<Self> {
         begin(&settings, false)?;
-        let server = Server::open_with(settings, deck)?;
         let announce = Announce { ready_file: context.typed.text("ready-file").map(|name| context.path(name)), ..Announce::default() };
+        announce.forget_killed();
+        let server = Server::open_with(settings, deck)?;
         announce.say(&server)?;
         let (sender, events) = channel();
         let stops = sender.clone();
@@ -105,11 +106,11 @@ impl OneShot {
     /// # Errors
     /// [`Error::NotStarted`].
     pub fn start(&mut self, command: &[OsString]) -> Result<()> {
-        let Some(program) = command.first() else { return Ok(()) };
+        let Some((program, args)) = command.split_first() else { return Ok(()) };
         let (mock, admin) = (self.server.mock, self.server.admin);
         let values = [format!("http://{mock}"), format!("ws://{mock}"), format!("http://{admin}")];
         let variables: Vec<(&str, String)> = VARIABLES.into_iter().zip(values).collect();
-        let child = platform::spawn_unheld(command, &variables).map_err(|error| not_started(program, &error))?;
+        let child = spawn::spawn_unheld(program, args, &variables).map_err(|error| not_started(program, &error))?;
         self.command = Some(child.id());
         let ended = self.sender.clone();
         sync::spawn("command", move || {

@@ -190,7 +190,7 @@ fn save(run: &OneShot, drafts: &mut Drafts, context: &Context<'_>, cut: &mut Cut
     })?;
     for (summary, file) in &saved {
         let why = match moved.get(file) {
-            Some(old) => format!("was cut short, is recorded again (what there was is now {})", old.display()),
+            Some(before) => format!("was cut short, is recorded again ({before})"),
             None => "was missing".to_owned(),
         };
         let by_client = RecordingFile::open_path(file).is_ok_and(|recording| ended_by(&recording.tail) == Some(EndedBy::Client));

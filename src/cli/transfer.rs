@@ -8,6 +8,7 @@ use super::context::{Context, tell};
 use super::progress::{Counted, Progress};
 use super::recordings::print_table;
 use crate::base::error::{Error, Result};
+use crate::base::files::Beside;
 use crate::base::text::clean;
 use crate::engine::{export as exporter, import as importer};
 use crate::model::api::{Imported, ListQuery};
@@ -55,14 +56,10 @@ pub(super) fn write_file<T>(path: &Path, progress: Progress, write: impl FnOnce(
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
         std::fs::create_dir(folder).map_err(failed)?;
     }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.tmp", std::process::id()));
-    let written = std::fs::File::create(&beside).map_err(failed).and_then(copy);
-    let written = written.and_then(|(written, to)| to.sync_all().map_err(failed).map(|()| written));
-    written.and_then(|written| std::fs::rename(&beside, path).map_err(failed).map(|()| written)).inspect_err(|_| {
-        // The first error is told; what is left of the attempt may not even be there.
-        drop(std::fs::remove_file(&beside));
-    })
+    let beside = Beside::create(path).map_err(failed)?;
+    let written = beside.file.try_clone().map_err(failed).and_then(copy);
+    let written = written.and_then(|(written, to)| to.sync_all().map_err(failed).map(|()| written))?;
+    beside.publish().map_err(failed).map(|()| written)
 }
 
 /// `stream-recordings import`

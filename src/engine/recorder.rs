@@ -1,5 +1,6 @@
-//! The recorder: one thread that drains all tapes every few milliseconds, and one that finishes files, with others where many end at once,
-//! so that no fsync delays another recording's journal. Traffic never waits for either.
+//! The recorder: one thread that drains all tapes every few milliseconds, one before it that makes files and one behind it that finishes
+//! them, with others where many end at once, so that nothing that a disk takes its time for delays another recording's journal. Traffic
+//! never waits for any of them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -21,23 +22,25 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts both threads.
+    /// Starts the three threads.
     ///
     /// # Errors
     /// The system gives no thread.
     pub fn start(store: Arc<Store>) -> Result<Self> {
-        let (begin, begun) = channel();
+        let (begin, to_begin) = channel();
+        let (hand_on, begun) = channel();
         let (finish, to_finish) = channel();
         let finished = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&finished);
         let losses = Arc::new(Losses::default());
-        let (of_recorder, of_finisher) = (Arc::clone(&losses), Arc::clone(&losses));
-        sync::spawn("recorder", move || record(&store, &begun, &finish, &of_recorder))?;
+        let (of_beginner, of_recorder, of_finisher) = (Arc::clone(&losses), Arc::clone(&losses), Arc::clone(&losses));
+        sync::spawn("beginner", move || begin_takes(&store, &to_begin, &hand_on, &of_beginner))?;
+        sync::spawn("recorder", move || record(&begun, &finish, &of_recorder))?;
         sync::spawn("finisher", move || finish_takes(&to_finish, &count, &of_finisher))?;
         Ok(Self { begin, finished, losses })
     }
 
-    /// Hands a new recording over; its journal is made by the recorder's thread.
+    /// Hands a new recording over; its journal is made by a thread of the recorder's.
     pub fn begin(&self, take: Take) {
         // The thread ends with the process alone; if it died, the tape says so by its bound.
         if self.begin.send(take).is_err() {
@@ -56,7 +59,19 @@ impl Recorder {
     }
 }
 
-fn record(store: &Store, begun: &Receiver<Take>, finish: &Sender<Take>, losses: &Losses) {
+/// Makes the journals of new recordings, one after another: of a crowd that comes at once each waits for those before it, and nobody else does.
+fn begin_takes(store: &Store, new: &Receiver<Take>, hand_on: &Sender<Take>, losses: &Losses) {
+    while let Ok(mut take) = new.recv() {
+        if let Err(error) = take.begin(store) {
+            take.refuse(error, losses);
+        } else if let Err(lost) = hand_on.send(take) {
+            // The recorder died; what passed until now is kept.
+            lost.0.finish(losses);
+        }
+    }
+}
+
+fn record(begun: &Receiver<Take>, finish: &Sender<Take>, losses: &Losses) {
     let tick = Duration::from_millis(limits::RECORDER_TICK_MS);
     let mut takes: Vec<Take> = Vec::new();
     let mut stretch = Stretch::default();
@@ -64,10 +79,8 @@ fn record(store: &Store, begun: &Receiver<Take>, finish: &Sender<Take>, losses: 
         let next = if takes.is_empty() { begun.recv().map_err(|_| RecvTimeoutError::Disconnected) } else { begun.recv_timeout(tick) };
         match next {
             Ok(take) => {
-                accept(store, take, &mut takes, losses);
-                while let Ok(take) = begun.try_recv() {
-                    accept(store, take, &mut takes, losses);
-                }
+                takes.push(take);
+                takes.extend(begun.try_iter());
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) if takes.is_empty() => return,
@@ -86,13 +99,6 @@ fn record(store: &Store, begun: &Receiver<Take>, finish: &Sender<Take>, losses: 
         if stretch.bytes.capacity() > 4 * limits::MIB as usize {
             stretch = Stretch::default();
         }
-    }
-}
-
-fn accept(store: &Store, mut take: Take, takes: &mut Vec<Take>, losses: &Losses) {
-    match take.begin(store) {
-        Ok(()) => takes.push(take),
-        Err(error) => take.refuse(error, losses),
     }
 }
 

@@ -20,6 +20,7 @@ use self::signals::Signals;
 use crate::base::error::{Error, Result};
 use crate::base::files;
 use crate::base::platform::Signal;
+use crate::base::{limits, platform};
 use crate::engine::app::App;
 use crate::model::settings::Settings;
 
@@ -43,6 +44,7 @@ pub struct Announce {
 pub fn run(settings: Settings, announce: &Announce, reload: &dyn Fn() -> Result<Settings>) -> Result<()> {
     // From the first moment on: what keeps the start waiting, a lock or a pipe, must not keep the end waiting as well.
     let signals = Signals::hear()?;
+    announce.forget_killed();
     let server = Server::open(settings)?;
     // It goes away last: who waits for the end waits for that.
     let _pid_file = announce.log.as_deref().map(|log| PidFile::publish(&server, log)).transpose()?;
@@ -93,12 +95,29 @@ impl Announce {
 }
 
 impl Announce {
+    /// Takes the file away where it is of a server that was killed: who waits for it must not find where that one was.
+    pub fn forget_killed(&self) {
+        let said = |path: &PathBuf| {
+            let is_small = std::fs::metadata(path).is_ok_and(|known| known.is_file() && known.len() <= limits::MAX_RUN_FILE_BYTES);
+            is_small.then(|| std::fs::read(path).ok()).flatten().and_then(|text| serde_json::from_slice::<Said>(&text).ok())
+        };
+        if self.ready_file.as_ref().and_then(said).is_some_and(|said| !platform::is_alive(said.pid)) {
+            self.withdraw();
+        }
+    }
+
     /// Takes the file away: the server has ended.
     pub fn withdraw(&self) {
         if let Some(path) = &self.ready_file {
             files::remove(path);
         }
     }
+}
+
+/// Of the line that says where a server is what tells whether it lives.
+#[derive(serde::Deserialize)]
+struct Said {
+    pid: u32,
 }
 
 /// The line of JSON that says where a server is.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Server;
 use crate::base::error::{Error, Result};
-use crate::base::{files, limits, time};
+use crate::base::{files, id, limits, time};
 
 /// What a pid file says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,9 +63,8 @@ impl PidFile {
             log: own_log,
         };
         let text = serde_json::to_vec(&running).map_err(|error| Error::Failed(format!("this cannot be said in JSON: {error}")))?;
-        let beside = dir.join(format!(".{admin_port}.{}.tmp", running.pid));
-        // A process that had this pid before may have left one.
-        files::remove(&beside);
+        remove_unfinished(dir);
+        let beside = dir.join(format!("{UNFINISHED}{admin_port}.{}.tmp", running.pid));
         let mut file = files::create_private(&beside).map_err(|error| Error::storage("create", &beside, &error))?;
         let named = file.lock().and_then(|()| file.write_all(&text)).and_then(|()| std::fs::rename(&beside, &path));
         named.map_err(|error| {
@@ -135,12 +134,38 @@ fn path_of(dir: &Path, admin_port: u16) -> PathBuf {
     dir.join(format!("{admin_port}.json"))
 }
 
-/// Removes the oldest logs of servers that have ended, all but `kept`: each free port leaves one. Under the lock of the directory.
+/// What the name of a pid file in the making begins with.
+const UNFINISHED: &str = ".";
+
+/// Removes pid files in the making: under the lock of the directory, in which alone they are made, they are those of killed servers.
+fn remove_unfinished(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with(UNFINISHED) && name.ends_with(".tmp")) {
+            files::remove(&entry.path());
+        }
+    }
+}
+
+/// Removes the oldest logs of servers that have ended, all but `kept`: each free port leaves one, and each start that was killed before
+/// its server had a port one with an id. Under the lock of the directory.
 fn forget_logs(dir: &Path, kept: usize) {
-    let port_of = |path: &Path| path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<u16>().ok());
+    let stem_of = |path: &Path| path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
+    let is_old = |path: &Path| {
+        let modified = path.metadata().and_then(|metadata| metadata.modified()).ok();
+        let age = modified.and_then(|at| SystemTime::now().duration_since(at).ok());
+        age.is_some_and(|age| age > Duration::from_millis(2 * limits::START_TIMEOUT_MS))
+    };
     let paths = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let logs = paths.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
-    let ended = logs.filter(|log| port_of(log).is_some_and(|port| !path_of(dir, port).exists()));
+    let ended = logs.filter(|log| {
+        let Some(stem) = stem_of(log) else { return false };
+        match stem.parse::<u16>() {
+            Ok(port) => !path_of(dir, port).exists(),
+            // Its server may be about to get its port.
+            Err(_) => stem.len() == 26 && id::check_prefix(&stem).is_ok() && is_old(log),
+        }
+    });
     let mut ended: Vec<(SystemTime, PathBuf)> = ended.filter_map(|log| Some((log.metadata().ok()?.modified().ok()?, log))).collect();
     ended.sort();
     let surplus = ended.len().saturating_sub(kept);
@@ -217,7 +242,11 @@ mod tests {
         }
         let others = ["failed.log", "01M80GBE0R8GEBRHYPBDT3Q0GT.log", "9.json", "lock"];
         others.iter().for_each(|name| std::fs::write(dir.path().join(name), "").unwrap());
+        // One whose server is about to begin, above, and one whose start was killed.
+        let killed = std::fs::File::create(dir.path().join("01M80GBE0R8GEBRHYPBDT3Q0GS.log")).unwrap();
+        killed.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         forget_logs(dir.path(), 3);
+        assert!(!dir.path().join("01M80GBE0R8GEBRHYPBDT3Q0GS.log").exists());
         let left = |name: &str| dir.path().join(name).exists();
         let ports: Vec<u16> = (1..=9).filter(|port| left(&format!("{port}.log"))).collect();
         assert_eq!(ports, [1, 2, 3, 9], "the newest, and that of a server that runs");

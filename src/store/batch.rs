@@ -1,12 +1,14 @@
-//! Recordings that come whole, an import's: each is written frame by frame into a file without a name, and all of them get their names
+//! Recordings that come whole, an import's: each is written frame by frame into a file in the making, and all of them get their names
 //! at the end, or none does. It never reads, and knows nothing of where frames come from.
 
+use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::files::{self, Kind, TempFile, TempName};
+use super::files;
 use super::lock::DirLock;
+use super::making::Staging;
 use super::quota::Quota;
 use super::{journal, lines};
 use crate::base::error::{Error, Result};
@@ -19,23 +21,20 @@ use crate::model::recording_text;
 pub struct Batch {
     dir: PathBuf,
     quota: Arc<Quota>,
-    done: Vec<Done>,
+    /// Where they are until they get their names; made with the first.
+    staging: Option<Staging>,
+    /// Recordings that are whole. Their files are closed: an archive may have more recordings than a process may open files.
+    done: Vec<Summary>,
     open: Option<Open>,
     /// Bytes of the recordings that are whole.
     done_bytes: u64,
 }
 
-/// A recording that is whole but for its name. Its file is closed: an archive may have more recordings than a process may open files.
-#[derive(Debug)]
-struct Done {
-    temp: TempName,
-    summary: Summary,
-}
-
 /// A recording that gets frames.
 #[derive(Debug)]
 struct Open {
-    temp: TempFile,
+    file: File,
+    path: PathBuf,
     head: Head,
     /// What has not been written yet.
     piece: Vec<u8>,
@@ -45,7 +44,7 @@ struct Open {
 
 impl Batch {
     pub(super) fn new(dir: PathBuf, quota: Arc<Quota>) -> Self {
-        Self { dir, quota, done: Vec::new(), open: None, done_bytes: 0 }
+        Self { dir, quota, staging: None, done: Vec::new(), open: None, done_bytes: 0 }
     }
 
     /// Begins a recording; its id must be new. One that was begun and not finished is dropped.
@@ -53,13 +52,14 @@ impl Batch {
     /// # Errors
     /// [`Error::StorageFull`], [`Error::Storage`], [`Error::Conflict`] `already_exists`.
     pub fn begin(&mut self, head: &Head) -> Result<()> {
-        self.open = None;
+        self.drop_unfinished();
         self.quota.check(self.done_bytes + 1)?;
         files::make_dir(&self.dir)?;
         journal::check_new(&self.dir, &head.id)?;
         let piece = recording_text::head_line(head)?.into_bytes();
-        let temp = TempFile::create(&self.dir, &head.id)?;
-        self.open = Some(Open { temp, head: head.clone(), piece, written: 0, first: true });
+        let path = staging(&mut self.staging, &self.dir)?.path_of(&head.id);
+        let file = files::create_private(&path).map_err(|error| Error::storage("create", &path, &error))?;
+        self.open = Some(Open { file, path, head: head.clone(), piece, written: 0, first: true });
         Ok(())
     }
 
@@ -86,9 +86,9 @@ impl Batch {
         let before = open.written + open.piece.len() as u64;
         open.piece.extend(recording_text::tail_line(tail, before)?.into_bytes());
         open.write(&self.quota, self.done_bytes)?;
+        open.file.sync_all().map_err(|error| Error::storage("sync", &open.path, &error))?;
         self.done_bytes += open.written;
-        let summary = Summary::of(&open.head, tail, open.written, false);
-        self.done.push(Done { temp: open.temp.close()?, summary });
+        self.done.push(Summary::of(&open.head, tail, open.written, false));
         Ok(())
     }
 
@@ -102,28 +102,35 @@ impl Batch {
         self.done.is_empty()
     }
 
-    /// Gives all whole recordings their names: all of them, or none.
+    /// Gives all whole recordings their names: all of them, or none, also where the process is killed meanwhile.
     ///
     /// # Errors
     /// [`Error::StorageFull`], [`Error::Storage`].
-    pub fn publish(self) -> Result<Vec<Summary>> {
-        // Others may be about to name theirs: they wait, and what they find then is what there is.
-        let _lock = if self.done.is_empty() { None } else { Some(DirLock::acquire(&self.dir)?) };
+    pub fn publish(mut self) -> Result<Vec<Summary>> {
+        self.drop_unfinished();
+        let Some(staging) = self.staging.take().filter(|_| !self.done.is_empty()) else { return Ok(Vec::new()) };
+        let lock = DirLock::acquire(&self.dir)?;
+        // Measured in its turn: two that come at once are not let in by the same room.
         self.quota.forget();
         self.quota.check(self.done_bytes)?;
-        let mut named: Vec<(PathBuf, Summary)> = Vec::new();
-        for Done { temp, summary } in self.done {
-            let target = files::path_of(&self.dir, &summary.id, Kind::Finished);
-            if let Err(error) = temp.publish(&target) {
-                for (path, _) in &named {
-                    crate::base::files::remove(path);
-                }
-                return Err(error);
-            }
-            named.push((target, summary));
-        }
+        let ids: Vec<&str> = self.done.iter().map(|summary| summary.id.as_str()).collect();
+        staging.publish(&lock, &ids)?;
         self.quota.add(self.done_bytes);
-        Ok(named.into_iter().map(|(_, summary)| summary).collect())
+        Ok(self.done)
+    }
+
+    /// Drops a recording that was begun and not finished.
+    fn drop_unfinished(&mut self) {
+        if let Some(open) = self.open.take() {
+            crate::base::files::remove(&open.path);
+        }
+    }
+}
+
+fn staging<'a>(staging: &'a mut Option<Staging>, dir: &Path) -> Result<&'a Staging> {
+    match staging {
+        Some(staging) => Ok(staging),
+        none => Ok(none.insert(Staging::create(dir)?)),
     }
 }
 
@@ -131,7 +138,7 @@ impl Open {
     /// Writes what is pending; `others` is the size of the recordings that wait for their names as well.
     fn write(&mut self, quota: &Quota, others: u64) -> Result<()> {
         quota.check(others + self.written + self.piece.len() as u64)?;
-        (&self.temp.file).write_all(&self.piece).map_err(|error| Error::storage("write", self.temp.path(), &error))?;
+        (&self.file).write_all(&self.piece).map_err(|error| Error::storage("write", &self.path, &error))?;
         self.written += self.piece.len() as u64;
         self.piece.clear();
         // One huge frame must not keep its memory for the rest of a long recording.
@@ -146,6 +153,8 @@ fn nothing_begun() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use crate::base::error::Error;
     use crate::model::recording::Recording;
     use crate::store::Store;
@@ -184,8 +193,25 @@ mod tests {
         let mut batch = store.batch();
         (0..5).for_each(|n| write(&mut batch, &sample(&format!("01AAAAA{n}"), 1)));
         let open = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
-        assert_eq!(open.filter(|path| path.starts_with(dir.path())).count(), 0);
+        let open: Vec<PathBuf> = open.filter(|path| path.starts_with(dir.path())).collect();
+        assert!(open.len() == 1 && open[0].is_dir(), "the directory that they wait in is locked: {open:?}");
         assert_eq!(batch.publish().unwrap().len(), 5);
+    }
+
+    /// Two imports of two processes, each of which had looked how much room there was before the other filled it.
+    #[test]
+    fn two_that_are_published_at_once_are_not_let_in_by_the_same_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let size = text_of(&sample("01AAAAAA", 100)).len() as u64;
+        let stores = [(); 2].map(|()| Store::new(dir.path().to_owned(), size * 3 / 2, 80));
+        let [one, other] = [0, 1].map(|at| {
+            let mut batch = stores[at].batch();
+            write(&mut batch, &sample(["01AAAAAA", "01BBBBBB"][at], 100));
+            batch
+        });
+        one.publish().unwrap();
+        assert!(matches!(other.publish(), Err(Error::StorageFull(_))));
+        assert_eq!(stores[0].stats().unwrap().recording_count, 1);
     }
 
     #[test]

@@ -1,16 +1,11 @@
 //! What changes recordings that are there: delete, restore, edit, vacuum. Each waits for its turn among all processes;
 //! a running recording is refused, a leftover is recovered first.
 
-use std::time::{Duration, SystemTime};
-
 use super::files::{self, Found, Kind};
 use super::lock::DirLock;
-use super::{Store, recovery, rewrite, summary};
+use super::{Store, making, recovery, rewrite, summary};
 use crate::base::error::{Error, Result};
 use crate::model::api::{Edit, Summary, Vacuumed};
-
-/// A file in the making that is older than this was left by a crash.
-const TEMP_AGE: Duration = Duration::from_secs(3600);
 
 impl Store {
     /// Deletes softly. `Error::Conflict` `still_recording` for a running one, `Error::NotFound` for one that is soft-deleted already.
@@ -100,7 +95,7 @@ impl Store {
         if !self.dir().is_dir() {
             return Ok(vacuumed);
         }
-        let _lock = DirLock::acquire(self.dir())?;
+        let lock = DirLock::acquire(self.dir())?;
         let doomed: Vec<Found> = files::scan(self.dir())?.into_iter().filter(|found| found.kind == Kind::Deleted).collect();
         let total = doomed.iter().map(|found| found.stamp.size).sum();
         for found in doomed {
@@ -110,26 +105,14 @@ impl Store {
             vacuumed.freed_bytes += found.stamp.size;
             tell(found.stamp.size, total);
         }
-        vacuumed.freed_bytes += self.remove_old_temps()?;
+        for entry in files::entries(self.dir())?.flatten() {
+            if let Some(name) = entry.file_name().to_str().filter(|name| making::is_making(name)) {
+                vacuumed.freed_bytes += making::end_leftover(&lock, self.dir(), name)?;
+            }
+        }
         files::sync_dir(self.dir())?;
         self.quota().forget();
         Ok(vacuumed)
-    }
-
-    fn remove_old_temps(&self) -> Result<u64> {
-        let mut freed_bytes = 0;
-        for entry in files::entries(self.dir())?.flatten() {
-            if !entry.file_name().to_str().is_some_and(files::is_temp) {
-                continue;
-            }
-            let Ok(metadata) = entry.metadata() else { continue };
-            let age = metadata.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
-            if metadata.is_file() && age.is_some_and(|age| age > TEMP_AGE) {
-                std::fs::remove_file(entry.path()).map_err(|error| Error::storage("delete", &entry.path(), &error))?;
-                freed_bytes += metadata.len();
-            }
-        }
-        Ok(freed_bytes)
     }
 
     /// Takes the lock and finds a recording that nobody writes; a leftover becomes one first.

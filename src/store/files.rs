@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::lock;
 use crate::base::error::{Error, Result};
 pub use crate::base::files::create_private;
 use crate::base::id;
@@ -219,19 +220,22 @@ pub struct TempFile {
     name: TempName,
 }
 
-/// The name of a file in the making, which goes away with this value; the file need not be open any more.
+/// The name of a file in the making, which goes away with this value.
 #[derive(Debug)]
-pub struct TempName {
+struct TempName {
     path: PathBuf,
     named: bool,
 }
 
 impl TempFile {
-    /// Makes one in `dir`, which must be there.
+    /// Makes one in `dir`, which must be there. It is locked: one that nobody holds was left by a process that was killed.
     pub fn create(dir: &Path, id: &str) -> Result<Self> {
-        let path = temp_path(dir, id);
-        let file = create_private(&path).map_err(|error| Error::storage("create", &path, &error))?;
-        Ok(Self { file, name: TempName { path, named: false } })
+        lock::hold_new(dir, || {
+            let path = temp_path(dir, id);
+            let file = create_private(&path).map_err(|error| Error::storage("create", &path, &error))?;
+            let temp = Self { file, name: TempName { path, named: false } };
+            Ok(lock::hold(&temp.file, temp.path())?.then_some(temp))
+        })
     }
 
     /// Where it is now.
@@ -240,14 +244,11 @@ impl TempFile {
     }
 
     /// Syncs the content, gives it its name in place of what had it, and syncs the directory.
-    pub fn publish(self, target: &Path) -> Result<()> {
-        self.close()?.publish(target)
-    }
-
-    /// Syncs the content and closes the file, for one that gets its name later.
-    pub fn close(self) -> Result<TempName> {
+    pub fn publish(mut self, target: &Path) -> Result<()> {
         self.file.sync_all().map_err(|error| Error::storage("sync", self.path(), &error))?;
-        Ok(self.name)
+        rename(self.path(), target)?;
+        self.name.named = true;
+        Ok(())
     }
 
     /// Gives it its name without syncing anything, and hands out the open file.
@@ -258,21 +259,12 @@ impl TempFile {
     }
 }
 
-impl TempName {
-    /// Gives the file its name in place of what had it, and syncs the directory.
-    pub fn publish(mut self, target: &Path) -> Result<()> {
-        rename(&self.path, target)?;
-        self.named = true;
-        Ok(())
-    }
-}
-
 impl Drop for TempName {
     fn drop(&mut self) {
         if !self.named
             && let Err(error) = std::fs::remove_file(&self.path)
         {
-            log::debug!("{} stays until the next vacuum: {error}", self.path.display());
+            log::debug!("{} stays until the next start: {error}", self.path.display());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A recording while it is written. It writes what it is given, knows nothing of where frames come from, and never reads.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,11 +43,6 @@ impl Journal {
         check_new(dir, &head.id)?;
         let path = files::path_of(dir, &head.id, Kind::Journal);
         let temp = TempFile::create(dir, &head.id)?;
-        match temp.file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::Error(error)) => return Err(Error::storage("lock", &path, &error)),
-            Err(TryLockError::WouldBlock) => return Err(Error::Failed(format!("{} is locked by another process", temp.path().display()))),
-        }
         let written = platform::reserve(&temp.file, len + limits::TAIL_ROOM_BYTES).and_then(|_| temp.file.write_all_at(line.as_bytes(), 0));
         written.map_err(|error| Error::storage("write", &path, &error))?;
         let file = temp.name(&path)?;

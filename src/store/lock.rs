@@ -1,4 +1,5 @@
 //! File locks: the one that writers of a directory take in turn, and the one that tells a running journal from a leftover.
+//! What is in the making is locked as well.
 //! Locks belong to an open file, so they end with their process, whatever ends it.
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -117,9 +118,21 @@ pub fn holder(file: &File, path: &Path) -> Result<Holder> {
 /// # Errors
 /// What the file system says.
 pub fn claim(path: &Path) -> Result<Option<File>> {
+    claim_as(path, OpenOptions::new().read(true).write(true))
+}
+
+/// The same for a file or directory in the making, which is not written any more.
+///
+/// # Errors
+/// As [`claim`].
+pub fn claim_leftover(path: &Path) -> Result<Option<File>> {
+    claim_as(path, OpenOptions::new().read(true))
+}
+
+fn claim_as(path: &Path, how: &OpenOptions) -> Result<Option<File>> {
     // Those who only ask hold a shared lock for an instant: wait for them, not for a writer.
     for _ in 0..CLAIM_TRIES {
-        let file = match OpenOptions::new().read(true).write(true).open(path) {
+        let file = match how.open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::storage("open", path, &error)),
@@ -136,7 +149,32 @@ pub fn claim(path: &Path) -> Result<Option<File>> {
     Ok(None)
 }
 
-/// How often [`claim`] finds somebody asking before it leaves the journal to the next start.
+/// Locks what has just been made under `path`; `false` where somebody took it for a leftover before it was locked.
+///
+/// # Errors
+/// What the file system says.
+pub fn hold(file: &File, path: &Path) -> Result<bool> {
+    match file.try_lock() {
+        Ok(()) => names_file(path, file),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(Error::storage("lock", path, &error)),
+    }
+}
+
+/// Calls `make`, which makes something in `dir` and [`hold`]s it, until nobody comes between the two.
+///
+/// # Errors
+/// Those of `make`; [`Error::Failed`] where somebody always does.
+pub fn hold_new<T>(dir: &Path, mut make: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    for _ in 0..CLAIM_TRIES {
+        if let Some(made) = make()? {
+            return Ok(made);
+        }
+    }
+    Err(Error::Failed(format!("files in the making are taken away from {} as soon as they are there", dir.display())))
+}
+
+/// How often [`claim`] finds somebody asking before it leaves the file to the next start, and how often [`hold_new`] tries.
 const CLAIM_TRIES: usize = 1000;
 
 /// Whether `path` still names the file that was opened.

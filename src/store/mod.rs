@@ -11,6 +11,7 @@ pub mod journal;
 mod layout;
 mod lines;
 mod lock;
+mod making;
 mod query;
 mod quota;
 pub mod reader;

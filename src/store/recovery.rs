@@ -5,23 +5,22 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::files::{self, Kind, TempFile};
-use super::lock::{self, DirLock, Holder};
+use super::lock::{self, DirLock};
 use super::scan::{self, Scan};
-use super::{layout, lines, summary};
+use super::{layout, lines, making, summary};
 use crate::base::error::{Error, Result};
 use crate::base::time;
 use crate::model::recording::{Head, Stats, Status, StreamTail, Tail};
 use crate::model::recording_text;
 
-/// Recovers every leftover and gives the ids. One that cannot be recovered now (a full disk, a directory that cannot be written)
-/// is logged and left as it is: it must not keep anybody from the others.
+/// Recovers every leftover and gives the ids; what else killed processes left in the making is ended. One that cannot be recovered now
+/// (a full disk, a directory that cannot be written) is logged and left as it is: it must not keep anybody from the others.
 ///
 /// # Errors
 /// The directory cannot be read.
 pub fn recover(dir: &Path) -> Result<Vec<String>> {
-    let mut ids: Vec<String> = files::names(dir)?.into_iter().filter(|(_, kind)| *kind == Kind::Journal).map(|(id, _)| id).collect();
-    ids.retain(|id| is_leftover(dir, id));
-    if ids.is_empty() {
+    let (mut ids, made) = leftovers(dir)?;
+    if ids.is_empty() && made.is_empty() {
         return Ok(ids);
     }
     let lock = match DirLock::acquire(dir) {
@@ -31,6 +30,11 @@ pub fn recover(dir: &Path) -> Result<Vec<String>> {
             return Ok(Vec::new());
         }
     };
+    for name in &made {
+        if let Err(error) = making::end_leftover(&lock, dir, name) {
+            log::warn!("{name}, left by a process that was killed, stays: {error}");
+        }
+    }
     ids.retain(|id| match recover_one(&lock, dir, id) {
         Ok(recovered) => recovered,
         Err(error) => {
@@ -41,10 +45,24 @@ pub fn recover(dir: &Path) -> Result<Vec<String>> {
     Ok(ids)
 }
 
+/// The ids of journals that nobody writes, and the names of other things in the making that nobody holds.
+fn leftovers(dir: &Path) -> Result<(Vec<String>, Vec<String>)> {
+    let (mut ids, mut made) = (Vec::new(), Vec::new());
+    for entry in files::entries(dir)? {
+        let entry = entry.map_err(|error| Error::storage("read", dir, &error))?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        match files::parse_name(name) {
+            Some((id, Kind::Journal)) if is_leftover(dir, id) => ids.push(id.to_owned()),
+            None if making::is_making(name) && making::is_leftover(&dir.join(name)) => made.push(name.to_owned()),
+            _ => {}
+        }
+    }
+    Ok((ids, made))
+}
+
 fn is_leftover(dir: &Path, id: &str) -> bool {
-    let path = files::path_of(dir, id, Kind::Journal);
-    let is_file = std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());
-    is_file && File::open(&path).is_ok_and(|file| matches!(lock::holder(&file, &path), Ok(Holder::Nobody)))
+    making::is_leftover(&files::path_of(dir, id, Kind::Journal))
 }
 
 /// Turns one leftover into a recording; `false` where somebody writes it, where it has gone, or where it is none.

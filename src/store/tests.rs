@@ -126,17 +126,17 @@ fn delete_restore_and_vacuum() {
     assert!(matches!(store.restore("01AAAAAA"), Err(Error::Conflict { code: "not_deleted", .. })));
 
     store.delete("01AAAAAA").unwrap();
-    let old_temp = dir.path().join(".rec_01AAAAAA.0123456789abcdef.tmp");
-    let new_temp = dir.path().join(".rec_01AAAAAA.fedcba9876543210.tmp");
+    let left_temp = dir.path().join(".rec_01AAAAAA.0123456789abcdef.tmp");
+    let held_temp = dir.path().join(".rec_01AAAAAA.fedcba9876543210.tmp");
     let foreign = dir.path().join(".rec_notes.tmp");
-    for path in [&old_temp, &new_temp, &foreign] {
+    for path in [&left_temp, &held_temp, &foreign] {
         std::fs::write(path, "12345").unwrap();
     }
-    age(&old_temp);
-    age(&foreign);
+    let held = std::fs::File::open(&held_temp).unwrap();
+    held.lock().unwrap();
     let vacuumed = other.vacuum().unwrap();
     assert_eq!((vacuumed.removed, vacuumed.freed_bytes), (1, saved.file_size_bytes + 5));
-    assert!(!old_temp.exists() && new_temp.exists() && foreign.exists());
+    assert!(!left_temp.exists() && held_temp.exists() && foreign.exists());
     assert!(matches!(store.summary("01AAAAAA"), Err(Error::NotFound { .. })));
     store.delete("01BBBBBB").unwrap();
     store.delete_permanently("01BBBBBB").unwrap();

@@ -340,3 +340,11 @@ pub fn ask(address: SocketAddr, method: &str, target: &str, fields: &[(&str, &st
     let fields = [fields, &[("Connection", "close")]].concat();
     Conn::open(address).ask(method, target, &fields, body)
 }
+
+/// One request to a server that may go away at any moment: the status of its answer, `None` where there came none.
+pub fn status_if_there(address: SocketAddr, method: &str, target: &str, body: &[u8]) -> Option<u16> {
+    let mut conn = Conn::over(TcpStream::connect(address).ok()?);
+    let head = request_head(method, target, &[("Connection", "close")], body.len());
+    conn.stream.write_all(&[head.as_bytes(), body].concat()).ok()?;
+    conn.try_head().map(|head| head.status())
+}

@@ -84,8 +84,13 @@ impl OneShot {
     /// Ends the command, and waits for mockd to end.
     #[track_caller]
     pub fn finish(mut self) -> Output {
-        drop(self.stdin.take());
+        self.end_command();
         self.output()
+    }
+
+    /// Ends the command; mockd goes on with what it does then.
+    pub fn end_command(&mut self) {
+        drop(self.stdin.take());
     }
 
     /// Ends the command of a run that stands still (SIGSTOP), and lets it go on when the command has ended: what clients did meanwhile

@@ -124,6 +124,14 @@ impl Raw {
         Ok(Self { conn, head: answer.head, mask: Some(MASK) })
     }
 
+    /// Opens a client of a server that may go away at any moment: `None` where it has.
+    pub fn open_if_there(address: SocketAddr, path: &str) -> Option<Self> {
+        let mut conn = Conn::over(TcpStream::connect(address).ok()?);
+        std::io::Write::write_all(&mut conn.stream, request_head("GET", path, HANDSHAKE, 0).as_bytes()).ok()?;
+        let head = conn.try_head().filter(|head| head.status() == 101)?;
+        Some(Self { conn, head, mask: Some(MASK) })
+    }
+
     /// Opens a client.
     #[track_caller]
     pub fn open(address: SocketAddr, path: &str) -> Self {
