@@ -4,15 +4,22 @@
 //! away at that moment is laid out (`model.rs`), and the real binary works on it: it must keep every promise made before.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 
 use serde_json::{Value, json};
 
-use self::model::{Holding, Loss, Model};
+use mockd::model::api::ListQuery;
+use mockd::store::Store;
+
+use self::life::{Promise, broken, promises};
+use self::model::{Holding, LOSSES, Loss, Model};
 use crate::support::disk_layer::Disk;
 use crate::support::effort::{Dice, rounds};
+use crate::support::one_shot::OneShot;
 use crate::support::server::{Place, text};
-use crate::support::Server;
+use crate::support::ws::Raw;
+use crate::support::{Server, Upstream};
 
 #[path = "power_loss/life.rs"]
 mod life;
@@ -61,57 +68,73 @@ fn torn_files(holding: &Holding) -> Vec<&str> {
     files.map(|(path, _)| path.as_str()).collect()
 }
 
-/// The real binary on what power left; gives what is wrong.
-fn try_state(holding: &Holding, promises: &[life::Promise], changes: usize, dice: &mut Dice) -> Result<(), String> {
+/// What is wrong with what power left, as far as a look tells.
+fn look(holding: &Holding, promises: &[Promise], changes: usize) -> Result<(), String> {
     let torn = torn_files(holding);
     if !torn.is_empty() {
         return Err(format!("torn files with final names: {torn:?}"));
     }
-    if let Some(broken) = life::broken(promises, changes, holding) {
-        return Err(broken);
-    }
+    broken(promises, changes, holding).map_or(Ok(()), Err)
+}
+
+/// Recovers what power left and lists it, by the binary or by the code that it is made of; gives what is wrong.
+fn recover(holding: &Holding, promises: &[Promise], changes: usize, dice: &mut Dice, by_binary: bool) -> Result<(), String> {
     let place = lay_out(holding);
-    let run = |args: &[&str]| {
+    let run = |args: &[&str]| -> Result<Value, String> {
         let output = place.run(args);
-        let is_well = output.code == 0 && !output.stderr.contains("panicked");
-        if is_well { Ok(output) } else { Err(format!("{args:?} ended with {}: {}", output.code, output.stderr)) }
+        if output.code != 0 || output.stderr.contains("panicked") {
+            return Err(format!("{args:?} ended with {}: {}", output.code, output.stderr));
+        }
+        serde_json::from_str(&output.stdout).map_err(|error| format!("{args:?}: {error}"))
     };
-    let listed: Value = serde_json::from_str(&run(&["sr", "list", "--include-deleted", "--json"])?.stdout).map_err(|error| error.to_string())?;
+    let store = Store::new(place.data_dir(), u64::MAX, 100);
+    let listed = if by_binary {
+        run(&["sr", "list", "--include-deleted", "--json"])?
+    } else {
+        let query = ListQuery { include_deleted: true, ..ListQuery::default() };
+        let page = store.recover().and_then(|_| store.list(&query)).map_err(|error| error.to_string())?;
+        serde_json::to_value(page).map_err(|error| error.to_string())?
+    };
     let after = read_back(&place);
-    if let Some(broken) = life::broken(promises, changes, &after) {
+    // A running recording whose head is lost has nothing that could be kept; it is told as corrupted.
+    if let Some(broken) = broken(promises, changes, &after) {
         return Err(format!("after recovery {broken}"));
     }
-    if let Some(journal) = after.keys().find(|path| path.ends_with(".journal")) {
+    if let Some(journal) = after.keys().find(|path| path.starts_with("data/") && path.ends_with(".journal")) {
         return Err(format!("{journal} is no recording"));
     }
     let summaries = listed["recordings"].as_array().ok_or("no list")?;
     for summary in summaries {
-        if !matches!(summary["status"].as_str(), Some("complete" | "incomplete" | "corrupted")) {
-            return Err(format!("a status of nobody's: {summary}"));
+        let id = text(&summary["id"]);
+        match summary["status"].as_str() {
+            Some("complete" | "incomplete") => store.open(&id).map(drop).map_err(|error| format!("{id}: {error}"))?,
+            Some("corrupted") => {}
+            _ => return Err(format!("a status of nobody's: {summary}")),
         }
     }
     let readable: Vec<&Value> = summaries.iter().filter(|summary| summary["status"] != "corrupted").collect();
-    if !readable.is_empty() {
+    if by_binary && !readable.is_empty() {
         let summary = dice.pick(&readable);
-        let shown: Value = serde_json::from_str(&run(&["sr", "show", &text(&summary["id"]), "--json"])?.stdout).map_err(|error| error.to_string())?;
+        let shown = run(&["sr", "show", &text(&summary["id"]), "--json"])?;
         if shown["status"] != summary["status"] {
             return Err(format!("{} in the list, {} itself", summary["status"], shown["status"]));
         }
     }
-    if dice.once_in(40) {
-        let server = Server::builder().place(&place).start();
-        let total = server.get("/stream-recordings?includeDeleted=true")["total"].clone();
-        if total != json!(summaries.len()) {
-            return Err(format!("a server lists {total}, a command {}", summaries.len()));
-        }
-        let id = server.record("websocket", "/ws");
-        server.stop(&id);
-        server.touch("/stream-recordings/vacuum").expect(200);
-        assert!(!server.log().contains("panicked"), "{}", server.log());
-    }
-    Ok(())
+    if by_binary && dice.once_in(30) { serve(&place, summaries.len()) } else { Ok(()) }
 }
 
+/// A server on what power left: it lists the same, and records.
+fn serve(place: &Place, recordings: usize) -> Result<(), String> {
+    let server = Server::builder().place(place).start();
+    let total = server.get("/stream-recordings?includeDeleted=true")["total"].clone();
+    let id = server.record("websocket", "/ws");
+    let stopped = server.stop(&id);
+    server.touch("/stream-recordings/vacuum").expect(200);
+    let is_well = total == json!(recordings) && stopped["recording"]["status"] == "complete" && !server.log().contains("panicked");
+    if is_well { Ok(()) } else { Err(format!("{total} of {recordings} listed, {stopped}, {}", server.log())) }
+}
+
+/// All moments of a life, with every kind of loss at each; some of what is left is recovered.
 #[test]
 fn whatever_a_disk_keeps_when_power_goes_away_promises_are_kept() {
     let Some(disk) = Disk::watched() else { return };
@@ -119,45 +142,80 @@ fn whatever_a_disk_keeps_when_power_goes_away_promises_are_kept() {
     life::live(&disk);
     let changes = disk.changes();
     let root = disk.place.home().display().to_string();
-    let promises = life::promises(&root, &changes);
-    assert!(promises.len() >= 15, "{}", promises.len());
+    let promises = promises(&root, &changes);
+    assert!(promises.len() >= 20, "{}", promises.len());
 
-    let states = rounds(120, 20_000);
-    let (mut tried, mut seen) = (0, BTreeSet::new());
-    let mut failures: Vec<String> = Vec::new();
-    let passes = states.div_ceil(changes.len() as u64).max(1);
-    // Where not every moment can be tried, those that are tried are spread over the whole life.
-    let stride = (changes.len() as u64 / states).max(1);
-    for pass in 0..passes {
+    let (passes, wanted, by_binary_wanted) = (rounds(1, 100), rounds(80, 40_000), rounds(12, 10_000));
+    let moments = passes * changes.len() as u64 * LOSSES.len() as u64;
+    let (mut looked, mut recovered, mut by_binary) = (0, 0, 0);
+    let (mut seen, mut failures) = (BTreeSet::new(), Vec::new());
+    for _ in 0..passes {
         let mut model = Model::new(&root);
-        let offset = dice.below(stride);
         for (at, change) in changes.iter().enumerate() {
             model.apply(change);
-            let loss = *dice.pick(&[Loss::All, Loss::Ordered, Loss::Any, Loss::Any, Loss::Nothing]);
-            let loss = if pass == 1 { Loss::All } else { loss };
-            let holding = model.holding(loss, &mut dice);
-            // What costs no process is tried at every moment.
-            let cheap = life::broken(&promises, at + 1, &holding).or_else(|| torn_files(&holding).first().map(|path| format!("{path} is torn")));
-            let outcome = if let Some(cheap) = cheap {
-                Err(cheap)
-            } else if at as u64 % stride == offset && seen.insert(digest(&holding)) {
-                tried += 1;
-                try_state(&holding, &promises, at + 1, &mut dice)
-            } else {
-                Ok(())
-            };
-            if let Err(error) = outcome {
-                let before: Vec<String> = changes[at.saturating_sub(3)..=at].iter().map(|change| shorten(&format!("{change:?}"))).collect();
-                failures.push(format!("power lost ({loss:?}) after change {at}: {error}\n  {}", before.join("\n  ")));
+            for loss in LOSSES {
+                let holding = model.holding(loss, &mut dice);
+                looked += 1;
+                let mut outcome = look(&holding, &promises, at + 1);
+                if outcome.is_ok() && dice.below(moments) < wanted && seen.insert(digest(&holding)) {
+                    recovered += 1;
+                    let is_by_binary = dice.below(wanted) < by_binary_wanted;
+                    by_binary += u64::from(is_by_binary);
+                    outcome = recover(&holding, &promises, at + 1, &mut dice, is_by_binary);
+                }
+                if let Err(error) = outcome {
+                    let before = changes[at.saturating_sub(3)..=at].iter().map(|change| shorten(&format!("{change:?}")));
+                    let before: Vec<String> = before.collect();
+                    failures.push(format!("power lost ({loss:?}) after change {at}: {}\n  {}", shorten(&error), before.join("\n  ")));
+                }
             }
         }
     }
-    println!("power loss: {} changes, {} promises, {tried} states tried by the binary", changes.len(), promises.len());
+    let (changes, promises) = (changes.len(), promises.len());
+    println!(
+        "power loss: {changes} changes, {promises} promises, {looked} states, {recovered} recovered, {by_binary} of them by the binary"
+    );
     assert!(failures.is_empty(), "{} of them:\n{}", failures.len(), failures[..failures.len().min(10)].join("\n"));
 }
 
+/// What is certain after all that was done so far: what is left when everything is lost that was not synced.
+fn certain(disk: &Disk) -> Holding {
+    let root = disk.place.home().display().to_string();
+    let mut model = Model::new(&root);
+    disk.changes().iter().for_each(|change| model.apply(change));
+    model.holding(Loss::All, &mut Dice::of(0))
+}
+
+#[test]
+fn the_data_directory_itself_outlives_a_power_failure_with_its_first_recording() {
+    let Some(disk) = Disk::watched() else { return };
+    let server = Server::builder().place(&disk.place).option("--data-dir", disk.place.home().join("made/for/it").display()).start();
+    let id = server.record("websocket", "/ws");
+    server.stop(&id);
+    assert!(certain(&disk).contains_key(&format!("made/for/it/rec_{id}.json")), "{:?}", certain(&disk).keys());
+}
+
+#[test]
+fn an_exported_file_and_its_folder_outlive_a_power_failure() {
+    let Some(disk) = Disk::watched() else { return };
+    let id = crate::support::recordings::ws("/ws").s2c(0, "x").save(&disk.place.data_dir());
+    disk.place.run(&["sr", "export", &id, "-o", "new/out.json"]).ok();
+    disk.place.run(&["sr", "convert", &id, "-o", "out.yaml"]).ok();
+    let left = certain(&disk);
+    assert!(left.contains_key("new/out.json") && left.contains_key("out.yaml"), "{:?}", left.keys());
+}
+
+#[test]
+fn what_record_has_kept_in_a_new_folder_outlives_a_power_failure() {
+    let Some(disk) = Disk::watched() else { return };
+    let upstream = Upstream::echo();
+    let run = OneShot::with_command(&disk.place, &["record", &upstream.url(), "-o", "new/er/chat.json"], 0);
+    Raw::open(run.mock, "/ws").run("send text x\nexpect text x");
+    run.finish().ok();
+    assert!(certain(&disk).contains_key("new/er/chat.json"), "{:?}", certain(&disk).keys());
+}
+
 fn digest(holding: &Holding) -> u64 {
-    use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
     holding.hash(&mut hasher);
     hasher.finish()

@@ -1,4 +1,5 @@
-//! Small files that are no recordings: one that says that a server is ready, a socket. Recordings are the store's.
+//! Small files that are no recordings: one that says that a server is ready, a socket. And what makes a name last. Recordings are the
+//! store's.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -13,6 +14,31 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     name.push(format!(".{}.tmp", std::process::id()));
     let beside = path.with_file_name(name);
     std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path)).inspect_err(|_| remove(&beside))
+}
+
+/// Makes the name of a file or folder last: syncs the folder that it is in. fsync(2) of a file is not enough for its name.
+///
+/// # Errors
+/// What the system says; a folder that may be written and not be read can't be synced, and is none.
+pub fn sync_name(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        result => result,
+    }
+}
+
+/// Makes a folder and those above it where they are missing, each to last.
+///
+/// # Errors
+/// What the system says.
+pub fn make_folders(folder: &Path) -> std::io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    folder.parent().map_or(Ok(()), make_folders)?;
+    // Another process may be quicker.
+    std::fs::create_dir_all(folder).and_then(|()| sync_name(folder))
 }
 
 /// Removes a file that may be gone already.

@@ -82,6 +82,10 @@ pub const RECORDER_TICK_MS: u64 = 5;
 pub const TAIL_ROOM_BYTES: u64 = 4 * KIB;
 /// Bytes of disk that a journal takes at a time.
 pub const JOURNAL_GROWTH_BYTES: u64 = 16 * KIB;
+/// Milliseconds between two attempts to finish recordings that a disk in trouble did not take.
+pub const FINISH_AGAIN_MS: u64 = 1_000;
+/// Recordings that wait for their next attempt; those past it are left to the next start.
+pub const MAX_UNFINISHED: usize = 1_000;
 /// Milliseconds that a journal may lag behind the traffic.
 pub const JOURNAL_LAG_MS: u64 = 50;
 
@@ -119,6 +123,8 @@ pub const SIMPLE_MAX_DELAY_MS: u64 = 5_000;
 pub const CLOSE_GRACE_MS: u64 = 1_000;
 /// Milliseconds within which a server that was told to end has ended.
 pub const SHUTDOWN_MS: u64 = 5_000;
+/// Milliseconds after which a server that was told to end ends, whatever it still waits for.
+pub const LAST_RESORT_MS: u64 = SHUTDOWN_MS - 400;
 /// Milliseconds for a server in the background to answer on both ports.
 pub const START_TIMEOUT_MS: u64 = 10_000;
 /// Logs of servers in the background that have ended which are kept.

@@ -8,6 +8,7 @@ use super::context::{Context, tell};
 use super::progress::{Counted, Progress};
 use super::recordings::print_table;
 use crate::base::error::{Error, Result};
+use crate::base::files;
 use crate::base::text::clean;
 use crate::engine::{export as exporter, import as importer};
 use crate::model::api::{Imported, ListQuery};
@@ -53,13 +54,14 @@ pub(super) fn write_file<T>(path: &Path, progress: Progress, write: impl FnOnce(
     }
     // One folder: more of them are likelier a slip of the pen.
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
-        std::fs::create_dir(folder).map_err(failed)?;
+        std::fs::create_dir(folder).and_then(|()| files::sync_name(folder)).map_err(failed)?;
     }
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.tmp", std::process::id()));
     let written = std::fs::File::create(&beside).map_err(failed).and_then(copy);
     let written = written.and_then(|(written, to)| to.sync_all().map_err(failed).map(|()| written));
-    written.and_then(|written| std::fs::rename(&beside, path).map_err(failed).map(|()| written)).inspect_err(|_| {
+    let named = || std::fs::rename(&beside, path).and_then(|()| files::sync_name(path)).map_err(failed);
+    written.and_then(|written| named().map(|()| written)).inspect_err(|_| {
         // The first error is told; what is left of the attempt may not even be there.
         drop(std::fs::remove_file(&beside));
     })

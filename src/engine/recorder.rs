@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::take::{Losses, Lost, Take};
+use super::take::{Losses, Lost, Take, Unfinished};
 use super::tape::Stretch;
 use crate::base::error::Result;
 use crate::base::{limits, sync};
@@ -32,8 +32,9 @@ impl Recorder {
         let count = Arc::clone(&finished);
         let losses = Arc::new(Losses::default());
         let (of_recorder, of_finisher) = (Arc::clone(&losses), Arc::clone(&losses));
+        let finishers_store = Arc::clone(&store);
         sync::spawn("recorder", move || record(&store, &begun, &finish, &of_recorder))?;
-        sync::spawn("finisher", move || finish_takes(&to_finish, &count, &of_finisher))?;
+        sync::spawn("finisher", move || finish_takes(&finishers_store, &to_finish, &count, &of_finisher))?;
         Ok(Self { begin, finished, losses })
     }
 
@@ -77,8 +78,12 @@ fn record(store: &Store, begun: &Receiver<Take>, finish: &Sender<Take>, losses: 
         while at < takes.len() {
             if !takes[at].advance(&mut stretch) {
                 at += 1;
-            } else if let Err(lost) = finish.send(takes.swap_remove(at)) {
-                // The finisher died; better a slow recorder than a lost tail.
+                continue;
+            }
+            let mut take = takes.swap_remove(at);
+            take.close();
+            if let Err(lost) = finish.send(take) {
+                // The finisher died; better a slow recorder than a lost recording.
                 lost.0.finish(losses);
             }
         }
@@ -91,14 +96,31 @@ fn record(store: &Store, begun: &Receiver<Take>, finish: &Sender<Take>, losses: 
 
 fn accept(store: &Store, mut take: Take, takes: &mut Vec<Take>, losses: &Losses) {
     match take.begin(store) {
-        Ok(()) => takes.push(take),
+        Ok(()) => {
+            losses.begin();
+            takes.push(take);
+        }
         Err(error) => take.refuse(error, losses),
     }
 }
 
-fn finish_takes(takes: &Receiver<Take>, finished: &AtomicU64, losses: &Losses) {
-    while let Ok(take) = takes.recv() {
-        take.finish(losses);
-        finished.fetch_add(1, Ordering::Relaxed);
+fn finish_takes(store: &Store, takes: &Receiver<Take>, finished: &AtomicU64, losses: &Losses) {
+    let pause = Duration::from_millis(limits::FINISH_AGAIN_MS);
+    let mut unfinished: Vec<Unfinished> = Vec::new();
+    let mut tried = Instant::now();
+    loop {
+        let next = if unfinished.is_empty() { takes.recv().map_err(|_| RecvTimeoutError::Disconnected) } else { takes.recv_timeout(pause) };
+        match next {
+            Ok(take) => {
+                unfinished.extend(take.finish(losses).filter(|_| unfinished.len() < limits::MAX_UNFINISHED));
+                finished.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if tried.elapsed() >= pause {
+            unfinished.retain(|one| !one.finish(store));
+            tried = Instant::now();
+        }
     }
 }

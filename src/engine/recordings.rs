@@ -1,6 +1,7 @@
 //! Recording sessions: opened and stopped by the admin API, matched by every connection that is established.
 //! They know paths and names; frames go past them on tapes.
 
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -279,6 +280,9 @@ impl Recordings {
             (std::mem::take(&mut open.sessions), std::mem::take(&mut open.loose))
         };
         let deadline = Instant::now() + limit;
+        let empty = sessions.iter().filter(|session| session.tapes.is_empty());
+        let empty: Vec<Recording> = empty.map(|session| self.empty_recording(session, Status::Complete)).collect();
+        let saved = self.save_all_empty(empty);
         let all = sessions.iter().flat_map(|session| &session.tapes).chain(&loose);
         all.clone().for_each(|tape| tape.end(End::Recorder));
         for tape in all {
@@ -286,11 +290,27 @@ impl Recordings {
                 log::warn!("the recording {} is not on disk yet; the next start recovers it", tape.id());
             }
         }
-        for session in sessions.into_iter().filter(|session| session.tapes.is_empty()) {
-            if let Err(error) = self.save_empty(&session) {
-                log::error!("the empty recording {} could not be written: {error}", session.id);
-            }
+        if saved.recv_timeout(deadline.saturating_duration_since(Instant::now())) == Err(RecvTimeoutError::Timeout) {
+            log::warn!("the disk is too slow: recordings of no frames are not written");
         }
+    }
+
+    /// Writes recordings of no frames on a thread of its own, for a disk may hang; what is given ends when they are written.
+    fn save_all_empty(&self, recordings: Vec<Recording>) -> Receiver<()> {
+        let (sender, saved) = channel();
+        let store = Arc::clone(&self.store);
+        let save = move || {
+            for recording in recordings {
+                if let Err(error) = store.keep_empty(&recording.head, &recording.tail) {
+                    log::error!("the empty recording {} could not be written: {error}", recording.head.id);
+                }
+            }
+            drop(sender);
+        };
+        if let Err(error) = sync::spawn("empty recordings", save) {
+            log::error!("recordings of no frames are not written: {error}");
+        }
+        saved
     }
 
     /// How many recordings have been finished since the start.

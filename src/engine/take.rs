@@ -28,7 +28,14 @@ pub struct Bounds {
 
 /// Recordings that could not be begun or kept, which nobody is told of but by the log.
 #[derive(Debug, Default)]
-pub struct Losses(Mutex<Lost>);
+pub struct Losses(Mutex<Tally>);
+
+#[derive(Debug, Default)]
+struct Tally {
+    lost: Lost,
+    /// The kind of error for which the last recording that was told of could not be begun, and how many were not told of since.
+    refused: Option<(String, u64)>,
+}
 
 /// How many recordings are lost, and why the first one is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,16 +49,65 @@ pub struct Lost {
 impl Losses {
     /// Counts one more.
     pub fn add(&self, error: &Error) {
-        let mut lost = sync::lock(&self.0);
-        lost.count += 1;
-        if lost.count == 1 {
-            lost.reason = error.to_string();
+        sync::lock(&self.0).lost.add(error);
+    }
+
+    /// Counts one that could not be begun. The log tells of the first: a disk that is full fails for every client that comes.
+    fn refuse(&self, id: &str, error: &Error) {
+        let mut tally = sync::lock(&self.0);
+        tally.lost.add(error);
+        match &mut tally.refused {
+            Some((code, untold)) if code == error.code() => *untold += 1,
+            refused => {
+                *refused = Some((error.code().to_owned(), 0));
+                drop(tally);
+                log::error!("the recording {id} could not be begun: {error}; further ones are not told of until one can be begun");
+            }
+        }
+    }
+
+    /// A recording has been begun: what kept others from it is over.
+    pub fn begin(&self) {
+        let refused = sync::lock(&self.0).refused.take();
+        if let Some((_, untold)) = refused {
+            log::info!("recordings can be begun again; since the last line about it {untold} more could not");
         }
     }
 
     /// Those until now.
     pub fn lost(&self) -> Lost {
-        sync::lock(&self.0).clone()
+        sync::lock(&self.0).lost.clone()
+    }
+}
+
+impl Lost {
+    fn add(&mut self, error: &Error) {
+        self.count += 1;
+        if self.count == 1 {
+            self.reason = error.to_string();
+        }
+    }
+}
+
+/// A recording that the disk did not take to its end: its journal is there, its ending is known here alone.
+#[derive(Debug)]
+pub struct Unfinished {
+    id: String,
+    ending: Tail,
+}
+
+impl Unfinished {
+    /// Tries once more; whether it is over, one way or the other.
+    pub fn finish(&self, store: &Store) -> bool {
+        match store.finish_late(&self.id, &self.ending) {
+            Ok(true) => log::info!("the recording {} has been finished after all", self.id),
+            Ok(false) => log::debug!("somebody else finished the recording {}, or removed it", self.id),
+            Err(error) => {
+                log::debug!("the recording {} still can't be finished: {error}", self.id);
+                return false;
+            }
+        }
+        true
     }
 }
 
@@ -81,6 +137,8 @@ pub struct Take {
     /// What an event stream left behind its last blank line.
     rest: Vec<u8>,
     end: Option<(End, Micros)>,
+    /// What was written at its end, and whether the disk took it.
+    closed: Option<(Tail, Result<()>)>,
 }
 
 impl Take {
@@ -109,6 +167,7 @@ impl Take {
             close: None,
             rest: Vec::new(),
             end: None,
+            closed: None,
         }
     }
 
@@ -146,25 +205,40 @@ impl Take {
         self.end.is_some()
     }
 
-    /// Writes the tail and gives the file its name. fsync takes its time: this runs on the finisher's thread.
-    pub fn finish(mut self, losses: &Losses) {
+    /// Writes the tail: from now on the recording is whole, also where this process ends before it got its name.
+    pub fn close(&mut self) {
         let tail = self.tail();
-        let outcome = match self.journal.take() {
-            Some(journal) => journal.finish(&tail),
-            None => Err(Error::Failed(format!("the recording {} could not be begun; the log says why", self.tape.id()))),
+        if let Some(journal) = &mut self.journal {
+            let written = journal.close(&tail);
+            self.closed = Some((tail, written));
+        }
+    }
+
+    /// Makes the file last and gives it its name. fsync takes its time: this runs on the finisher's thread. What could not be finished
+    /// can be tried again.
+    pub fn finish(self, losses: &Losses) -> Option<Unfinished> {
+        let id = self.tape.id().to_owned();
+        let (outcome, ending) = match (self.journal, self.closed) {
+            (Some(journal), Some((tail, written))) => (written.and_then(|()| journal.finish()), Some(tail)),
+            _ => (Err(Error::Failed(format!("the recording {id} could not be begun; the log says why"))), None),
         };
+        let mut unfinished = None;
         if let Err(error) = &outcome {
-            log::error!("the recording {} could not be finished: {error}", self.tape.id());
+            log::error!("the recording {id} could not be finished, which is tried again every second: {error}");
             // Before the outcome, so that whoever waits for that knows.
             losses.add(error);
+            unfinished = ending.map(|tail| {
+                let status_reason = tail.status_reason.clone().or_else(|| Some(reason_of(error).to_owned()));
+                Unfinished { id, ending: Tail { status: Status::Incomplete, status_reason, ..tail } }
+            });
         }
         self.tape.publish_outcome(outcome);
+        unfinished
     }
 
     /// Gives up a take whose journal could not be made.
     pub fn refuse(self, error: Error, losses: &Losses) {
-        losses.add(&error);
-        log::error!("the recording {} could not be begun: {error}", self.tape.id());
+        losses.refuse(self.tape.id(), &error);
         self.tape.end(End::CutShort("storage_error"));
         self.tape.publish_outcome(Err(error));
     }
@@ -271,7 +345,7 @@ impl Take {
     }
 
     fn cut_short(&mut self, error: &Error) {
-        let reason = if matches!(error, Error::StorageFull(_)) { "storage_full" } else { "storage_error" };
+        let reason = reason_of(error);
         log::error!("the recording {} ends incomplete ({reason}), its traffic goes on: {error}", self.tape.id());
         self.end_now(End::CutShort(reason), time::now_us());
     }
@@ -333,6 +407,11 @@ impl Take {
         let tail = Some(text).filter(|tail| !tail.is_empty());
         StreamTail::Sse { tail, tail_encoding, ended_by: Some(by), end_relative_us: Some(end_relative_us) }
     }
+}
+
+/// The `statusReason` of a recording that the disk cut short.
+fn reason_of(error: &Error) -> &'static str {
+    if matches!(error, Error::StorageFull(_)) { "storage_full" } else { "storage_error" }
 }
 
 fn ws_frame(origin: Origin, direction: Direction, stamp_us: Micros, message: Message) -> WsFrame {

@@ -29,6 +29,9 @@ pub enum Loss {
     Any,
 }
 
+/// Each kind of loss, the likeliest to find something more than once.
+pub const LOSSES: [Loss; 6] = [Loss::All, Loss::Nothing, Loss::Ordered, Loss::Ordered, Loss::Any, Loss::Any];
+
 /// A disk on its way.
 #[derive(Debug, Default)]
 pub struct Model {
