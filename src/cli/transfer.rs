@@ -98,8 +98,9 @@ pub fn import(context: &mut Context<'_>) -> Result<()> {
         if context.typed.has("json") {
             context.out.json(&imported)?;
         } else {
-            let all = store.list(&ListQuery { include_deleted: true, ..ListQuery::default() })?;
-            print_table(context, &imported.recordings, all.recordings.iter().map(|summary| summary.id.as_str()))?;
+            // Only the length of ids hangs on the others: what is imported is, also where the directory can't be read now.
+            let all = store.list(&ListQuery { include_deleted: true, ..ListQuery::default() }).map_or(Vec::new(), |page| page.recordings);
+            print_table(context, &imported.recordings, all.iter().map(|summary| summary.id.as_str()))?;
         }
     }
     failed.map_or(Ok(()), Err)

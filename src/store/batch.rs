@@ -110,13 +110,12 @@ impl Batch {
         let mut named: Vec<(PathBuf, Summary)> = Vec::new();
         for Done { temp, summary } in self.done {
             let target = files::path_of(&self.dir, &summary.id, Kind::Finished);
+            // One whose directory could not be synced has its name already: it goes with the others.
+            named.push((target.clone(), summary));
             if let Err(error) = temp.publish(&target) {
-                for (path, _) in &named {
-                    crate::base::files::remove(path);
-                }
+                named.iter().for_each(|(path, _)| crate::base::files::remove(path));
                 return Err(error);
             }
-            named.push((target, summary));
         }
         self.quota.add(self.done_bytes);
         Ok(named.into_iter().map(|(_, summary)| summary).collect())
