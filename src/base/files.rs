@@ -19,11 +19,23 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// Makes the name of a file or folder last: syncs the folder that it is in. fsync(2) of a file is not enough for its name.
 ///
 /// # Errors
-/// What the system says; a folder that may be written and not be read can't be synced, and is none.
+/// As [`sync_folder`].
 pub fn sync_name(path: &Path) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    sync_folder(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+/// Makes the names in a folder last. One that may be written and not be read can't be synced, nor can any on some file systems: that
+/// is no error, for there is nothing that could be done instead.
+///
+/// # Errors
+/// What the system says.
+pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    use std::io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     match File::open(folder).and_then(|folder| folder.sync_all()) {
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported) => {
+            log::debug!("{} can't be synced: {error}", folder.display());
+            Ok(())
+        }
         result => result,
     }
 }

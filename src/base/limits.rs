@@ -123,8 +123,6 @@ pub const SIMPLE_MAX_DELAY_MS: u64 = 5_000;
 pub const CLOSE_GRACE_MS: u64 = 1_000;
 /// Milliseconds within which a server that was told to end has ended.
 pub const SHUTDOWN_MS: u64 = 5_000;
-/// Milliseconds after which a server that was told to end ends, whatever it still waits for.
-pub const LAST_RESORT_MS: u64 = SHUTDOWN_MS - 400;
 /// Milliseconds for a server in the background to answer on both ports.
 pub const START_TIMEOUT_MS: u64 = 10_000;
 /// Logs of servers in the background that have ended which are kept.

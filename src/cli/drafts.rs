@@ -10,7 +10,7 @@ use super::record::describe;
 use crate::base::error::{Error, Result};
 use crate::base::text::clean;
 use crate::base::{files, id};
-use crate::engine::take::Lost;
+use crate::engine::losses::Lost;
 use crate::model::api::{ListQuery, Summary};
 use crate::model::recording::Status;
 use crate::store::Store;

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::take::{Losses, Lost, Take, Unfinished};
+use super::losses::{Losses, Lost, Unfinished};
+use super::take::Take;
 use super::tape::Stretch;
 use crate::base::error::Result;
 use crate::base::{limits, sync};

@@ -5,8 +5,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use super::losses::Lost;
 use super::recorder::Recorder;
-use super::take::{Bounds, Lost, Take};
+use super::take::{Bounds, Take, reason_of};
 use super::tape::{End, Tape};
 use crate::base::error::{Error, Result};
 use crate::base::time::{self, Origin};
@@ -363,24 +364,31 @@ impl Recordings {
             return Ok(Stopped { recording: summary.clone(), recordings: vec![summary] });
         }
         let mut recordings: Vec<Summary> = Vec::new();
-        let mut failure = None;
+        let (mut kept, mut failure) = (0, None);
         for tape in &session.tapes {
-            let written = match tape.wait_outcome(Duration::from_millis(limits::SHUTDOWN_MS * 12)) {
-                Some(outcome) => outcome,
-                None => {
-                    Err(Error::Failed(format!("the recording {} is not on disk yet: the disk is too slow; look at it later", tape.id())))
-                }
-            };
-            match written {
+            match tape.wait_outcome(Duration::from_millis(limits::SHUTDOWN_MS * 12)) {
                 // It may have been edited, or deleted, since.
-                Ok(summary) => recordings.push(self.store.summary(&summary.id).unwrap_or(summary)),
-                // Logged by who tried to write it; it must not hide the others.
-                Err(error) => failure = Some(error),
+                Some(Ok(summary)) => {
+                    kept += 1;
+                    recordings.push(self.store.summary(&summary.id).unwrap_or(summary));
+                }
+                // It must not hide the others, nor be hidden by them: its journal is there, and is finished when the disk is well.
+                Some(Err(error)) => {
+                    let status_reason = Some(reason_of(&error).to_owned());
+                    let journal = self.store.summary(tape.id()).ok();
+                    recordings.extend(journal.map(|journal| Summary { status: Status::Incomplete, status_reason, ..journal }));
+                    failure = Some(error);
+                }
+                // A disk that hangs is asked for nothing more.
+                None => {
+                    let message = format!("the recording {} is not on disk yet: the disk is too slow; look at it later", tape.id());
+                    failure = Some(Error::Failed(message));
+                }
             }
         }
         match (recordings.first().cloned(), failure) {
-            (Some(recording), _) => Ok(Stopped { recording, recordings }),
-            (None, failure) => Err(failure.unwrap_or_else(|| Error::Failed(format!("session {} left no recording", session.id)))),
+            (Some(recording), _) if kept > 0 => Ok(Stopped { recording, recordings }),
+            (_, failure) => Err(failure.unwrap_or_else(|| Error::Failed(format!("session {} left no recording", session.id)))),
         }
     }
 

@@ -1,12 +1,13 @@
 //! A take: one recording in the recorder's hands. It turns stretches of tape into frame lines, redacted, and knows its tail.
 //! It never touches a socket and never sleeps; its journal is the only file it writes.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use super::losses::{Losses, Unfinished};
 use super::tape::{End, Stretch, Tape};
 use crate::base::error::{Error, Result};
+use crate::base::limits;
 use crate::base::time::{self, Micros, Origin};
-use crate::base::{limits, sync};
 use crate::model::recording::{
     Direction, Encoding, EndedBy, Frame, FrameType, Head, Protocol, SseEvent, Stats, Status, StreamTail, Tail, WsFrame, encode,
 };
@@ -24,91 +25,6 @@ pub struct Bounds {
     pub max_duration_ms: Option<u64>,
     /// Frames, as `frameCount` counts them.
     pub max_frames: Option<u64>,
-}
-
-/// Recordings that could not be begun or kept, which nobody is told of but by the log.
-#[derive(Debug, Default)]
-pub struct Losses(Mutex<Tally>);
-
-#[derive(Debug, Default)]
-struct Tally {
-    lost: Lost,
-    /// The kind of error for which the last recording that was told of could not be begun, and how many were not told of since.
-    refused: Option<(String, u64)>,
-}
-
-/// How many recordings are lost, and why the first one is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lost {
-    /// How many.
-    pub count: u64,
-    /// The error of the first.
-    pub reason: String,
-}
-
-impl Losses {
-    /// Counts one more.
-    pub fn add(&self, error: &Error) {
-        sync::lock(&self.0).lost.add(error);
-    }
-
-    /// Counts one that could not be begun. The log tells of the first: a disk that is full fails for every client that comes.
-    fn refuse(&self, id: &str, error: &Error) {
-        let mut tally = sync::lock(&self.0);
-        tally.lost.add(error);
-        match &mut tally.refused {
-            Some((code, untold)) if code == error.code() => *untold += 1,
-            refused => {
-                *refused = Some((error.code().to_owned(), 0));
-                drop(tally);
-                log::error!("the recording {id} could not be begun: {error}; further ones are not told of until one can be begun");
-            }
-        }
-    }
-
-    /// A recording has been begun: what kept others from it is over.
-    pub fn begin(&self) {
-        let refused = sync::lock(&self.0).refused.take();
-        if let Some((_, untold)) = refused {
-            log::info!("recordings can be begun again; since the last line about it {untold} more could not");
-        }
-    }
-
-    /// Those until now.
-    pub fn lost(&self) -> Lost {
-        sync::lock(&self.0).lost.clone()
-    }
-}
-
-impl Lost {
-    fn add(&mut self, error: &Error) {
-        self.count += 1;
-        if self.count == 1 {
-            self.reason = error.to_string();
-        }
-    }
-}
-
-/// A recording that the disk did not take to its end: its journal is there, its ending is known here alone.
-#[derive(Debug)]
-pub struct Unfinished {
-    id: String,
-    ending: Tail,
-}
-
-impl Unfinished {
-    /// Tries once more; whether it is over, one way or the other.
-    pub fn finish(&self, store: &Store) -> bool {
-        match store.finish_late(&self.id, &self.ending) {
-            Ok(true) => log::info!("the recording {} has been finished after all", self.id),
-            Ok(false) => log::debug!("somebody else finished the recording {}, or removed it", self.id),
-            Err(error) => {
-                log::debug!("the recording {} still can't be finished: {error}", self.id);
-                return false;
-            }
-        }
-        true
-    }
 }
 
 enum Parser {
@@ -195,6 +111,9 @@ impl Take {
         if self.end.is_none()
             && let Some((end, stamp)) = stretch.end.take()
         {
+            if let End::CutShort(reason) = &end {
+                log::error!("the recording {} ends incomplete ({reason}), its traffic goes on", self.tape.id());
+            }
             self.finish_parser();
             self.end = Some((end, stamp));
         }
@@ -410,7 +329,7 @@ impl Take {
 }
 
 /// The `statusReason` of a recording that the disk cut short.
-fn reason_of(error: &Error) -> &'static str {
+pub fn reason_of(error: &Error) -> &'static str {
     if matches!(error, Error::StorageFull(_)) { "storage_full" } else { "storage_error" }
 }
 

@@ -12,12 +12,13 @@ pub mod server;
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use self::pid_file::PidFile;
 pub use self::server::Server;
 use crate::base::error::{Error, Result};
 use crate::base::platform::Signal;
-use crate::base::{files, platform, sync};
+use crate::base::{files, limits, platform, sync};
 use crate::engine::app::App;
 use crate::model::settings::Settings;
 
@@ -55,6 +56,12 @@ pub fn run(settings: Settings, announce: &Announce, reload: &dyn Fn() -> Result<
         std::process::exit(1);
     })?;
     server.end();
+    // Nothing is left but files that say that this server runs. A disk that hangs keeps them, and must not keep the process.
+    sync::spawn("last resort", || {
+        std::thread::sleep(Duration::from_millis(limits::CLOSE_GRACE_MS));
+        log::warn!("the disk hangs: the ready file or the pid file may stay");
+        std::process::exit(0);
+    })?;
     announce.withdraw();
     Ok(())
 }

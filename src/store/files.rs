@@ -180,7 +180,7 @@ pub fn make_dir(dir: &Path) -> Result<()> {
 
 /// Makes renames in a directory last.
 pub fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| Error::storage("sync", dir, &error))
+    base::files::sync_folder(dir).map_err(|error| Error::storage("sync", dir, &error))
 }
 
 /// Renames within a directory, for good.

@@ -1,4 +1,5 @@
-//! A recording while it is written. It writes what it is given, knows nothing of where frames come from, and never reads.
+//! A recording while it is written. It writes what it is given, knows nothing of where frames come from, and reads nothing but itself,
+//! where its name has been taken away.
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;

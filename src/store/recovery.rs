@@ -239,6 +239,36 @@ mod tests {
         }
     }
 
+    /// A disk that lost power may have the tail, and not each frame before it.
+    #[test]
+    fn a_tail_behind_fewer_frames_than_it_says_makes_nothing_complete() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = sample("01AAAAAA", 3);
+        let (mut text, ends) = journal(&whole);
+        let tail = recording_text::tail_line(&whole.tail, text.len() as u64).unwrap();
+        text.truncate(ends[2]);
+        text.extend(tail.as_bytes());
+        let found = recovered(dir.path(), &text).unwrap();
+        assert_eq!((found.frames.len(), found.tail.status), (2, Status::Incomplete));
+    }
+
+    #[test]
+    fn an_ending_that_is_known_is_kept_with_the_frames_that_are_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = sample("01AAAAAA", 3);
+        let (text, ends) = journal(&whole);
+        let store = crate::store::Store::new(dir.path().to_owned(), u64::MAX, 100);
+        std::fs::write(files::path_of(dir.path(), "01AAAAAA", Kind::Journal), &text[..ends[2]]).unwrap();
+        let ending = Tail { status: Status::Incomplete, status_reason: Some("storage_error".into()), ..whole.tail.clone() };
+        assert!(store.finish_late("01AAAAAA", &ending).unwrap());
+        let text = std::fs::read(files::path_of(dir.path(), "01AAAAAA", Kind::Finished)).unwrap();
+        let found = recording_text::parse(&text).unwrap();
+        assert_eq!(found.frames, whole.frames[..2]);
+        assert_eq!((&found.tail.status_reason, &found.tail.stream), (&ending.status_reason, &ending.stream));
+        assert_eq!((found.tail.stats.frame_count, found.tail.stats.file_size_bytes), (2, text.len() as u64));
+        assert!(!store.finish_late("01AAAAAA", &ending).unwrap(), "it is no journal any more");
+    }
+
     #[test]
     fn a_journal_without_a_head_is_kept_unless_it_is_empty() {
         let dir = tempfile::tempdir().unwrap();
