@@ -208,7 +208,7 @@ fn end_by_signal(disk: &Disk, server: &mut Server) {
 }
 
 /// What a crash left is a recording once a command has listed it; bytes between its frames are a bad disk's.
-fn crash(disk: &Disk, upstream: &Upstream) {
+pub fn crash(disk: &Disk, upstream: &Upstream) {
     let mut server = Builder::default().place(&disk.place).upstream(upstream.url()).start();
     let ids = ["/ws/a", "/ws/b"].map(|path| server.record("websocket", path));
     let mut clients = ["/ws/a", "/ws/b"].map(|path| Raw::open(server.mock, path));

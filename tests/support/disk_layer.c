@@ -82,10 +82,17 @@ static void nap(long ms) {
     while (nanosleep(&some, &some) && errno == EINTR) {}
 }
 
+static int is_about(const char *path, const char *part) {
+    size_t length = strlen(part), whole = strlen(path);
+    if (strcmp(part, "*") == 0) return 1;
+    if (part[length - 1] != '$') return strstr(path, part) != NULL;
+    return whole >= length - 1 && strncmp(path + whole - (length - 1), part, length - 1) == 0;
+}
+
 /*
  * The first rule that takes this call: `CALLS FIRST LAST WHAT PART`, a line each. CALLS: names with commas, or `*`. FIRST, LAST: which of
  * the process's calls below the root, counted from 1. WHAT: an errno's number, `short`, `slow:MS`, or `hang` (as long as the rule stands).
- * PART: what the path must contain, or `*`. Gives 0, the errno, or SHORT.
+ * PART: what the path must contain, `*`, or what it must end with and a `$`. Gives 0, the errno, or SHORT.
  */
 static int verdict(const char *call, const char *path, uint64_t number, long *wait_ms) {
     int fd = REAL(open64)(rules_path, O_RDONLY | O_CLOEXEC);
@@ -100,7 +107,7 @@ static int verdict(const char *call, const char *path, uint64_t number, long *wa
         char names[512], what[64], part[512];
         unsigned long long first, last;
         if (sscanf(line, "%511s %llu %llu %63s %511s", names, &first, &last, what, part) != 5) continue;
-        if (number < first || number > last || (strcmp(part, "*") && !strstr(path, part))) continue;
+        if (number < first || number > last || !is_about(path, part)) continue;
         int takes = strcmp(names, "*") == 0;
         char *more = names, *name;
         while (!takes && (name = strsep(&more, ","))) takes = strcmp(name, call) == 0;

@@ -73,7 +73,7 @@ impl Disk {
     }
 
     /// From now on these rules hold, a line each: calls with commas or `*`, the first and the last of the process's calls (counted from
-    /// 1), what happens (an errno, `short`, `slow:MS`, `hang`), a part of the path or `*`.
+    /// 1), what happens (an errno, `short`, `slow:MS`, `hang`), a part of the path, its end and a `$`, or `*`.
     pub fn rules(&self, rules: &str) {
         let beside = self.aside.path().join("rules.new");
         std::fs::write(&beside, rules).expect("the rules can be written");
