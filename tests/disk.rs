@@ -252,6 +252,9 @@ fn a_read_only_directory_is_told_of_once_and_not_for_each_client() {
     for _ in 0..10 {
         Raw::open(server.mock, "/ws").run("send text x\nexpect text x");
     }
+    // One attempt of `start`, and one for each of thirteen clients.
+    let attempts = || disk.hits().iter().filter(|hit| hit.contains(" mkdir ")).count();
+    eventually("every client to be refused", || (attempts() == 14).then_some(()));
     let told = eventually("a line about it", || Some(complaints(&server, "could not be begun")).filter(|lines| !lines.is_empty()));
     assert!(told[0].contains("--data-dir"), "{told:?}");
     disk.mend();
