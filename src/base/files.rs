@@ -1,4 +1,5 @@
-//! Small files that are no recordings: one that says that a server is ready, an export, a socket. Recordings are the store's.
+//! Small files that are no recordings: one that says that a server is ready, an export, a socket. And what makes a name last.
+//! Recordings are the store's.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::Write;
@@ -85,6 +86,43 @@ fn remove_leftovers(target: &Path) {
             remove(&entry.path());
         }
     }
+}
+
+/// Makes the name of a file or folder last: syncs the folder that it is in. fsync(2) of a file is not enough for its name.
+///
+/// # Errors
+/// As [`sync_folder`].
+pub fn sync_name(path: &Path) -> std::io::Result<()> {
+    sync_folder(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+/// Makes the names in a folder last. One that may be written and not be read can't be synced, nor can any on some file systems: that
+/// is no error, for there is nothing that could be done instead.
+///
+/// # Errors
+/// What the system says.
+pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    use std::io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported) => {
+            log::debug!("{} can't be synced: {error}", folder.display());
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// Makes a folder and those above it where they are missing, each to last.
+///
+/// # Errors
+/// What the system says.
+pub fn make_folders(folder: &Path) -> std::io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    folder.parent().map_or(Ok(()), make_folders)?;
+    // Another process may be quicker.
+    std::fs::create_dir_all(folder).and_then(|()| sync_name(folder))
 }
 
 /// Removes a file that may be gone already.

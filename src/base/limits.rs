@@ -82,6 +82,10 @@ pub const RECORDER_TICK_MS: u64 = 5;
 pub const TAIL_ROOM_BYTES: u64 = 4 * KIB;
 /// Bytes of disk that a journal takes at a time.
 pub const JOURNAL_GROWTH_BYTES: u64 = 16 * KIB;
+/// Milliseconds between two attempts to finish recordings that a disk in trouble did not take.
+pub const FINISH_AGAIN_MS: u64 = 1_000;
+/// Recordings that wait for their next attempt; those past it are left to the next start.
+pub const MAX_UNFINISHED: usize = 1_000;
 /// Milliseconds that a journal may lag behind the traffic.
 pub const JOURNAL_LAG_MS: u64 = 50;
 /// Threads that finish recordings at once.

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use super::context::tell;
 use super::record::describe;
 use crate::base::error::{Error, Result};
-use crate::base::id;
 use crate::base::text::clean;
-use crate::engine::take::Lost;
+use crate::base::{files, id};
+use crate::engine::losses::Lost;
 use crate::model::api::{ListQuery, Summary};
 use crate::model::recording::Status;
 use crate::store::Store;
@@ -34,8 +34,7 @@ impl Drafts {
     /// The directory cannot be made, or takes no file.
     pub fn make(dir: &Path) -> Result<Self> {
         let shown = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-        std::fs::create_dir_all(shown)
-            .map_err(|error| Error::Failed(format!("the directory {} cannot be made: {error}", shown.display())))?;
+        files::make_folders(shown).map_err(|error| Error::Failed(format!("the directory {} cannot be made: {error}", shown.display())))?;
         rescue_all(shown, dir);
         let failed = |error: &dyn std::fmt::Display| Error::Failed(format!("nothing can be written in {}: {error}", shown.display()));
         loop {

@@ -8,7 +8,7 @@ use super::context::{Context, tell};
 use super::progress::{Counted, Progress};
 use super::recordings::print_table;
 use crate::base::error::{Error, Result};
-use crate::base::files::Beside;
+use crate::base::files::{self, Beside};
 use crate::base::text::clean;
 use crate::engine::{export as exporter, import as importer};
 use crate::model::api::{Imported, ListQuery};
@@ -54,12 +54,12 @@ pub(super) fn write_file<T>(path: &Path, progress: Progress, write: impl FnOnce(
     }
     // One folder: more of them are likelier a slip of the pen.
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
-        std::fs::create_dir(folder).map_err(failed)?;
+        std::fs::create_dir(folder).and_then(|()| files::sync_name(folder)).map_err(failed)?;
     }
     let beside = Beside::create(path).map_err(failed)?;
     let written = beside.file.try_clone().map_err(failed).and_then(copy);
     let written = written.and_then(|(written, to)| to.sync_all().map_err(failed).map(|()| written))?;
-    beside.publish().map_err(failed).map(|()| written)
+    beside.publish().and_then(|()| files::sync_name(path)).map_err(failed).map(|()| written)
 }
 
 /// `stream-recordings import`
@@ -93,8 +93,9 @@ pub fn import(context: &mut Context<'_>) -> Result<()> {
         if context.typed.has("json") {
             context.out.json(&imported)?;
         } else {
-            let all = store.list(&ListQuery { include_deleted: true, ..ListQuery::default() })?;
-            print_table(context, &imported.recordings, all.recordings.iter().map(|summary| summary.id.as_str()))?;
+            // Only the length of ids hangs on the others: what is imported is, also where the directory can't be read now.
+            let all = store.list(&ListQuery { include_deleted: true, ..ListQuery::default() }).map_or(Vec::new(), |page| page.recordings);
+            print_table(context, &imported.recordings, all.iter().map(|summary| summary.id.as_str()))?;
         }
     }
     failed.map_or(Ok(()), Err)

@@ -20,6 +20,7 @@ pub mod lateness;
 pub mod line;
 pub mod live;
 pub mod live_mock;
+pub mod losses;
 pub mod mock_http;
 pub mod mock_ws;
 pub mod mocks;

@@ -5,9 +5,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::take::{Losses, Lost, Take};
+use super::losses::{Losses, Lost, Unfinished};
+use super::take::Take;
 use super::tape::Stretch;
 use crate::base::error::Result;
 use crate::base::{limits, sync};
@@ -34,9 +35,10 @@ impl Recorder {
         let count = Arc::clone(&finished);
         let losses = Arc::new(Losses::default());
         let (of_beginner, of_recorder, of_finisher) = (Arc::clone(&losses), Arc::clone(&losses), Arc::clone(&losses));
+        let finishers_store = Arc::clone(&store);
         sync::spawn("beginner", move || begin_takes(&store, &to_begin, &hand_on, &of_beginner))?;
         sync::spawn("recorder", move || record(&begun, &finish, &of_recorder))?;
-        sync::spawn("finisher", move || finish_takes(&to_finish, &count, &of_finisher))?;
+        sync::spawn("finisher", move || finish_takes(&finishers_store, &to_finish, &count, &of_finisher))?;
         Ok(Self { begin, finished, losses })
     }
 
@@ -64,9 +66,14 @@ fn begin_takes(store: &Store, new: &Receiver<Take>, hand_on: &Sender<Take>, loss
     while let Ok(mut take) = new.recv() {
         if let Err(error) = take.begin(store) {
             take.refuse(error, losses);
-        } else if let Err(lost) = hand_on.send(take) {
+            continue;
+        }
+        losses.begin();
+        if let Err(lost) = hand_on.send(take) {
             // The recorder died; what passed until now is kept.
-            lost.0.finish(losses);
+            let mut take = lost.0;
+            take.close();
+            drop(take.finish(losses));
         }
     }
 }
@@ -90,8 +97,12 @@ fn record(begun: &Receiver<Take>, finish: &Sender<Take>, losses: &Losses) {
         while at < takes.len() {
             if !takes[at].advance(&mut stretch) {
                 at += 1;
-            } else if let Err(lost) = finish.send(takes.swap_remove(at)) {
-                // The finisher died; better a slow recorder than a lost tail.
+                continue;
+            }
+            let mut take = takes.swap_remove(at);
+            take.close();
+            if let Err(lost) = finish.send(take) {
+                // The finisher died; better a slow recorder than a lost recording.
                 lost.0.finish(losses);
             }
         }
@@ -102,21 +113,38 @@ fn record(begun: &Receiver<Take>, finish: &Sender<Take>, losses: &Losses) {
     }
 }
 
-fn finish_takes(takes: &Receiver<Take>, finished: &AtomicU64, losses: &Losses) {
-    while let Ok(take) = takes.recv() {
-        finish_all(std::iter::once(take).chain(takes.try_iter()).collect(), finished, losses);
+fn finish_takes(store: &Store, takes: &Receiver<Take>, finished: &AtomicU64, losses: &Losses) {
+    let pause = Duration::from_millis(limits::FINISH_AGAIN_MS);
+    let mut unfinished: Vec<Unfinished> = Vec::new();
+    let mut tried = Instant::now();
+    loop {
+        let next = if unfinished.is_empty() { takes.recv().map_err(|_| RecvTimeoutError::Disconnected) } else { takes.recv_timeout(pause) };
+        match next {
+            Ok(take) => {
+                unfinished.append(&mut finish_all(std::iter::once(take).chain(takes.try_iter()).collect(), finished, losses));
+                unfinished.truncate(limits::MAX_UNFINISHED);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if tried.elapsed() >= pause {
+            unfinished.retain(|one| !one.finish(store));
+            tried = Instant::now();
+        }
     }
 }
 
-/// Finishes takes that have ended together. Each waits for the disk; those that wait at once share what the disk does for them, so that
-/// a thousand do not take a thousand times as long as one.
-fn finish_all(takes: Vec<Take>, finished: &AtomicU64, losses: &Losses) {
+/// Finishes takes that have ended together, and gives those that the disk did not take. Each waits for the disk; those that wait at once
+/// share what the disk does for them, so that a thousand do not take a thousand times as long as one.
+fn finish_all(takes: Vec<Take>, finished: &AtomicU64, losses: &Losses) -> Vec<Unfinished> {
     let others = takes.len().min(limits::MAX_FINISHERS) - 1;
     let rest = Mutex::new(takes.into_iter());
+    let unfinished = Mutex::new(Vec::new());
     let next = || sync::lock(&rest).next();
     let work = || {
         while let Some(take) = next() {
-            take.finish(losses);
+            let again = take.finish(losses);
+            sync::lock(&unfinished).extend(again);
             finished.fetch_add(1, Ordering::Relaxed);
         }
     };
@@ -131,4 +159,5 @@ fn finish_all(takes: Vec<Take>, finished: &AtomicU64, losses: &Losses) {
         }
         work();
     });
+    std::mem::take(&mut *sync::lock(&unfinished))
 }

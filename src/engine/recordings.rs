@@ -1,11 +1,13 @@
 //! Recording sessions: opened and stopped by the admin API, matched by every connection that is established.
 //! They know paths and names; frames go past them on tapes.
 
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use super::losses::Lost;
 use super::recorder::Recorder;
-use super::take::{Bounds, Lost, Take};
+use super::take::{Bounds, Take, reason_of};
 use super::tape::{End, Tape};
 use crate::base::error::{Error, Result};
 use crate::base::time::{self, Origin};
@@ -277,16 +279,36 @@ impl Recordings {
     }
 
     /// Ends every recording as complete; nothing more is recorded.
-    pub fn end_all(&self) -> Ended<'_> {
+    pub fn end_all(&self) -> Ended {
         let (sessions, loose) = {
             let mut open = sync::lock(&self.open);
             open.closed = true;
             (std::mem::take(&mut open.sessions), std::mem::take(&mut open.loose))
         };
         self.change.notify_all();
-        let ended = Ended { recordings: self, sessions, loose };
+        let empty = sessions.iter().filter(|session| session.tapes.is_empty());
+        let saved = self.save_all_empty(empty.map(|session| self.empty_recording(session, Status::Complete)).collect());
+        let ended = Ended { sessions, loose, saved };
         ended.tapes().for_each(|tape| tape.end(End::Recorder));
         ended
+    }
+
+    /// Writes recordings of no frames on a thread of its own, for a disk may hang; what is given ends when they are written.
+    fn save_all_empty(&self, recordings: Vec<Recording>) -> Receiver<()> {
+        let (sender, saved) = channel();
+        let store = Arc::clone(&self.store);
+        let save = move || {
+            for recording in recordings {
+                if let Err(error) = store.keep_empty(&recording.head, &recording.tail) {
+                    log::error!("the empty recording {} could not be written: {error}", recording.head.id);
+                }
+            }
+            drop(sender);
+        };
+        if let Err(error) = sync::spawn("empty recordings", save) {
+            log::error!("recordings of no frames are not written: {error}");
+        }
+        saved
     }
 
     /// How many recordings have been finished since the start.
@@ -339,24 +361,31 @@ impl Recordings {
             return Ok(Stopped { recording: summary.clone(), recordings: vec![summary] });
         }
         let mut recordings: Vec<Summary> = Vec::new();
-        let mut failure = None;
+        let (mut kept, mut failure) = (0, None);
         for tape in &session.tapes {
-            let written = match tape.wait_outcome(Duration::from_millis(limits::SHUTDOWN_MS * 12)) {
-                Some(outcome) => outcome,
-                None => {
-                    Err(Error::Failed(format!("the recording {} is not on disk yet: the disk is too slow; look at it later", tape.id())))
-                }
-            };
-            match written {
+            match tape.wait_outcome(Duration::from_millis(limits::SHUTDOWN_MS * 12)) {
                 // It may have been edited, or deleted, since.
-                Ok(summary) => recordings.push(self.store.summary(&summary.id).unwrap_or(summary)),
-                // Logged by who tried to write it; it must not hide the others.
-                Err(error) => failure = Some(error),
+                Some(Ok(summary)) => {
+                    kept += 1;
+                    recordings.push(self.store.summary(&summary.id).unwrap_or(summary));
+                }
+                // It must not hide the others, nor be hidden by them: its journal is there, and is finished when the disk is well.
+                Some(Err(error)) => {
+                    let status_reason = Some(reason_of(&error).to_owned());
+                    let journal = self.store.summary(tape.id()).ok();
+                    recordings.extend(journal.map(|journal| Summary { status: Status::Incomplete, status_reason, ..journal }));
+                    failure = Some(error);
+                }
+                // A disk that hangs is asked for nothing more.
+                None => {
+                    let message = format!("the recording {} is not on disk yet: the disk is too slow; look at it later", tape.id());
+                    failure = Some(Error::Failed(message));
+                }
             }
         }
         match (recordings.first().cloned(), failure) {
-            (Some(recording), _) => Ok(Stopped { recording, recordings }),
-            (None, failure) => Err(failure.unwrap_or_else(|| Error::Failed(format!("session {} left no recording", session.id)))),
+            (Some(recording), _) if kept > 0 => Ok(Stopped { recording, recordings }),
+            (_, failure) => Err(failure.unwrap_or_else(|| Error::Failed(format!("session {} left no recording", session.id)))),
         }
     }
 
@@ -398,13 +427,14 @@ impl Recordings {
 }
 
 /// Recordings that have ended and whose files may not be complete.
-pub struct Ended<'a> {
-    recordings: &'a Recordings,
+pub struct Ended {
     sessions: Vec<Session>,
     loose: Vec<Arc<Tape>>,
+    /// Ends when the recordings of the sessions that saw no connection are written.
+    saved: Receiver<()>,
 }
 
-impl Ended<'_> {
+impl Ended {
     /// Waits until the files are complete, or for the deadline.
     pub fn await_finished(&self, deadline: Instant) {
         for tape in self.tapes() {
@@ -412,17 +442,15 @@ impl Ended<'_> {
         }
     }
 
-    /// The same, writes those of the sessions that saw no connection, and says which files are missing.
+    /// The same, also for those of the sessions that saw no connection, and says which files are missing.
     pub fn finish(self, deadline: Instant) {
         self.await_finished(deadline);
         let mut late = self.tapes().filter(|tape| !tape.is_finished());
         if let Some(first) = late.next() {
             log::warn!("{} recordings are not on disk yet, {} among them; the next start recovers them", 1 + late.count(), first.id());
         }
-        for session in self.sessions.iter().filter(|session| session.tapes.is_empty()) {
-            if let Err(error) = self.recordings.save_empty(session) {
-                log::error!("the empty recording {} could not be written: {error}", session.id);
-            }
+        if self.saved.recv_timeout(deadline.saturating_duration_since(Instant::now())) == Err(RecvTimeoutError::Timeout) {
+            log::warn!("the disk is too slow: recordings of no frames are not written");
         }
     }
 

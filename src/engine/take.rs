@@ -1,12 +1,13 @@
 //! A take: one recording in the recorder's hands. It turns stretches of tape into frame lines, redacted, and knows its tail.
 //! It never touches a socket and never sleeps; its journal is the only file it writes.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use super::losses::{Losses, Unfinished};
 use super::tape::{End, Stretch, Tape};
 use crate::base::error::{Error, Result};
+use crate::base::limits;
 use crate::base::time::{self, Micros, Origin};
-use crate::base::{limits, sync};
 use crate::model::recording::{
     Direction, Encoding, EndedBy, Frame, FrameType, Head, Protocol, SseEvent, Stats, Status, StreamTail, Tail, WsFrame, encode,
 };
@@ -24,35 +25,6 @@ pub struct Bounds {
     pub max_duration_ms: Option<u64>,
     /// Frames, as `frameCount` counts them.
     pub max_frames: Option<u64>,
-}
-
-/// Recordings that could not be begun or kept, which nobody is told of but by the log.
-#[derive(Debug, Default)]
-pub struct Losses(Mutex<Lost>);
-
-/// How many recordings are lost, and why the first one is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lost {
-    /// How many.
-    pub count: u64,
-    /// The error of the first.
-    pub reason: String,
-}
-
-impl Losses {
-    /// Counts one more.
-    pub fn add(&self, error: &Error) {
-        let mut lost = sync::lock(&self.0);
-        lost.count += 1;
-        if lost.count == 1 {
-            lost.reason = error.to_string();
-        }
-    }
-
-    /// Those until now.
-    pub fn lost(&self) -> Lost {
-        sync::lock(&self.0).clone()
-    }
 }
 
 enum Parser {
@@ -81,6 +53,8 @@ pub struct Take {
     /// What an event stream left behind its last blank line.
     rest: Vec<u8>,
     end: Option<(End, Micros)>,
+    /// What was written at its end, and whether the disk took it.
+    closed: Option<(Tail, Result<()>)>,
 }
 
 impl Take {
@@ -109,6 +83,7 @@ impl Take {
             close: None,
             rest: Vec::new(),
             end: None,
+            closed: None,
         }
     }
 
@@ -136,6 +111,9 @@ impl Take {
         if self.end.is_none()
             && let Some((end, stamp)) = stretch.end.take()
         {
+            if let End::CutShort(reason) = &end {
+                log::error!("the recording {} ends incomplete ({reason}), its traffic goes on", self.tape.id());
+            }
             self.finish_parser();
             self.end = Some((end, stamp));
         }
@@ -146,25 +124,40 @@ impl Take {
         self.end.is_some()
     }
 
-    /// Writes the tail and gives the file its name. fsync takes its time: this runs on the finisher's thread.
-    pub fn finish(mut self, losses: &Losses) {
+    /// Writes the tail: from now on the recording is whole, also where this process ends before it got its name.
+    pub fn close(&mut self) {
         let tail = self.tail();
-        let outcome = match self.journal.take() {
-            Some(journal) => journal.finish(&tail),
-            None => Err(Error::Failed(format!("the recording {} could not be begun; the log says why", self.tape.id()))),
+        if let Some(journal) = &mut self.journal {
+            let written = journal.close(&tail);
+            self.closed = Some((tail, written));
+        }
+    }
+
+    /// Makes the file last and gives it its name. fsync takes its time: this runs on the finisher's thread. What could not be finished
+    /// can be tried again.
+    pub fn finish(self, losses: &Losses) -> Option<Unfinished> {
+        let id = self.tape.id().to_owned();
+        let (outcome, ending) = match (self.journal, self.closed) {
+            (Some(journal), Some((tail, written))) => (written.and_then(|()| journal.finish()), Some(tail)),
+            _ => (Err(Error::Failed(format!("the recording {id} could not be begun; the log says why"))), None),
         };
+        let mut unfinished = None;
         if let Err(error) = &outcome {
-            log::error!("the recording {} could not be finished: {error}", self.tape.id());
+            log::error!("the recording {id} could not be finished, which is tried again every second: {error}");
             // Before the outcome, so that whoever waits for that knows.
             losses.add(error);
+            unfinished = ending.map(|tail| {
+                let status_reason = tail.status_reason.clone().or_else(|| Some(reason_of(error).to_owned()));
+                Unfinished { id, ending: Tail { status: Status::Incomplete, status_reason, ..tail } }
+            });
         }
         self.tape.publish_outcome(outcome);
+        unfinished
     }
 
     /// Gives up a take whose journal could not be made.
     pub fn refuse(self, error: Error, losses: &Losses) {
-        losses.add(&error);
-        log::error!("the recording {} could not be begun: {error}", self.tape.id());
+        losses.refuse(self.tape.id(), &error);
         self.tape.end(End::CutShort("storage_error"));
         self.tape.publish_outcome(Err(error));
     }
@@ -271,7 +264,7 @@ impl Take {
     }
 
     fn cut_short(&mut self, error: &Error) {
-        let reason = if matches!(error, Error::StorageFull(_)) { "storage_full" } else { "storage_error" };
+        let reason = reason_of(error);
         log::error!("the recording {} ends incomplete ({reason}), its traffic goes on: {error}", self.tape.id());
         self.end_now(End::CutShort(reason), time::now_us());
     }
@@ -333,6 +326,11 @@ impl Take {
         let tail = Some(text).filter(|tail| !tail.is_empty());
         StreamTail::Sse { tail, tail_encoding, ended_by: Some(by), end_relative_us: Some(end_relative_us) }
     }
+}
+
+/// The `statusReason` of a recording that the disk cut short.
+pub fn reason_of(error: &Error) -> &'static str {
+    if matches!(error, Error::StorageFull(_)) { "storage_full" } else { "storage_error" }
 }
 
 fn ws_frame(origin: Origin, direction: Direction, stamp_us: Micros, message: Message) -> WsFrame {

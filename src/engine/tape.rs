@@ -20,7 +20,7 @@ pub enum End {
     ProtocolError(u16, String),
     /// The recorder ends it, complete: it was stopped, a limit of its session was reached, the server ends.
     Recorder,
-    /// The recorder ends it, cut short, for this reason (`recorder_overrun`, `storage_full`).
+    /// The recorder ends it, cut short, for this reason (`recorder_overrun`, `storage_full`, `storage_error`).
     CutShort(&'static str),
 }
 

@@ -381,7 +381,9 @@ impl Stats {
 pub struct Tail {
     /// How it stands.
     pub status: Status,
-    /// Why it is incomplete.
+    /// Why it is incomplete: `storage_full` (the quota, or the disk), `storage_error` (the disk refused, or gave an error),
+    /// `recorder_overrun` (the disk was slower than the traffic for too long), `event_too_large`, `recorder_error`, `crashed` (its
+    /// writer did not end it), `copied_while_recording`.
     pub status_reason: Option<String>,
     /// RFC 3339.
     pub end_time: Option<String>,

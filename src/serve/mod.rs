@@ -13,14 +13,14 @@ mod signals;
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use self::pid_file::PidFile;
 pub use self::server::Server;
 use self::signals::Signals;
 use crate::base::error::{Error, Result};
-use crate::base::files;
 use crate::base::platform::Signal;
-use crate::base::{limits, platform};
+use crate::base::{files, limits, platform, sync};
 use crate::engine::app::App;
 use crate::model::settings::Settings;
 
@@ -60,6 +60,12 @@ pub fn run(settings: Settings, announce: &Announce, reload: &dyn Fn() -> Result<
     // Nobody is to come any more; and a second signal leaves no file that says otherwise.
     announce.withdraw();
     server.end();
+    // Nothing is left but a pid file. A disk that hangs keeps it, and must not keep the process.
+    sync::spawn("last resort", || {
+        std::thread::sleep(Duration::from_millis(limits::CLOSE_GRACE_MS));
+        log::warn!("the disk hangs: the pid file may stay");
+        std::process::exit(0);
+    })?;
     Ok(())
 }
 

@@ -124,7 +124,7 @@ impl Store {
         let lock = DirLock::acquire(self.dir())?;
         let mut found = files::locate(self.dir(), id)?.ok_or_else(|| not_found(id))?;
         if found.kind == Kind::Journal {
-            recovery::recover_one(&lock, self.dir(), id)?;
+            recovery::recover_one(&lock, self.dir(), id, None)?;
             found = files::locate(self.dir(), id)?.ok_or_else(|| not_found(id))?;
         }
         if found.kind == Kind::Journal {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::lock;
 use crate::base::error::{Error, Result};
 pub use crate::base::files::create_private;
-use crate::base::id;
+use crate::base::{self, id};
 
 /// The sub-directory for the index and the lock: writing there leaves the recordings' directory as it is.
 pub const INDEX_DIR: &str = ".index";
@@ -194,7 +194,10 @@ pub fn make_dir(dir: &Path) -> Result<()> {
         make_dir(parent)?;
     }
     match DirBuilder::new().mode(0o700).create(dir) {
-        Ok(()) => std::fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(|error| Error::storage("create", dir, &error)),
+        // Recordings that are synced are lost all the same where the directory that they are in is.
+        Ok(()) => std::fs::set_permissions(dir, Permissions::from_mode(0o700))
+            .and_then(|()| base::files::sync_name(dir))
+            .map_err(|error| Error::storage("create", dir, &error)),
         // Another process was quicker.
         Err(error) if error.kind() == ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
         Err(error) => Err(Error::storage("create", dir, &error)),
@@ -203,13 +206,13 @@ pub fn make_dir(dir: &Path) -> Result<()> {
 
 /// Makes renames in a directory last.
 pub fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| Error::storage("sync", dir, &error))
+    base::files::sync_folder(dir).map_err(|error| Error::storage("sync", dir, &error))
 }
 
 /// Renames within a directory, for good.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to).map_err(|error| Error::storage("rename", from, &error))?;
-    sync_dir(to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+    base::files::sync_name(to).map_err(|error| Error::storage("sync", to, &error))
 }
 
 /// A file in the making: it goes away with this value unless it got its name.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::files::{self, Found, Kind, Stamp};
 use super::lock::DirLock;
-use super::summary::{self, JournalView};
+use super::summary::{self, JournalView, Look};
 use crate::base::error::{Error, Result};
 use crate::base::time;
 use crate::model::api::Summary;
@@ -104,11 +104,12 @@ impl Index {
             } else if let Some(entry) = self.entries.get(&found.id).filter(|known| known.is_still(&found)) {
                 next.entries.insert(found.id, Arc::clone(entry));
                 return Ok(());
-            } else if let Some((summary, whole)) = summary::read_finished(dir, &found) {
-                let settled = found.stamp.mtime_ns.saturating_add(SETTLED_NS) < now_ns;
+            } else if let Some((summary, look)) = summary::read_finished(dir, &found) {
+                // What a disk in trouble did not give is asked for again.
+                let settled = look != Look::Failed && found.stamp.mtime_ns.saturating_add(SETTLED_NS) < now_ns;
                 if settled {
                     next.unsaved += 1;
-                    next.dear |= whole;
+                    next.dear |= look == Look::Whole;
                 }
                 let entry = Entry { kind: found.kind, stamp: found.stamp, settled, start_us: start_us(&summary), summary };
                 next.entries.insert(found.id, Arc::new(entry));

@@ -1,13 +1,15 @@
-//! A recording while it is written. It writes what it is given, knows nothing of where frames come from, and never reads.
+//! A recording while it is written. It writes what it is given, knows nothing of where frames come from, and reads nothing but itself,
+//! where its name has been taken away.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::files::{self, Kind, TempFile};
 use super::quota::Quota;
-use super::summary;
+use super::{lines, summary};
 use crate::base::error::{Error, Result};
 use crate::base::{limits, platform};
 use crate::model::api::Summary;
@@ -21,6 +23,8 @@ pub struct Journal {
     path: PathBuf,
     target: PathBuf,
     len: u64,
+    /// Where the tail begins, once there is one.
+    frames_end: u64,
     /// Up to here the disk has promised room.
     reserved: u64,
     quota: Arc<Quota>,
@@ -48,7 +52,7 @@ impl Journal {
         let file = temp.name(&path)?;
         quota.add(len);
         let summary = Summary::of(head, &summary::open_tail(head, Status::Recording), len, false);
-        Ok(Self { file, path, target: files::path_of(dir, &head.id, Kind::Finished), len, reserved: 0, quota, summary })
+        Ok(Self { file, path, target: files::path_of(dir, &head.id, Kind::Finished), len, frames_end: len, reserved: 0, quota, summary })
     }
 
     /// Appends whole frame lines (made by `recording_text::push_frame_line`) with one write. Counts towards the store's quota.
@@ -85,26 +89,54 @@ impl Journal {
         self.len
     }
 
-    /// Appends the tail, fsyncs, renames `rec_<id>.journal` to `rec_<id>.json`, and syncs the directory. The quota does not stop a tail.
+    /// Appends the tail: the recording is whole now, and survives the end of this process. The quota does not stop a tail.
     ///
     /// # Errors
     /// [`Error::StorageFull`], [`Error::Storage`]: what was recorded stays as a journal, which the next start recovers.
-    pub fn finish(mut self, tail: &Tail) -> Result<Summary> {
+    pub fn close(&mut self, tail: &Tail) -> Result<()> {
         let line = recording_text::tail_line(tail, self.len)?;
+        self.frames_end = self.len;
         self.write(line.as_bytes())?;
         // What was reserved and not used goes back to the disk.
         if let Err(error) = self.file.set_len(self.len) {
             log::debug!("{} keeps the room that it reserved: {error}", self.path.display());
         }
-        self.file.sync_all().map_err(|error| Error::storage("sync", &self.path, &error))?;
-        files::rename(&self.path, &self.target)?;
         self.summary.status = tail.status;
         self.summary.status_reason.clone_from(&tail.status_reason);
         self.summary.end_time.clone_from(&tail.end_time);
         self.summary.duration = tail.duration;
         self.summary.frame_count = tail.stats.frame_count;
         self.summary.file_size_bytes = self.len;
+        Ok(())
+    }
+
+    /// Makes a closed recording last: fsyncs, renames `rec_<id>.journal` to `rec_<id>.json`, and syncs the directory.
+    ///
+    /// # Errors
+    /// As [`Journal::close`].
+    pub fn finish(self) -> Result<Summary> {
+        if let Err(error) = self.file.sync_all() {
+            // Nobody may take it for complete: after a failed fsync the next one may say that all is well and write nothing.
+            if let Err(error) = self.file.set_len(self.frames_end) {
+                log::debug!("{} keeps its tail: {error}", self.path.display());
+            }
+            return Err(Error::storage("sync", &self.path, &error));
+        }
+        match std::fs::symlink_metadata(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.salvage()?,
+            _ => files::rename(&self.path, &self.target)?,
+        }
         Ok(self.summary)
+    }
+
+    /// The directory has been removed, or moved away, while this was recorded: the file that is still open becomes one with a name.
+    fn salvage(&self) -> Result<()> {
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        log::warn!("{} has been removed while it was recorded; it is written anew", self.path.display());
+        files::make_dir(dir)?;
+        let temp = TempFile::create(dir, &self.summary.id)?;
+        lines::copy_part(&self.file, 0, self.len, &mut &temp.file).map_err(|error| Error::storage("write", temp.path(), &error))?;
+        temp.publish(&self.target)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
@@ -146,6 +178,11 @@ mod tests {
         line
     }
 
+    fn finish(mut journal: Journal, tail: &Tail) -> Result<Summary> {
+        journal.close(tail)?;
+        journal.finish()
+    }
+
     #[test]
     fn frames_are_in_the_file_as_they_come_and_the_end_gives_it_its_name() {
         let root = tempfile::tempdir().unwrap();
@@ -159,7 +196,7 @@ mod tests {
         }
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
-        let summary = journal.finish(&whole.tail).unwrap();
+        let summary = finish(journal, &whole.tail).unwrap();
         let text = std::fs::read(files::path_of(&dir, "01AAAAAA", Kind::Finished)).unwrap();
         let read = recording_text::parse(&text).unwrap();
         assert_eq!(read.frames, whole.frames);
@@ -179,7 +216,7 @@ mod tests {
         journal.append(&line(0)).unwrap();
         assert!(matches!(journal.append(&line(1)), Err(Error::StorageFull(_))));
         assert_eq!(journal.len(), head_len + first);
-        assert_eq!(journal.finish(&whole.tail).unwrap().frame_count, 1);
+        assert_eq!(finish(journal, &whole.tail).unwrap().frame_count, 1);
     }
 
     #[test]
@@ -194,7 +231,7 @@ mod tests {
         assert_eq!(len, journal.len());
         assert!(journal.reserved == u64::MAX || on_disk >= journal.len() + limits::TAIL_ROOM_BYTES, "{on_disk}");
         let target = journal.target.clone();
-        journal.finish(&whole.tail).unwrap();
+        finish(journal, &whole.tail).unwrap();
         let (len, on_disk) = blocks(&target);
         assert!(on_disk < len + limits::JOURNAL_GROWTH_BYTES, "{on_disk}");
     }
@@ -210,7 +247,7 @@ mod tests {
         journal.file = File::open(&journal.path).unwrap();
         assert!(matches!(journal.append(&line(1)), Err(Error::Storage { .. })));
         assert_eq!(journal.len(), len);
-        assert!(matches!(journal.finish(&whole.tail), Err(Error::Storage { .. })));
+        assert!(matches!(finish(journal, &whole.tail), Err(Error::Storage { .. })));
         assert_eq!(std::fs::metadata(files::path_of(dir.path(), "01AAAAAA", Kind::Journal)).unwrap().len(), len);
         assert_eq!(crate::store::recovery::recover(dir.path()).unwrap(), ["01AAAAAA"]);
     }

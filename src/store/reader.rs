@@ -222,7 +222,7 @@ fn read_journal(file: &File, path: &Path, size: u64, status: Status) -> Result<(
     let scan = scan::scan_frames(file, head.protocol(), head_end, size).map_err(failed)?;
     let end = scan.end(head_end);
     let mut tail = match status {
-        Status::Incomplete => recovery::tail_of(&head, &scan),
+        Status::Incomplete => recovery::tail_of(&head, &scan, None),
         _ => Tail { stats: scan.stats, ..summary::open_tail(&head, status) },
     };
     tail.stats.file_size_bytes = end;
@@ -356,7 +356,7 @@ mod tests {
         assert_eq!(file.lines_from(position).unwrap(), (vec![], position));
         journal.append(&line(2)).unwrap();
         journal.append(&line(3)).unwrap();
-        journal.finish(&recording.tail).unwrap();
+        journal.close(&recording.tail).and_then(|()| journal.finish()).unwrap();
         let (lines, end) = file.lines_from(position).unwrap();
         assert_eq!(lines.len(), 2);
         assert_eq!(file.lines_from(end).unwrap(), (vec![], end));

@@ -35,7 +35,7 @@ pub fn recover(dir: &Path) -> Result<Vec<String>> {
             log::warn!("{name}, left by a process that was killed, stays: {error}");
         }
     }
-    ids.retain(|id| match recover_one(&lock, dir, id) {
+    ids.retain(|id| match recover_one(&lock, dir, id, None) {
         Ok(recovered) => recovered,
         Err(error) => {
             log::warn!("the recording {id} that was cut short stays as it is: {error}");
@@ -65,11 +65,12 @@ fn is_leftover(dir: &Path, id: &str) -> bool {
     making::is_leftover(&files::path_of(dir, id, Kind::Journal))
 }
 
-/// Turns one leftover into a recording; `false` where somebody writes it, where it has gone, or where it is none.
+/// Turns one leftover into a recording; `false` where somebody writes it, where it has gone, or where it is none. `ending` is how it
+/// ended where that is known: its writer could not write it then.
 ///
 /// # Errors
 /// The file system's; the journal is as it was, but for a torn end.
-pub fn recover_one(_lock: &DirLock, dir: &Path, id: &str) -> Result<bool> {
+pub fn recover_one(_lock: &DirLock, dir: &Path, id: &str, ending: Option<&Tail>) -> Result<bool> {
     let path = files::path_of(dir, id, Kind::Journal);
     let target = files::path_of(dir, id, Kind::Finished);
     let failed = |error: std::io::Error| Error::storage("recover", &path, &error);
@@ -90,15 +91,15 @@ pub fn recover_one(_lock: &DirLock, dir: &Path, id: &str) -> Result<bool> {
     };
     let head_end = head_line.len() as u64;
     let scan = scan::scan_frames(&file, head.protocol(), head_end, size).map_err(failed)?;
+    let tail = tail_of(&head, &scan, ending);
     if is_finished(&file, head_line, &scan, size).map_err(failed)? {
         file.sync_all().map_err(failed)?;
-    } else if scan.parts.iter().all(|part| part.start == head_end) {
-        close(&file, &head, &scan, head_end).map_err(failed)??;
+    } else if ending.is_none() && scan.parts.iter().all(|part| part.start == head_end) {
+        close(&file, &tail, scan.end(head_end)).map_err(failed)??;
     } else {
-        return rewrite(&file, dir, &head, head_line, &scan).map_err(failed)?.and_then(|()| {
-            std::fs::remove_file(&path).map_err(failed)?;
-            Ok(true)
-        });
+        // It takes the journal's place first: at no moment are there two recordings, or a name that half a text has. What an fsync
+        // has failed for is copied as well: the next fsync of that file may say that all is well and write nothing.
+        rewrite(&file, dir, &head, head_line, &scan, &tail)?.publish(&path)?;
     }
     files::rename(&path, &target)?;
     Ok(true)
@@ -113,13 +114,13 @@ fn is_finished(file: &File, head_line: &[u8], scan: &Scan, size: u64) -> std::io
     }
     let mut text = head_line.to_vec();
     text.extend(lines::read_part(file, tail_at, size)?);
-    Ok(recording_text::parse(&text).is_ok())
+    // Without power a disk may have kept the tail and not all that is before it.
+    Ok(recording_text::parse(&text).is_ok_and(|recording| recording.tail.stats.frame_count == scan.stats.frame_count))
 }
 
 /// Cuts what is not whole and appends a tail.
-fn close(file: &File, head: &Head, scan: &Scan, head_end: u64) -> std::io::Result<Result<()>> {
-    let end = scan.end(head_end);
-    let tail = match recording_text::tail_line(&tail_of(head, scan), end) {
+fn close(file: &File, tail: &Tail, end: u64) -> std::io::Result<Result<()>> {
+    let tail = match recording_text::tail_line(tail, end) {
         Ok(tail) => tail,
         Err(error) => return Ok(Err(error)),
     };
@@ -134,33 +135,33 @@ fn close(file: &File, head: &Head, scan: &Scan, head_end: u64) -> std::io::Resul
 }
 
 /// Copies the whole frames where something else stands between them, as after a power failure.
-fn rewrite(file: &File, dir: &Path, head: &Head, head_line: &[u8], scan: &Scan) -> std::io::Result<Result<()>> {
-    let copy = || -> Result<()> {
-        let temp = TempFile::create(dir, &head.id)?;
-        let failed = |error: std::io::Error| Error::storage("write", temp.path(), &error);
-        let mut out = std::io::BufWriter::with_capacity(lines::CHUNK_BYTES, &temp.file);
-        std::io::Write::write_all(&mut out, head_line).map_err(failed)?;
-        let mut written = head_line.len() as u64;
-        for part in &scan.parts {
-            let mut start = part.start;
-            // The first line has no comma before it.
-            if written == head_line.len() as u64 && lines::read_part(file, start, start + 1).map_err(failed)? == b"," {
-                start += 1;
-            }
-            lines::copy_part(file, start, part.end, &mut out).map_err(failed)?;
-            written += part.end - start;
+fn rewrite(file: &File, dir: &Path, head: &Head, head_line: &[u8], scan: &Scan, tail: &Tail) -> Result<TempFile> {
+    let temp = TempFile::create(dir, &head.id)?;
+    let failed = |error: std::io::Error| Error::storage("write", temp.path(), &error);
+    let mut out = std::io::BufWriter::with_capacity(lines::CHUNK_BYTES, &temp.file);
+    std::io::Write::write_all(&mut out, head_line).map_err(failed)?;
+    let mut written = head_line.len() as u64;
+    for part in &scan.parts {
+        let mut start = part.start;
+        // The first line has no comma before it.
+        if written == head_line.len() as u64 && lines::read_part(file, start, start + 1).map_err(failed)? == b"," {
+            start += 1;
         }
-        let tail = recording_text::tail_line(&tail_of(head, scan), written)?;
-        std::io::Write::write_all(&mut out, tail.as_bytes()).map_err(failed)?;
-        std::io::Write::flush(&mut out).map_err(failed)?;
-        drop(out);
-        temp.publish(&files::path_of(dir, &head.id, Kind::Finished))
-    };
-    Ok(copy())
+        lines::copy_part(file, start, part.end, &mut out).map_err(failed)?;
+        written += part.end - start;
+    }
+    let tail = recording_text::tail_line(tail, written)?;
+    std::io::Write::write_all(&mut out, tail.as_bytes()).map_err(failed)?;
+    std::io::Write::flush(&mut out).map_err(failed)?;
+    drop(out);
+    Ok(temp)
 }
 
-/// The tail of a recording that ended with its last whole frame.
-pub fn tail_of(head: &Head, scan: &Scan) -> Tail {
+/// The tail of a recording that ended with its last whole frame, or as is known.
+pub fn tail_of(head: &Head, scan: &Scan, ending: Option<&Tail>) -> Tail {
+    if let Some(ending) = ending {
+        return Tail { stats: Stats { ..scan.stats }, ..ending.clone() };
+    }
     let last_us = scan.last_us.unwrap_or(0);
     let mut tail = Tail { stats: Stats { ..scan.stats }, ..summary::open_tail(head, Status::Incomplete) };
     tail.end_time = time::parse_rfc3339(&head.start_time).map(|start_us| time::rfc3339(start_us.saturating_add(last_us)));
@@ -254,6 +255,36 @@ mod tests {
             let frames: Vec<Frame> = kept.iter().map(|index| whole.frames[*index].clone()).collect();
             assert_eq!(found.frames, frames, "{damaged}");
         }
+    }
+
+    /// A disk that lost power may have the tail, and not each frame before it.
+    #[test]
+    fn a_tail_behind_fewer_frames_than_it_says_makes_nothing_complete() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = sample("01AAAAAA", 3);
+        let (mut text, ends) = journal(&whole);
+        let tail = recording_text::tail_line(&whole.tail, text.len() as u64).unwrap();
+        text.truncate(ends[2]);
+        text.extend(tail.as_bytes());
+        let found = recovered(dir.path(), &text).unwrap();
+        assert_eq!((found.frames.len(), found.tail.status), (2, Status::Incomplete));
+    }
+
+    #[test]
+    fn an_ending_that_is_known_is_kept_with_the_frames_that_are_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = sample("01AAAAAA", 3);
+        let (text, ends) = journal(&whole);
+        let store = crate::store::Store::new(dir.path().to_owned(), u64::MAX, 100);
+        std::fs::write(files::path_of(dir.path(), "01AAAAAA", Kind::Journal), &text[..ends[2]]).unwrap();
+        let ending = Tail { status: Status::Incomplete, status_reason: Some("storage_error".into()), ..whole.tail.clone() };
+        assert!(store.finish_late("01AAAAAA", &ending).unwrap());
+        let text = std::fs::read(files::path_of(dir.path(), "01AAAAAA", Kind::Finished)).unwrap();
+        let found = recording_text::parse(&text).unwrap();
+        assert_eq!(found.frames, whole.frames[..2]);
+        assert_eq!((&found.tail.status_reason, &found.tail.stream), (&ending.status_reason, &ending.stream));
+        assert_eq!((found.tail.stats.frame_count, found.tail.stats.file_size_bytes), (2, text.len() as u64));
+        assert!(!store.finish_late("01AAAAAA", &ending).unwrap(), "it is no journal any more");
     }
 
     #[test]

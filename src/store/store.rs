@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::change::not_found;
 use super::files::{self, Kind, TempFile};
 use super::index::Index;
+use super::lock::DirLock;
 use super::quota::Quota;
 use super::{Batch, Journal, RecordingFile, query, recovery, summary};
 use crate::base::error::{Error, Result};
@@ -66,6 +67,20 @@ impl Store {
         recovery::recover(&self.dir)
     }
 
+    /// Finishes a recording whose [`Journal::finish`] failed, with what is in its journal and the ending that it could not be given then;
+    /// `false` where it is no such journal any more.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`], [`Error::Storage`]: the journal stays.
+    pub fn finish_late(&self, id: &str, ending: &Tail) -> Result<bool> {
+        // Before the lock: a directory that has gone is not made anew.
+        if files::stat(&self.dir, id, Kind::Journal)?.is_none() {
+            return Ok(false);
+        }
+        let lock = DirLock::acquire(&self.dir)?;
+        recovery::recover_one(&lock, &self.dir, id, Some(ending))
+    }
+
     /// Begins a journal for `head`. Checks the quota.
     ///
     /// # Errors
@@ -104,7 +119,9 @@ impl Store {
     /// # Errors
     /// [`Error::StorageFull`] on a full disk, [`Error::Storage`].
     pub fn keep_empty(&self, head: &Head, tail: &Tail) -> Result<Summary> {
-        Journal::create_unchecked(&self.dir, Arc::clone(&self.quota), head)?.finish(tail)
+        let mut journal = Journal::create_unchecked(&self.dir, Arc::clone(&self.quota), head)?;
+        journal.close(tail)?;
+        journal.finish()
     }
 
     /// A page of the list. Reads no frames.

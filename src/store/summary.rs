@@ -62,24 +62,35 @@ pub fn open(dir: &Path, found: &Found) -> Result<Option<File>> {
     }
 }
 
-/// What a file that is no journal says of itself, and whether it had to be read whole; `None` where it has gone.
+/// How much of a file that is no journal had to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Its head and its tail.
+    Ends,
+    /// All of it.
+    Whole,
+    /// It could not be read; the next look may find it well.
+    Failed,
+}
+
+/// What a file that is no journal says of itself; `None` where it has gone.
 /// A file that cannot be read is listed as well, with the reason: one bad file must not hide the others.
-pub fn read_finished(dir: &Path, found: &Found) -> Option<(Summary, bool)> {
-    let read = || -> Result<Option<(Summary, bool)>> {
+pub fn read_finished(dir: &Path, found: &Found) -> Option<(Summary, Look)> {
+    let read = || -> Result<Option<(Summary, Look)>> {
         let Some(file) = open(dir, found)? else { return Ok(None) };
         let content = layout::read_content(&file, found.stamp.size);
         let content = content.map_err(|error| Error::storage("read", &files::path_of(dir, &found.id, found.kind), &error))?;
         let deleted = found.kind == Kind::Deleted;
-        let (mut summary, whole) = match content {
-            Content::Lines(ends) => (Summary::of(&ends.head, &ends.tail, found.stamp.size, deleted), false),
-            Content::Whole(recording) => (Summary::of(&recording.head, &recording.tail, found.stamp.size, deleted), true),
-            Content::Corrupted(reason) => (of_corrupted(found, reason), true),
+        let (mut summary, look) = match content {
+            Content::Lines(ends) => (Summary::of(&ends.head, &ends.tail, found.stamp.size, deleted), Look::Ends),
+            Content::Whole(recording) => (Summary::of(&recording.head, &recording.tail, found.stamp.size, deleted), Look::Whole),
+            Content::Corrupted(reason) => (of_corrupted(found, reason), Look::Whole),
         };
         // The name of the file is what it is found by.
         summary.id.clone_from(&found.id);
-        Ok(Some((summary, whole)))
+        Ok(Some((summary, look)))
     };
-    read().unwrap_or_else(|error| Some((of_corrupted(found, error.to_string()), false)))
+    read().unwrap_or_else(|error| Some((of_corrupted(found, error.to_string()), Look::Failed)))
 }
 
 /// What is known of a journal: its head does not change, and its lines are counted once.
@@ -132,7 +143,8 @@ pub fn read_journal(dir: &Path, found: &Found, known: Option<&JournalView>) -> O
         Ok(Some(view))
     };
     read().unwrap_or_else(|error| {
+        // No file has inode 0: the next look is a new one.
         let summary = of_corrupted(found, error.to_string());
-        Some(JournalView { summary, inode: found.stamp.inode, counted_bytes: 0 })
+        Some(JournalView { summary, inode: 0, counted_bytes: 0 })
     })
 }

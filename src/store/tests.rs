@@ -77,7 +77,7 @@ fn a_list_in_another_process_shows_a_running_journal_as_recording() {
         assert!(matches!(result, Err(Error::Conflict { code: "still_recording", .. })));
     }
     assert!(matches!(command.restore("01AAAAAA"), Err(Error::Conflict { code: "not_deleted", .. })));
-    let summary = journal.finish(&whole.tail).unwrap();
+    let summary = journal.close(&whole.tail).and_then(|()| journal.finish()).unwrap();
     assert_eq!(list(&command), std::slice::from_ref(&summary));
     assert_eq!(list(&server), [summary]);
 }
@@ -277,7 +277,7 @@ fn many_threads_and_stores_on_one_directory_agree() {
                     let whole = sample(&id, 3);
                     let mut journal = shared.create(&whole.head).unwrap();
                     (0..3).for_each(|number| journal.append(&line(number)).unwrap());
-                    journal.finish(&whole.tail).unwrap();
+                    journal.close(&whole.tail).and_then(|()| journal.finish()).unwrap();
                     assert_eq!(shared.summary(&id).unwrap().status, Status::Complete);
                 }
             });

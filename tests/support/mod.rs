@@ -2,6 +2,7 @@
 //!
 //! It never asserts what mockd should do; it says what was waited for and what came instead. Nothing here or in any test sleeps.
 
+pub mod disk_layer;
 pub mod effort;
 pub mod http;
 pub mod one_shot;
