@@ -31,6 +31,8 @@ impl Staging {
     /// # Errors
     /// The file system's.
     pub fn create(dir: &Path) -> Result<Self> {
+        // Those who end leftovers have this lock: none of them takes the directory for one before it is held.
+        let _turn = DirLock::acquire(dir)?;
         lock::hold_new(dir, || {
             let id = id::new();
             let path = dir.join(format!("{MAKING}{id}"));

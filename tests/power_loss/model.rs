@@ -157,6 +157,10 @@ impl Model {
             let paths = [naming.removed.as_deref(), naming.given.as_ref().map(|(path, _)| path.as_str())];
             if paths.into_iter().flatten().any(is_in) {
                 naming.apply(&mut self.synced);
+                // What is still to come in a directory comes under the name that it has now.
+                if let Some((from, to)) = naming.moved_directory() {
+                    pending.iter_mut().for_each(|before: &mut Naming| before.follow(from, to));
+                }
             } else {
                 pending.push(naming);
             }
@@ -166,7 +170,28 @@ impl Model {
 }
 
 impl Naming {
+    /// The two names of a directory that gets another one.
+    fn moved_directory(&self) -> Option<(&str, &str)> {
+        match (&self.removed, &self.given) {
+            (Some(from), Some((to, None))) => Some((from, to)),
+            _ => None,
+        }
+    }
+
+    /// Puts what is in a directory under its other name.
+    fn follow(&mut self, from: &str, to: &str) {
+        let paths = self.removed.iter_mut().chain(self.given.iter_mut().map(|(path, _)| path));
+        paths.for_each(|path| *path = below(path, from, to).unwrap_or_else(|| path.clone()));
+    }
+
     fn apply(&self, names: &mut Names) {
+        if let Some((from, to)) = self.moved_directory() {
+            let inside: Vec<_> = names.iter().filter_map(|(path, node)| Some((path.clone(), below(path, from, to)?, *node))).collect();
+            for (old, new, node) in inside {
+                names.remove(&old);
+                names.insert(new, node);
+            }
+        }
         if let Some(path) = &self.removed {
             names.remove(path);
         }
@@ -174,6 +199,12 @@ impl Naming {
             names.insert(path.clone(), *node);
         }
     }
+}
+
+/// A path inside of the directory `from`, as it is when that is called `to`.
+fn below(path: &str, from: &str, to: &str) -> Option<String> {
+    let rest = path.strip_prefix(from)?;
+    rest.starts_with('/').then(|| format!("{to}{rest}"))
 }
 
 impl Content {
