@@ -32,6 +32,12 @@ pub const IDLE_TIMEOUT_MS: u64 = 60_000;
 pub const CONNECT_TIMEOUT_MS: u64 = 10_000;
 /// Bytes of a WebSocket message, all fragments together.
 pub const MAX_MESSAGE_BYTES: u64 = 64 * MIB;
+/// Bytes of a request's body that mockd reads itself, or passes on to the admin port's calls, which make up for a millisecond of silence.
+pub const MIN_BODY_BYTES_PER_MS: u64 = 1;
+/// Bytes of a request body that is short: it is forwarded by the thread that goes on to wait for the response.
+pub const SHORT_BODY_BYTES: u64 = 64 * KIB;
+/// Milliseconds that the rest of a short body may be behind its head; later it is waited for beside the response.
+pub const SHORT_BODY_WAIT_MS: u64 = 20;
 /// Bytes of one event of an event stream.
 pub const MAX_EVENT_BYTES: u64 = 64 * MIB;
 /// Bytes of a request body that a recording keeps.

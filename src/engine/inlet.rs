@@ -40,12 +40,14 @@ pub struct Inlet {
     pub continued: bool,
     buffer: Vec<u8>,
     start: usize,
+    /// Bytes of the response heads that were read here.
+    head_bytes: u64,
 }
 
 impl Inlet {
     /// An inlet with nothing read yet. The buffer is made at the first read.
     pub fn new(stream: Arc<Stream>) -> Self {
-        Self { stream, continued: false, buffer: Vec::new(), start: 0 }
+        Self { stream, continued: false, buffer: Vec::new(), start: 0, head_bytes: 0 }
     }
 
     /// What was read and not yet used.
@@ -80,6 +82,21 @@ impl Inlet {
         read
     }
 
+    /// Whether a short body of `length` bytes is all here. What comes with the head, in a write of its own, is waited for.
+    pub fn gather(&mut self, length: u64) -> bool {
+        if length > limits::SHORT_BODY_BYTES {
+            return false;
+        }
+        let deadline = Instant::now() + Duration::from_millis(limits::SHORT_BODY_WAIT_MS);
+        while (self.data().len() as u64) < length {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || !platform::wait_readable(self.stream.fd(), left).unwrap_or(false) || !matches!(self.fill(), Ok(1..)) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// The bytes that are left, with the stream: for a thread that reads on in its own way.
     pub fn take_data(&mut self) -> Vec<u8> {
         let rest = self.data().to_vec();
@@ -93,7 +110,8 @@ impl Inlet {
     /// # Errors
     /// [`NoHead`].
     pub fn read_request(&mut self, within: HeadLimits) -> Result<RequestHead, NoHead> {
-        // An empty line before the request line is to be ignored (RFC 9112 §2.2).
+        // An empty line before the request line is to be ignored (RFC 9112 §2.2). It is no first byte, and it earns no time.
+        let idle = Instant::now();
         let mut began: Option<Instant> = None;
         loop {
             while self.data().starts_with(b"\r\n") {
@@ -114,12 +132,15 @@ impl Inlet {
                 }
             }
             let left = match began {
-                None => within.idle_timeout,
+                None => within.idle_timeout.saturating_sub(idle.elapsed()),
                 Some(began) => within.head_timeout.saturating_sub(began.elapsed()),
             };
+            if began.is_none() && left.is_zero() {
+                return Err(NoHead::Closed);
+            }
             let ready = platform::wait_readable(self.stream.fd(), left).unwrap_or(true);
-            if !ready && began.is_none_or(|began| began.elapsed() >= within.head_timeout) {
-                return Err(if began.is_some() { too_slow(within) } else { NoHead::Closed });
+            if !ready && began.is_some() && left.is_zero() {
+                return Err(too_slow(within));
             }
             if ready && !matches!(self.fill(), Ok(1..)) {
                 return Err(NoHead::Closed);
@@ -129,6 +150,7 @@ impl Inlet {
 
     /// Reads an upstream's response head, interim ones included, while `peer` stays: `Ok(None)` when the peer has gone. A peer that
     /// closes its sending half within [`limits::HALF_CLOSE_US`] of its request, at `asked_us`, waits for the response all the same.
+    /// All heads of a response together have `max_head_bytes`: interim ones could go on for ever.
     ///
     /// # Errors
     /// [`Error::BadGateway`], and [`Error::GatewayTimeout`] after `limit` (`None`: it may take its time).
@@ -146,9 +168,15 @@ impl Inlet {
             match ResponseHead::parse(self.data()) {
                 Ok(Some((head, len))) => {
                     self.consume(len);
+                    self.head_bytes += len as u64;
+                    if self.head_bytes > max_head_bytes {
+                        return Err(failed("its response head is too large".to_owned()));
+                    }
                     return Ok(Some(head));
                 }
-                Ok(None) if self.data().len() as u64 >= max_head_bytes => return Err(failed("its response head is too large".to_owned())),
+                Ok(None) if self.head_bytes + self.data().len() as u64 >= max_head_bytes => {
+                    return Err(failed("its response head is too large".to_owned()));
+                }
                 Ok(None) => {}
                 Err(malformed) => return Err(failed(format!("its response is no HTTP: {}", malformed.message))),
             }

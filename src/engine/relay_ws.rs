@@ -145,7 +145,7 @@ impl Relay {
             outlet.mid_frame = true;
         }
         let target = self.target(direction);
-        let sent = send_recorded(target, bytes, record);
+        let sent = send_recorded(target, bytes, None, record);
         let mut outlet = sync::lock(self.outlet(direction));
         outlet.mid_frame = !at_boundary;
         outlet.closed |= closed;

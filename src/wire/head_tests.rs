@@ -73,6 +73,11 @@ fn what_smugglers_use_is_refused() {
         ("GET * HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         ("GET ftp://x/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         ("GET http:///x HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        ("GET http:// HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        ("GET http://u@x/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        ("GET /x#y HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        ("GET /x  HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        ("GET /x y HTTP/2.0\r\nHost: x\r\n\r\n", 400),
         ("GET /\r\nHost: x\r\n\r\n", 400),
         ("GET / HTTPS\r\nHost: x\r\n\r\n", 400),
         ("CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n", 501),
@@ -107,6 +112,14 @@ fn targets_become_path_and_query() {
     ] {
         assert_eq!(request(format!("{method} {target} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).target, expected);
     }
+}
+
+#[test]
+fn the_host_of_a_url_takes_the_place_of_the_host_field() {
+    let host = |text: &str| request(text.as_bytes()).headers.get("Host").map(str::to_owned);
+    assert_eq!(host("GET http://a:1/x HTTP/1.1\r\nHost: b\r\n\r\n").as_deref(), Some("a:1"));
+    assert_eq!(host("GET http://a HTTP/1.0\r\n\r\n").as_deref(), Some("a"));
+    assert_eq!(host("GET /http://a/ HTTP/1.1\r\nHost: b\r\n\r\n").as_deref(), Some("b"));
 }
 
 #[test]

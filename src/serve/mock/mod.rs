@@ -23,6 +23,7 @@ use crate::engine::upstream::Route;
 use crate::engine::{answer, cors};
 use crate::model::pairs::Pairs;
 use crate::model::recording::{Metadata, Protocol, Source};
+use crate::wire::body::Framing;
 use crate::wire::handshake;
 use crate::wire::head::{Malformed, RequestHead, ResponseHead};
 use crate::wire::url;
@@ -103,7 +104,15 @@ impl<'a> Request<'a> {
     }
 
     fn answer(&self, mut client: Inlet) -> Option<(Inlet, After)> {
-        if let Err(malformed) = self.head.framing() {
+        let refused = match self.head.framing() {
+            // Whoever reads it as frames, or as the next request, reads something else than its sender.
+            Ok(framing) if self.websocket && !matches!(framing, Framing::None | Framing::Length(0)) => {
+                Some(Malformed::new(400, "a WebSocket handshake has no body"))
+            }
+            Ok(_) => None,
+            Err(malformed) => Some(malformed),
+        };
+        if let Some(malformed) = refused {
             answer::refuse_unread(&mut client, &malformed);
             return Some((client, After::Close));
         }

@@ -68,6 +68,7 @@ impl Request<'_> {
             max_head_bytes: settings.max_head_bytes,
             continued: false,
             in_chunks: false,
+            patience: None,
         }
     }
 
