@@ -117,7 +117,7 @@ impl Inlet {
             while self.data().starts_with(b"\r\n") {
                 self.consume(2);
             }
-            if !self.data().is_empty() {
+            if !matches!(self.data(), b"" | b"\r") {
                 began.get_or_insert_with(Instant::now);
                 match RequestHead::parse(self.data()) {
                     Ok(Some((_, len))) if len as u64 > within.max_head_bytes => return Err(too_large(within)),

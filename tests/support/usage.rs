@@ -22,6 +22,32 @@ impl Usage {
         Self { threads: entries("task"), descriptors: entries("fd"), rss_kib }
     }
 
+    /// Waits until a process that runs holds no more threads and descriptors than `before`; tells what it holds then.
+    #[track_caller]
+    pub fn back_to(pid: u32, before: &Self) -> Self {
+        let mut last = None;
+        let end = std::time::Instant::now() + 2 * super::wait::DEADLINE;
+        while std::time::Instant::now() < end {
+            let now = Self::of(pid);
+            if now.is_within(before) {
+                return now;
+            }
+            last = Some(now);
+            std::thread::park_timeout(std::time::Duration::from_millis(10));
+        }
+        panic!("waited in vain for {before:?} to come back; there is {last:?}: {:?}", Self::thread_names(pid))
+    }
+
+    /// The names of its threads, each once, with how many have it.
+    fn thread_names(pid: u32) -> std::collections::BTreeMap<String, usize> {
+        let mut names = std::collections::BTreeMap::new();
+        for entry in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            *names.entry(name.trim().to_owned()).or_insert(0) += 1;
+        }
+        names
+    }
+
     /// Whether neither threads nor descriptors are more than in `before`.
     pub fn is_within(&self, before: &Self) -> bool {
         self.threads <= before.threads && self.descriptors <= before.descriptors
