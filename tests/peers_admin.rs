@@ -2,4 +2,5 @@
 //! reader of HTTP, so what the gate takes for one call must be that call and no other.
 
 mod calls;
+mod generated;
 mod stalls;

@@ -2,6 +2,7 @@
 //! What is sent and what comes of it stands in the files below; `peers_admin` sends the same to the admin port.
 
 pub mod crowds;
+pub mod generated;
 pub mod reference;
 pub mod requests;
 mod responses;

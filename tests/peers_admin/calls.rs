@@ -161,7 +161,8 @@ fn pipelined_calls_are_answered_in_order() {
     for number in 0..20 {
         let body = start(&format!("/{number}"));
         bytes.extend_from_slice(
-            format!("POST /stream-recordings/start HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}\r\n", body.len()).as_bytes(),
+            format!("POST /stream-recordings/start HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}\r\n", body.len())
+                .as_bytes(),
         );
         bytes.extend_from_slice(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
     }

@@ -30,7 +30,9 @@ fn a_call_whose_body_stands_still_is_408_and_is_not_made() {
     let before = settled(&server);
     let begun = json!({"protocol": "sse", "path": "/x"}).to_string();
     for target in ["/stream-recordings/start", "/stream-recordings/import", "/nothing"] {
-        for framing in ["Content-Length: 500", "Content-Length: 500000", "Transfer-Encoding: chunked", "Expect: 100-continue\r\nContent-Length: 500"] {
+        for framing in
+            ["Content-Length: 500", "Content-Length: 500000", "Transfer-Encoding: chunked", "Expect: 100-continue\r\nContent-Length: 500"]
+        {
             let mut conn = Conn::open(server.admin);
             let chunk = if framing.starts_with('T') { format!("{:x}\r\n", begun.len()) } else { String::new() };
             conn.send(format!("POST {target} HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n"));
@@ -81,10 +83,14 @@ fn an_import_that_takes_longer_than_a_silence_may_is_taken() {
 
 #[test]
 fn a_reader_that_takes_nothing_loses_its_answer_and_its_place() {
-    let server = Server::builder().option("--stall-timeout", 300).start();
+    let server = Server::builder().option("--stall-timeout", 1_000).start();
     let id = recordings::sse("/x").data(0, &"x".repeat(16 << 20)).end("server", 1).save(&server.place.data_dir());
     let before = settled(&server);
-    let calls = [format!("GET /stream-recordings/{id}"), format!("GET /stream-recordings/{id}/frames"), format!("POST /stream-recordings/{id}/export")];
+    let calls = [
+        format!("GET /stream-recordings/{id}"),
+        format!("GET /stream-recordings/{id}/frames"),
+        format!("POST /stream-recordings/{id}/export"),
+    ];
     let mut clients: Vec<Conn> = calls
         .iter()
         .map(|call| {
@@ -93,10 +99,15 @@ fn a_reader_that_takes_nothing_loses_its_answer_and_its_place() {
             conn
         })
         .collect();
+    wait::eventually("all calls to begin", || (Usage::of(server.pid).descriptors >= before.descriptors + 2 * calls.len()).then_some(()));
     Usage::back_to(server.pid, &Usage { threads: before.threads + 2, ..before });
     for conn in &mut clients {
         let rest = conn.read_to_end();
-        assert!(rest.starts_with(b"HTTP/1.1 200 OK\r\n") && rest.len() < 16 << 20 && !rest.ends_with(b"\r\n0\r\n\r\n"), "{} bytes", rest.len());
+        assert!(
+            rest.starts_with(b"HTTP/1.1 200 OK\r\n") && rest.len() < 16 << 20 && !rest.ends_with(b"\r\n0\r\n\r\n"),
+            "{} bytes",
+            rest.len()
+        );
     }
     assert!(Usage::of(server.pid).rss_kib < before.rss_kib + 200 * 1024);
 }

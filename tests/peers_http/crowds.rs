@@ -33,7 +33,8 @@ fn idle_connections_up_to_the_cap_are_kept_and_those_over_it_are_told() {
     // What the kernel allows may be less; it is printed.
     let log = wait::eventually("the cap", || Some(server.log()).filter(|log| log.contains(" connections")));
     let words: Vec<&str> = log.split_whitespace().collect();
-    let cap = words.iter().position(|word| *word == "connections").map(|at| words[at - 1].parse::<usize>().expect("a number")).expect("a cap");
+    let cap =
+        words.iter().position(|word| *word == "connections").map(|at| words[at - 1].parse::<usize>().expect("a number")).expect("a cap");
     // This process may have fewer descriptors than the server has.
     let (soft, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).expect("a limit");
     let cap_here = cap.min(usize::try_from(soft).unwrap_or(usize::MAX).saturating_sub(400));
