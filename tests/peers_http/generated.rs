@@ -172,7 +172,9 @@ fn a_client_gets_the_response_that_the_standard_sees_or_sees_that_it_is_none() {
             2 => b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nhello",
             3 => b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\nto the end",
             4 => b"HTTP/1.1 204 No Content\r\nA: b\r\n\r\n",
-            _ => b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: x\n\n\r\n0\r\n\r\n",
+            _ => {
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\nb\r\ndata: x\r\n\r\n\r\n0\r\n\r\n"
+            }
         }
         .to_vec();
         if !dice.once_in(10) {
@@ -183,13 +185,14 @@ fn a_client_gets_the_response_that_the_standard_sees_or_sees_that_it_is_none() {
     let upstream: Upstream = responses::answering(table.clone());
     let server = Server::before(&upstream);
     let before = settled(&server);
-    let (mut whole, mut refused, mut cut) = (0, 0, 0);
+    let (mut sound, mut whole, mut refused, mut cut) = (0, 0, 0, 0);
     for (number, sent) in table.iter().enumerate() {
         let got = responses::get(&server, "GET", number);
         let shown = || format!("{:?} became {:?}", String::from_utf8_lossy(sent), String::from_utf8_lossy(&got));
-        // A head whose lines end with LF alone is read as mockd reads it: it passes on what it has made of it.
-        let lenient = sent.windows(4).position(|four| four == b"\r\n\r\n").is_none_or(|end| has_bare_lf(&sent[..end]));
+        // Lines of a head may end with LF alone: mockd passes on what it has made of it.
+        let lenient = has_bare_lf(sent);
         let seen = reference::response(sent, "GET", true);
+        sound += usize::from(matches!(seen, Reading::Whole(..)));
         match reference::response(&got, "GET", true) {
             Reading::Whole(answer, length) => {
                 let rest = &got[length..];
@@ -217,7 +220,8 @@ fn a_client_gets_the_response_that_the_standard_sees_or_sees_that_it_is_none() {
     }
     let after = Usage::back_to(server.pid, &before);
     assert!(!server.log().contains("panicked"), "{}", server.log());
-    println!("spoilt responses: {count}, {whole} passed, {refused} refused, {cut} cut; {before:?}, {after:?}");
+    assert!(whole * 3 > sound * 2, "most of what is sound passes: {whole} of {sound}");
+    println!("spoilt responses: {count}, {sound} whole, {whole} passed, {refused} refused, {cut} cut; {before:?}, {after:?}");
 }
 
 fn has_bare_lf(bytes: &[u8]) -> bool {

@@ -81,6 +81,11 @@ pub fn request(bytes: &[u8]) -> Reading<Request> {
 pub fn response(mut bytes: &[u8], method: &str, ended: bool) -> Reading<Response> {
     let mut passed = 0;
     loop {
+        // As before a request line; whoever passes the response on writes it anew.
+        while let Some(rest) = bytes.strip_prefix(b"\r\n") {
+            passed += 2;
+            bytes = rest;
+        }
         let Some((line, fields, head_bytes)) = head(bytes) else { return not_whole(bytes) };
         let (version, rest) = line.split_once(' ').unwrap_or((&line, ""));
         let minor = match version {
