@@ -74,7 +74,8 @@ fn a_flood_of_connections_that_close_at_once_leaves_nothing() {
     }
     wait::eventually("all to be closed", || (open(&server) == 0).then_some(()));
     let after = Usage::back_to(server.pid, &before);
-    assert_eq!(ask(server.mock, "GET", "/x", &[], b"").status(), 404);
+    // Some may still stand in the queue of those to be accepted.
+    wait::eventually("a place", || (ask(server.mock, "GET", "/x", &[], b"").status() == 404).then_some(()));
     assert!(!server.log().contains("panicked"));
     println!("connects and closes: {count}; before {before:?}, after {after:?}");
 }

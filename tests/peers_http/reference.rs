@@ -97,7 +97,7 @@ pub fn response(mut bytes: &[u8], method: &str, ended: bool) -> Reading<Response
         let Some(status) = digits.parse().ok().filter(|status| (100..=999).contains(status) && digits.len() == 3) else {
             return Reading::Wrong;
         };
-        if reason.chars().any(|c| c.is_control() && c != '\t') || status == 101 {
+        if reason.chars().any(|c| c.is_ascii_control() && c != '\t') || status == 101 {
             return Reading::Wrong;
         }
         if status < 200 {
