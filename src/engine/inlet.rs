@@ -41,7 +41,7 @@ pub struct Inlet {
     buffer: Vec<u8>,
     start: usize,
     /// Bytes of the response heads that were read here.
-    head_bytes: u64,
+    head_bytes: u32,
 }
 
 impl Inlet {
@@ -168,13 +168,13 @@ impl Inlet {
             match ResponseHead::parse(self.data()) {
                 Ok(Some((head, len))) => {
                     self.consume(len);
-                    self.head_bytes += len as u64;
-                    if self.head_bytes > max_head_bytes {
+                    self.head_bytes = self.head_bytes.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
+                    if u64::from(self.head_bytes) > max_head_bytes {
                         return Err(failed("its response head is too large".to_owned()));
                     }
                     return Ok(Some(head));
                 }
-                Ok(None) if self.head_bytes + self.data().len() as u64 >= max_head_bytes => {
+                Ok(None) if u64::from(self.head_bytes) + self.data().len() as u64 >= max_head_bytes => {
                     return Err(failed("its response head is too large".to_owned()));
                 }
                 Ok(None) => {}
