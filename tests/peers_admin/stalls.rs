@@ -84,7 +84,7 @@ fn an_import_that_takes_longer_than_a_silence_may_is_taken() {
 #[test]
 fn a_reader_that_takes_nothing_loses_its_answer_and_its_place() {
     let server = Server::builder().option("--stall-timeout", 1_000).start();
-    let id = recordings::sse("/x").data(0, &"x".repeat(16 << 20)).end("server", 1).save(&server.place.data_dir());
+    let id = recordings::sse("/x").data(0, &"x".repeat(8 << 20)).end("server", 1).save(&server.place.data_dir());
     let before = settled(&server);
     let calls = [
         format!("GET /stream-recordings/{id}"),
@@ -104,7 +104,7 @@ fn a_reader_that_takes_nothing_loses_its_answer_and_its_place() {
     for conn in &mut clients {
         let rest = conn.read_to_end();
         assert!(
-            rest.starts_with(b"HTTP/1.1 200 OK\r\n") && rest.len() < 16 << 20 && !rest.ends_with(b"\r\n0\r\n\r\n"),
+            rest.starts_with(b"HTTP/1.1 200 OK\r\n") && rest.len() < 8 << 20 && !rest.ends_with(b"\r\n0\r\n\r\n"),
             "{} bytes",
             rest.len()
         );

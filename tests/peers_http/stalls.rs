@@ -156,7 +156,7 @@ fn a_client_that_reads_nothing_holds_its_upstream_up_and_takes_no_memory() {
 /// Replays, mocks and plain answers give a client that takes nothing the time that `--stall-timeout` says.
 #[test]
 fn a_client_that_reads_nothing_loses_its_replay_mock_or_answer() {
-    let body = "x".repeat(16 << 20);
+    let body = "x".repeat(8 << 20);
     let mocks = serde_json::json!({"mocks": [
         {"type": "http", "matcher": {"path": "/plain"}, "response": {"body": body}},
         {"type": "http", "matcher": {"path": "/events"}, "sse": {"events": [{"data": body}]}},
