@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::app::App;
 use super::board::Seat;
 use super::event_stream::{Opening, hear_end};
-use super::inbox::{Gate, Input};
+use super::inbox::{Gate, Input, Taken};
 use super::inlet::Inlet;
 use super::line::Line;
 use super::live_mock::Guest;
@@ -159,7 +159,7 @@ fn start(
         player,
         line,
         inbox: heard,
-        gate: Arc::clone(&gate),
+        taken: Taken::new(Arc::clone(&gate)),
     };
     let thread = sync::spawn("replay", move || session::run(parts, origin.mono_us))?;
     read(&inbox, &gate);
