@@ -33,14 +33,7 @@ pub fn perform(
     performance.start(started_us);
     let _entry = app.live.enter(Running::Mock(inbox.clone()));
     let end = OnEnd(Arc::clone(line.stream()));
-    let stage = Stage {
-        performance,
-        line,
-        inbox: heard,
-        taken: Taken::new(Arc::clone(&gate)),
-        between: Vec::new(),
-        over: None,
-    };
+    let stage = Stage { performance, line, inbox: heard, taken: Taken::new(Arc::clone(&gate)), between: Vec::new(), over: None };
     let thread = sync::spawn("mock", move || {
         let _end = end;
         stage.run();

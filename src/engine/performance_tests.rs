@@ -77,7 +77,7 @@ fn what_is_owed_to_a_client_that_closes_arrives_whole_and_in_order() {
         }
         let acts = [Act::Write(big.clone()), write("after"), Act::Wait].into();
         let performance = Box::new(Listed { acts, heard: Vec::new(), head_due_us: None });
-            let stage = Stage { performance, line, inbox: heard, taken: Taken::new(Arc::default()), between: Vec::new(), over: None };
+        let stage = Stage { performance, line, inbox: heard, taken: Taken::new(Arc::default()), between: Vec::new(), over: None };
         let thread = std::thread::spawn(move || stage.run());
         let mut got = vec![0];
         client.read_exact(&mut got).unwrap();

@@ -58,14 +58,7 @@ struct Session {
 /// Runs a session whose client has come, until its connection ends. The player has been started.
 pub fn run(parts: Parts, started_us: u64) {
     let _end = OnEnd { board: Arc::clone(&parts.board), stream: Arc::clone(parts.line.stream()) };
-    let mut session = Session {
-        parts,
-        started_us,
-        tickets: VecDeque::new(),
-        between: Vec::new(),
-        injected: Vec::new(),
-        over: None,
-    };
+    let mut session = Session { parts, started_us, tickets: VecDeque::new(), between: Vec::new(), injected: Vec::new(), over: None };
     session.play();
     session.leave();
 }
