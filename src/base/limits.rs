@@ -48,6 +48,10 @@ pub const MAX_MATCHED_BODY_BYTES: usize = 8 * MIB as usize;
 pub const STALL_TIMEOUT_MS: u64 = 60_000;
 /// Client messages that wait in a session.
 pub const MAX_QUEUED_MESSAGES: u64 = 1_000;
+/// Bytes of the client messages that wait in a session; one alone may have more.
+pub const MAX_QUEUED_BYTES: u64 = 16 * MIB;
+/// Pings and pongs of a client that a session has not heard yet.
+pub const MAX_QUEUED_CONTROLS: u64 = 1_000;
 /// Replay sessions that wait for a client.
 pub const MAX_PENDING_REPLAYS: u64 = 1_000;
 /// Ended replay sessions whose status is kept.

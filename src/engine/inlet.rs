@@ -31,6 +31,22 @@ pub enum NoHead {
     Refused(Malformed),
 }
 
+/// How long an upstream is waited for, over several responses where interim ones come first.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// The time that it has.
+    pub limit: Duration,
+    /// When that is over.
+    pub until: Instant,
+}
+
+impl Patience {
+    /// It begins now.
+    pub fn new(limit: Duration) -> Self {
+        Self { limit, until: Instant::now() + limit }
+    }
+}
+
 /// A socket with the bytes that were read from it and not yet used.
 #[derive(Debug)]
 pub struct Inlet {
@@ -149,20 +165,21 @@ impl Inlet {
     }
 
     /// Reads an upstream's response head, interim ones included, while `peer` stays: `Ok(None)` when the peer has gone. A peer that
-    /// closes its sending half within [`limits::HALF_CLOSE_US`] of its request, at `asked_us`, waits for the response all the same.
+    /// closes its sending half within [`limits::HALF_CLOSE_US`] of its request, at `asked_us`, waits for the response all the same;
+    /// without `asked_us` (a WebSocket needs that half) it has gone.
     /// All heads of a response together have `max_head_bytes`: interim ones could go on for ever.
     ///
     /// # Errors
-    /// [`Error::BadGateway`], and [`Error::GatewayTimeout`] after `limit` (`None`: it may take its time).
+    /// [`Error::BadGateway`], and [`Error::GatewayTimeout`] when `patience` is over (`None`: it may take its time).
     pub fn read_response(
         &mut self,
         peer: &Stream,
-        asked_us: Micros,
+        asked_us: Option<Micros>,
         max_head_bytes: u64,
-        limit: Option<Duration>,
+        patience: Option<Patience>,
     ) -> Result<Option<ResponseHead>, Error> {
         let mut half_close_counts = true;
-        let deadline = limit.map(|limit| Instant::now() + limit);
+        let deadline = patience.map(|patience| patience.until);
         let failed = |what: String| Error::BadGateway(format!("the upstream failed: {what}"));
         loop {
             match ResponseHead::parse(self.data()) {
@@ -182,13 +199,16 @@ impl Inlet {
             }
             match self.wait_beside(peer, half_close_counts, deadline) {
                 Woken::Readable => {}
-                Woken::Gone if half_close_counts && time::now_us().saturating_sub(asked_us) <= limits::HALF_CLOSE_US => {
+                Woken::Gone
+                    if half_close_counts
+                        && asked_us.is_some_and(|asked_us| time::now_us().saturating_sub(asked_us) <= limits::HALF_CLOSE_US) =>
+                {
                     half_close_counts = false;
                     continue;
                 }
                 Woken::Gone => return Ok(None),
                 Woken::TimedOut => {
-                    let limit_ms = limit.unwrap_or_default().as_millis();
+                    let limit_ms = patience.map_or(0, |patience| patience.limit.as_millis());
                     return Err(Error::GatewayTimeout(format!("the upstream did not answer the handshake within {limit_ms} ms")));
                 }
             }

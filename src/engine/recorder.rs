@@ -1,14 +1,15 @@
 //! The recorder: one thread that drains all tapes every few milliseconds, and one that finishes files, so that no fsync
 //! delays another recording's journal. Traffic never waits for either.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use super::take::{Losses, Lost, Take};
-use super::tape::Stretch;
-use crate::base::error::Result;
+use super::tape::{End, Stretch, Tape};
+use crate::base::error::{Error, Result};
 use crate::base::{limits, sync};
 use crate::store::Store;
 
@@ -75,11 +76,20 @@ fn record(store: &Store, begun: &Receiver<Take>, finish: &Sender<Take>, losses: 
         }
         let mut at = 0;
         while at < takes.len() {
-            if !takes[at].advance(&mut stretch) {
-                at += 1;
-            } else if let Err(lost) = finish.send(takes.swap_remove(at)) {
-                // The finisher died; better a slow recorder than a lost tail.
-                lost.0.finish(losses);
+            let tape = Arc::clone(&takes[at].tape);
+            match guard(&tape, losses, || takes[at].advance(&mut stretch)) {
+                Some(false) => at += 1,
+                Some(true) => {
+                    if let Err(lost) = finish.send(takes.swap_remove(at)) {
+                        // The finisher died; better a slow recorder than a lost tail.
+                        lost.0.finish(losses);
+                    }
+                }
+                None => {
+                    // Its journal stays as it is, for the next start to recover.
+                    drop(takes.swap_remove(at));
+                    stretch = Stretch::default();
+                }
             }
         }
         // A burst must not keep its memory for ever.
@@ -90,15 +100,48 @@ fn record(store: &Store, begun: &Receiver<Take>, finish: &Sender<Take>, losses: 
 }
 
 fn accept(store: &Store, mut take: Take, takes: &mut Vec<Take>, losses: &Losses) {
-    match take.begin(store) {
-        Ok(()) => takes.push(take),
-        Err(error) => take.refuse(error, losses),
+    let tape = Arc::clone(&take.tape);
+    match guard(&tape, losses, || take.begin(store)) {
+        Some(Ok(())) => takes.push(take),
+        Some(Err(error)) => take.refuse(error, losses),
+        None => {}
     }
 }
 
 fn finish_takes(takes: &Receiver<Take>, finished: &AtomicU64, losses: &Losses) {
     while let Ok(take) = takes.recv() {
-        take.finish(losses);
-        finished.fetch_add(1, Ordering::Relaxed);
+        let tape = Arc::clone(&take.tape);
+        if guard(&tape, losses, || take.finish(losses)).is_some() {
+            finished.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Does a step of a recording. Where it panics this recording ends, and whoever waits for its file hears of it; the others go on.
+fn guard<T>(tape: &Tape, losses: &Losses, step: impl FnOnce() -> T) -> Option<T> {
+    let done = catch_unwind(AssertUnwindSafe(step));
+    if done.is_err() {
+        let error = Error::Failed(format!("the recorder panicked over the recording {}; the log says where", tape.id()));
+        log::error!("{error}: what is written of it is recovered at the next start, its traffic goes on");
+        losses.add(&error);
+        tape.end(End::CutShort("recorder_error"));
+        tape.publish_outcome(Err(error));
+    }
+    done.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_costs_one_recording() {
+        let (tape, losses) = (Tape::new("id".into()), Losses::default());
+        assert_eq!(guard(&tape, &losses, || 7), Some(7));
+        assert!(tape.is_open() && losses.lost().count == 0);
+        assert_eq!(guard::<()>(&tape, &losses, || panic!("on purpose")), None);
+        assert!(!tape.is_open() && losses.lost().count == 1);
+        let outcome = tape.wait_outcome(Duration::ZERO).expect("whoever waits is told");
+        assert!(outcome.unwrap_err().to_string().contains("panicked over the recording id"));
     }
 }

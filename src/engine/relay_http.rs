@@ -180,7 +180,7 @@ impl Exchange<'_> {
     ) -> Result<Option<After>> {
         let mut inlet = Inlet::new(Arc::clone(upstream));
         let response = loop {
-            let Some(response) = inlet.read_response(client, self.origin.mono_us, self.max_head_bytes, None)? else {
+            let Some(response) = inlet.read_response(client, Some(self.origin.mono_us), self.max_head_bytes, None)? else {
                 return Ok(None);
             };
             match response.status {

@@ -104,15 +104,7 @@ impl<'a> Request<'a> {
     }
 
     fn answer(&self, mut client: Inlet) -> Option<(Inlet, After)> {
-        let refused = match self.head.framing() {
-            // Whoever reads it as frames, or as the next request, reads something else than its sender.
-            Ok(framing) if self.websocket && !matches!(framing, Framing::None | Framing::Length(0)) => {
-                Some(Malformed::new(400, "a WebSocket handshake has no body"))
-            }
-            Ok(_) => None,
-            Err(malformed) => Some(malformed),
-        };
-        if let Some(malformed) = refused {
+        if let Err(malformed) = self.framing() {
             answer::refuse_unread(&mut client, &malformed);
             return Some((client, After::Close));
         }
@@ -123,6 +115,15 @@ impl<'a> Request<'a> {
                 let after = answer::refuse(&mut client, self.head, &error, self.cors_origin());
                 Some((client, after))
             }
+        }
+    }
+
+    /// How the body is framed. A handshake has none: what one side takes for a body the other could take for frames.
+    fn framing(&self) -> std::result::Result<(), Malformed> {
+        match self.head.framing()? {
+            Framing::None | Framing::Length(0) => Ok(()),
+            _ if self.websocket => Err(Malformed::new(400, "a WebSocket handshake has no body; send it without Content-Length")),
+            _ => Ok(()),
         }
     }
 
