@@ -77,7 +77,7 @@ pub fn recover_one(_lock: &DirLock, dir: &Path, id: &str) -> Result<bool> {
     } else if scan.parts.iter().all(|part| part.start == head_end) {
         close(&file, &head, &scan, head_end).map_err(failed)??;
     } else {
-        return rewrite(&file, dir, &head, head_line, &scan).map_err(failed)?.and_then(|()| {
+        return rewrite(&file, dir, id, &head, head_line, &scan).map_err(failed)?.and_then(|()| {
             std::fs::remove_file(&path).map_err(failed)?;
             Ok(true)
         });
@@ -115,10 +115,11 @@ fn close(file: &File, head: &Head, scan: &Scan, head_end: u64) -> std::io::Resul
     Ok(Ok(()))
 }
 
-/// Copies the whole frames where something else stands between them, as after a power failure.
-fn rewrite(file: &File, dir: &Path, head: &Head, head_line: &[u8], scan: &Scan) -> std::io::Result<Result<()>> {
+/// Copies the whole frames where something else stands between them, as after a power failure. The file's name says the id: what the
+/// head says may be damaged too.
+fn rewrite(file: &File, dir: &Path, id: &str, head: &Head, head_line: &[u8], scan: &Scan) -> std::io::Result<Result<()>> {
     let copy = || -> Result<()> {
-        let temp = TempFile::create(dir, &head.id)?;
+        let temp = TempFile::create(dir, id)?;
         let failed = |error: std::io::Error| Error::storage("write", temp.path(), &error);
         let mut out = std::io::BufWriter::with_capacity(lines::CHUNK_BYTES, &temp.file);
         std::io::Write::write_all(&mut out, head_line).map_err(failed)?;
@@ -136,7 +137,7 @@ fn rewrite(file: &File, dir: &Path, head: &Head, head_line: &[u8], scan: &Scan) 
         std::io::Write::write_all(&mut out, tail.as_bytes()).map_err(failed)?;
         std::io::Write::flush(&mut out).map_err(failed)?;
         drop(out);
-        temp.publish(&files::path_of(dir, &head.id, Kind::Finished))
+        temp.publish(&files::path_of(dir, id, Kind::Finished))
     };
     Ok(copy())
 }
@@ -235,6 +236,19 @@ mod tests {
             let found = recovered(dir.path(), &text).unwrap();
             let frames: Vec<Frame> = kept.iter().map(|index| whole.frames[*index].clone()).collect();
             assert_eq!(found.frames, frames, "{damaged}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_id_in_a_journal_names_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("store");
+        std::fs::create_dir(&inner).unwrap();
+        for id in ["", "01BBBBBB", "x/../../../out"] {
+            let (mut text, ends) = journal(&sample(id, 3));
+            text[ends[1]..ends[2] - 1].fill(0);
+            assert_eq!(recovered(&inner, &text).expect(id).frames.len(), 2);
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "{id}");
         }
     }
 
