@@ -45,8 +45,10 @@ fn every_input_of_the_corpus_keeps_what_its_target_checks() {
 
 #[test]
 fn the_corpus_has_a_folder_for_each_target_and_none_beside() {
-    let mut names: Vec<String> =
-        std::fs::read_dir(folder(&TARGETS[0]).parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = std::fs::read_dir(folder(&TARGETS[0]).parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     let mut known: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
     known.sort_unstable();

@@ -7,6 +7,7 @@ use std::path::Path;
 use mockd::base::error::Error;
 use mockd::cli::parser;
 use mockd::model::api::{Edit, ListQuery, StartRequest};
+use mockd::model::config;
 use mockd::model::convert_options::ConvertOptions;
 use mockd::model::duration::{self, Unit};
 use mockd::model::mock::{Mock, MockKind};
@@ -15,7 +16,6 @@ use mockd::model::mock_ws::{WsMock, WsPlays};
 use mockd::model::recording::{FrameType, Protocol};
 use mockd::model::replay::{Advance, CloseRequest, Injection, ReplayOptions};
 use mockd::model::settings::Settings;
-use mockd::model::config;
 use mockd::rules::events::EventShow;
 use mockd::rules::message_match::Said;
 use mockd::rules::performance::{Act, Heard, Moment, Performance};
@@ -98,7 +98,8 @@ fn play(mock: &Mock) {
 /// The body of any call of the admin API; also as a query.
 pub fn bodies(data: &[u8]) {
     let text = text(data);
-    let _query = ListQuery::from_parameters(parameters(&text).collect::<Vec<_>>().iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let _query =
+        ListQuery::from_parameters(parameters(&text).collect::<Vec<_>>().iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let Ok(body) = serde_json::from_str::<Value>(&text) else { return };
     if let Some(options) = told(ReplayOptions::from_json(&body)) {
         let again = ReplayOptions::from_json(&options.to_json()).expect("what is shown is taken");

@@ -124,7 +124,8 @@ pub fn check_damaged_journal(whole: &[u8], at: usize) -> Result<(), String> {
         };
         // A line end that is damaged takes the line behind it along.
         let lost = if whole[at] == b'\n' { 2 } else { 1 };
-        let after = if in_head { &frames[frames.len().min(usize::from(lost == 2))..] } else { &frames[(before + lost).min(frames.len())..] };
+        let after =
+            if in_head { &frames[frames.len().min(usize::from(lost == 2))..] } else { &frames[(before + lost).min(frames.len())..] };
         if !found.starts_with(&frames[..before]) || !found.ends_with(after) || found.len() > frames.len() {
             return Err(format!("with {damage:#x} there it has {} frames of {}", found.len(), frames.len()));
         }

@@ -50,7 +50,10 @@ pub fn json_path(data: &[u8]) {
     let found = compiled.query_located(&value);
     for node in found.iter() {
         let places = document.find(&segments(node.location()));
-        assert!(places.iter().any(|place| document.value_at(*place) == *node.node()) || document.readings().is_none_or(|readings| readings.len() > 1));
+        assert!(
+            places.iter().any(|place| document.value_at(*place) == *node.node())
+                || document.readings().is_none_or(|readings| readings.len() > 1)
+        );
     }
     assert_eq!(found.len(), compiled.query(&value).len());
 }

@@ -99,7 +99,12 @@ impl<'a> Tree<'a> {
         Some(match text.as_bytes().first()? {
             b'{' => {
                 let Members(members) = serde_json::from_str(text).ok()?;
-                Self::Object(members.into_iter().map(|(name, raw)| Some((name, raw.get(), Self::read(raw.get(), depth + 1)?))).collect::<Option<_>>()?)
+                Self::Object(
+                    members
+                        .into_iter()
+                        .map(|(name, raw)| Some((name, raw.get(), Self::read(raw.get(), depth + 1)?)))
+                        .collect::<Option<_>>()?,
+                )
             }
             b'[' => {
                 let items: Vec<&'a RawValue> = serde_json::from_str(text).ok()?;

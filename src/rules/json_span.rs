@@ -435,7 +435,10 @@ impl<'a> Document<'a> {
         for node in (0..self.nodes.len()).rev() {
             ways[node] = match self.literal(node).as_bytes().first() {
                 Some(b'{') => {
-                    let sums = self.members(node).into_values().map(|values| values.iter().fold(0, |sum: usize, at| sum.saturating_add(ways[*at])));
+                    let sums = self
+                        .members(node)
+                        .into_values()
+                        .map(|values| values.iter().fold(0, |sum: usize, at| sum.saturating_add(ways[*at])));
                     sums.fold(1, usize::saturating_mul)
                 }
                 Some(b'[') => self.children(node).fold(1, |product, child| product.saturating_mul(ways[child])),

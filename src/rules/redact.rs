@@ -411,10 +411,9 @@ mod tests {
     #[test]
     fn a_secret_behind_percent_signs_is_hidden_beside_one_that_stands_open() {
         let redactor = redactor(&[], &["sk-[0-9]+"]);
-        for (url, redacted) in [
-            ("/x?a=sk-1,%73k-2&b=%73k-3", "/x?a=[REDACTED]&b=[REDACTED]"),
-            ("/x?a=sk-1%20b&sk-1+%73k-2", "/x?a=[REDACTED]%20b&[REDACTED]"),
-        ] {
+        for (url, redacted) in
+            [("/x?a=sk-1,%73k-2&b=%73k-3", "/x?a=[REDACTED]&b=[REDACTED]"), ("/x?a=sk-1%20b&sk-1+%73k-2", "/x?a=[REDACTED]%20b&[REDACTED]")]
+        {
             assert_eq!(redactor.url(url), redacted, "{url}");
         }
     }

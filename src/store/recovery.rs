@@ -95,7 +95,7 @@ fn is_finished(file: &File, head_line: &[u8], scan: &Scan, size: u64) -> std::io
     }
     let mut text = head_line.to_vec();
     text.extend(lines::read_part(file, tail_at, size)?);
-    Ok(recording_text::parse(&text).is_ok())
+    Ok(recording_text::parse_ends(&text).is_ok())
 }
 
 /// Cuts what is not whole and appends a tail.
