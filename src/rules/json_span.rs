@@ -254,7 +254,8 @@ pub fn splice(text: &str, mut edits: Vec<(Range<usize>, &str)>) -> Option<String
 pub enum Parsed<'a> {
     /// It is no JSON.
     NotJson,
-    /// It is JSON, nested deeper than `limits::MAX_JSON_DEPTH` or of more values than `limits::MAX_JSON_NODES`.
+    /// It is JSON, nested deeper than `limits::MAX_JSON_DEPTH`, of more values than `limits::MAX_JSON_NODES`, or of many values that
+    /// stand deep (`limits::MAX_JSON_STEPS`).
     TooLarge,
     /// It is JSON.
     Json(Document<'a>),
@@ -306,9 +307,10 @@ impl<'a> Document<'a> {
     pub fn parse(text: &'a str) -> Parsed<'a> {
         let mut nodes: Vec<Node> = Vec::new();
         let mut open: Vec<usize> = Vec::new();
-        let mut too_large = false;
+        let (mut too_large, mut steps) = (false, 0);
         let is_json = scan(text, |token| {
-            too_large |= nodes.len() >= limits::MAX_JSON_NODES || open.len() > limits::MAX_JSON_DEPTH;
+            steps += open.len();
+            too_large |= nodes.len() >= limits::MAX_JSON_NODES || open.len() > limits::MAX_JSON_DEPTH || steps > limits::MAX_JSON_STEPS;
             if too_large {
                 return;
             }

@@ -81,6 +81,14 @@ fn every_reading_of_keys_that_stand_twice_is_given() {
 }
 
 #[test]
+fn many_values_that_stand_deep_are_too_large() {
+    let text = |depth: usize, values: usize| format!("{}{}1{}", "[".repeat(depth), "1,".repeat(values), "]".repeat(depth));
+    assert!(matches!(Document::parse(&text(60, 150_000)), Parsed::TooLarge), "each would have a path of 60 steps");
+    assert!(matches!(Document::parse(&text(6, 150_000)), Parsed::Json(_)));
+    assert!(matches!(Document::parse(&text(60, 1_000)), Parsed::Json(_)));
+}
+
+#[test]
 fn outermost_edits_win() {
     assert_eq!(splice("abcdef", vec![(2..3, "X"), (1..4, "-"), (5..6, "Y")]), Some("a-eY".to_owned()));
     assert_eq!(splice("abc", vec![(1..2, "b")]), None);
