@@ -184,13 +184,15 @@ enum Step<'t> {
 
 /// Whether the rules of [`redactor`] mean the value at a path.
 fn is_secret(path: &[Step<'_>]) -> bool {
-    match path {
-        [.., Step::Name("password" | "Aß" | "deep")] => true,
-        [Step::Name("user"), Step::Name("token")] | [Step::Name("user"), Step::Name("list"), Step::Name("key")] => true,
-        [Step::Name("list"), Step::Index(_), Step::Name("key")] => true,
-        [Step::Name("list"), Step::Index(0), Step::Name("x y")] => true,
-        _ => false,
-    }
+    use Step::{Index, Name};
+    matches!(
+        path,
+        [.., Name("password" | "Aß" | "deep")]
+            | [Name("user"), Name("token")]
+            | [Name("user"), Name("list"), Name("key")]
+            | [Name("list"), Index(_), Name("key")]
+            | [Name("list"), Index(0), Name("x y")]
+    )
 }
 
 /// JSON made from the input, with secrets at secret places alone; also as an event stream.
