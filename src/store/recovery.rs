@@ -125,13 +125,12 @@ fn rewrite(file: &File, dir: &Path, id: &str, head: &Head, head_line: &[u8], sca
         std::io::Write::write_all(&mut out, head_line).map_err(failed)?;
         let mut written = head_line.len() as u64;
         for part in &scan.parts {
-            let mut start = part.start;
-            // The first line has no comma before it.
-            if written == head_line.len() as u64 && lines::read_part(file, start, start + 1).map_err(failed)? == b"," {
-                start += 1;
+            if written > head_line.len() as u64 && lines::read_part(file, part.start, part.start + 1).map_err(failed)? != b"," {
+                std::io::Write::write_all(&mut out, b",").map_err(failed)?;
+                written += 1;
             }
-            lines::copy_part(file, start, part.end, &mut out).map_err(failed)?;
-            written += part.end - start;
+            lines::copy_part(file, part.start, part.end, &mut out).map_err(failed)?;
+            written += part.end - part.start;
         }
         let tail = recording_text::tail_line(&tail_of(head, scan), written)?;
         std::io::Write::write_all(&mut out, tail.as_bytes()).map_err(failed)?;
@@ -237,6 +236,19 @@ mod tests {
             let frames: Vec<Frame> = kept.iter().map(|index| whole.frames[*index].clone()).collect();
             assert_eq!(found.frames, frames, "{damaged}");
         }
+    }
+
+    #[test]
+    fn a_frame_whose_comma_is_damaged_is_kept_in_a_file_that_is_json() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = sample("01AAAAAA", 4);
+        let (text, ends) = journal(&whole);
+        let mut without = text.clone();
+        without[ends[2]] = b'\n';
+        assert_eq!(recovered(dir.path(), &without).unwrap().frames, whole.frames);
+        let mut first = text;
+        first.insert(ends[0], b',');
+        assert_eq!(recovered(dir.path(), &first).unwrap().frames, whole.frames);
     }
 
     #[test]

@@ -41,14 +41,17 @@ pub fn scan_frames(file: &File, protocol: Protocol, head_end: u64, end: u64) -> 
     while let Some(line) = reader.next_line()? {
         let is_tail = line.starts_with(b"],");
         let is_frame = !is_tail && count_line(&mut scan, protocol, line);
+        let has_comma = line.starts_with(b",");
         let line_end = reader.position();
         if is_tail {
             scan.tail_at = Some(start);
         } else if is_frame {
             // A tail line is the last one; what has frames after it is none.
             scan.tail_at = None;
+            // All lines but the first have a comma before them: one that has not, or has one too many, begins a part.
             match scan.parts.last_mut() {
-                Some(part) if part.end == start => part.end = line_end,
+                Some(part) if part.end == start && has_comma => part.end = line_end,
+                None if has_comma => scan.parts.push(start + 1..line_end),
                 _ => scan.parts.push(start..line_end),
             }
         }
