@@ -1,6 +1,8 @@
 //! libFuzzer around the targets: one binary, the target named by MOCKD_FUZZ_TARGET. What a target checks stands in `targets/`.
 #![no_main]
 
+// The tests use more of it than this binary.
+#[allow(dead_code, unused_imports)]
 mod targets;
 
 use std::sync::OnceLock;
