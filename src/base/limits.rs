@@ -117,10 +117,14 @@ pub const MAX_WRITE_BYTES: usize = 256 * KIB as usize;
 pub const MAX_JSON_DEPTH: usize = 64;
 /// Values in a JSON text that is compared, correlated or asked by a JSONPath.
 pub const MAX_JSON_NODES: usize = 1_000_000;
+/// Steps of the paths to all values together in such a text: a JSONPath with `..` has them all in memory, a few words each.
+pub const MAX_JSON_STEPS: usize = 8_000_000;
 /// Bytes of a JSONPath in an option or setting.
 pub const MAX_JSON_PATH_BYTES: usize = KIB as usize;
 /// Brackets and parentheses that are open at once in a JSONPath; its parser recurses, and must fit a connection's stack.
 pub const MAX_JSON_PATH_DEPTH: usize = 4;
+/// Times that `..` stands in a JSONPath: each finds every value once for every value above it.
+pub const MAX_JSON_PATH_DESCENTS: usize = 2;
 /// Milliseconds below which a conversion that simplifies its timing makes a delay 0.
 pub const SIMPLE_MIN_DELAY_MS: u64 = 10;
 /// Milliseconds to which a conversion that simplifies its timing cuts a delay.

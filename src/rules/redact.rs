@@ -116,10 +116,11 @@ impl Redactor {
         out
     }
 
-    /// A part of a query as it stands, unless a pattern finds in its decoded form what it does not find in this one.
+    /// A part of a query as it stands, unless a pattern finds in its decoded form what it does not find in this one: then what it finds
+    /// here would not be all.
     fn encoded<'a>(&'a self, part: &'a str) -> &'a str {
-        let hidden =
-            part.contains(['%', '+']) && self.plain(part).is_none() && self.plain(&percent_decode(&part.replace('+', " "))).is_some();
+        let decodes_to_more = |part: &str| self.plain(&percent_decode(&part.replace('+', " "))).is_some();
+        let hidden = part.contains(['%', '+']) && decodes_to_more(self.plain(part).as_deref().unwrap_or(part));
         if hidden { &self.rules.redact_value } else { part }
     }
 
@@ -130,8 +131,8 @@ impl Redactor {
     }
 
     /// A text that may be JSON (text frame, SSE data, request body): body keys where it parses as JSON, then patterns. `None` where nothing changed.
-    /// Every byte outside a redacted value stays as it was. Duplicate keys are all redacted. A JSON text that is too large or too deep
-    /// to be asked for a JSONPath is redacted whole where there is one.
+    /// Every byte outside a redacted value stays as it was. Duplicate keys are all redacted. A JSON text that is too large, too deep
+    /// or too full of duplicates to be asked for a JSONPath is redacted whole where there is one.
     pub fn text(&self, text: &str) -> Option<String> {
         let by_key = self.body(text);
         self.plain(by_key.as_deref().unwrap_or(text)).or(by_key)
@@ -199,7 +200,8 @@ impl Redactor {
                 Parsed::NotJson => return None,
                 Parsed::TooLarge => return splice(text, vec![(0..text.len(), &self.literal)]),
                 Parsed::Json(document) => {
-                    for value in document.readings() {
+                    let Some(readings) = document.readings() else { return splice(text, vec![(0..text.len(), &self.literal)]) };
+                    for value in readings {
                         let found = self.paths.iter().map(|path| path.query_located(&value));
                         let places: Vec<_> = found.flat_map(|found| found.locations().map(segments).collect::<Vec<_>>()).collect();
                         spans.extend(document.find_all(places.into_iter()).into_iter().map(|node| document.span(node)));
@@ -404,6 +406,25 @@ mod tests {
         assert_eq!(redactor.plain("a sk-1 b sk-2").as_deref(), Some("a [REDACTED] b [REDACTED]"));
         assert_eq!(redactor.plain("nothing"), None, "a match of nothing changes nothing");
         assert_eq!(redactor.text(r#"{"password":1,"k":"sk-9"}"#).as_deref(), Some(r#"{"password":"[REDACTED]","k":"[REDACTED]"}"#));
+    }
+
+    #[test]
+    fn a_secret_behind_percent_signs_is_hidden_beside_one_that_stands_open() {
+        let redactor = redactor(&[], &["sk-[0-9]+"]);
+        for (url, redacted) in
+            [("/x?a=sk-1,%73k-2&b=%73k-3", "/x?a=[REDACTED]&b=[REDACTED]"), ("/x?a=sk-1%20b&sk-1+%73k-2", "/x?a=[REDACTED]%20b&[REDACTED]")]
+        {
+            assert_eq!(redactor.url(url), redacted, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_path_through_several_keys_that_stand_twice_is_redacted() {
+        let redactor = redactor(&["$.a.b.c"], &[]);
+        let text = |text: &str| redactor.text(text).unwrap_or_else(|| text.to_owned());
+        assert_eq!(text(r#"{"a":{"b":{},"b":{"c":1},"b":{}},"a":{}}"#), r#"{"a":{"b":{},"b":{"c":"[REDACTED]"},"b":{}},"a":{}}"#);
+        let many = format!(r#"{{{}"a":{{"b":{{"c":1}}}},"a":0}}"#, r#""a":0,"#.repeat(20));
+        assert_eq!(text(&many), "\"[REDACTED]\"", "read in more ways than are looked at, it goes whole");
     }
 
     #[test]

@@ -86,7 +86,7 @@ fn read_ends(file: &File, size: u64) -> std::io::Result<Option<Ends>> {
     let tail_at = size - tail_line.len() as u64;
     text.extend(tail_line);
     // The two lines alone are a recording of no frames; if they are not, the whole text has to say what is wrong.
-    Ok(recording_text::parse(&text).ok().map(|recording| Ends { head: recording.head, tail: recording.tail, head_end, tail_at }))
+    Ok(recording_text::parse_ends(&text).ok().map(|(head, tail)| Ends { head, tail, head_end, tail_at }))
 }
 
 /// The head line of a file in our lines, with its line feed; `None` for any other.
@@ -137,7 +137,7 @@ fn read_last_line(file: &File, floor: u64, size: u64) -> std::io::Result<Option<
 pub fn parse_head_line(line: &[u8]) -> Result<Head> {
     let mut text = line.to_vec();
     text.extend(b"]}}");
-    recording_text::parse(&text).map(|recording| recording.head)
+    recording_text::parse_ends(&text).map(|(head, _)| head)
 }
 
 /// The text of a whole recording in our lines, piece by piece.

@@ -77,7 +77,7 @@ pub fn recover_one(_lock: &DirLock, dir: &Path, id: &str) -> Result<bool> {
     } else if scan.parts.iter().all(|part| part.start == head_end) {
         close(&file, &head, &scan, head_end).map_err(failed)??;
     } else {
-        return rewrite(&file, dir, &head, head_line, &scan).map_err(failed)?.and_then(|()| {
+        return rewrite(&file, dir, id, &head, head_line, &scan).map_err(failed)?.and_then(|()| {
             std::fs::remove_file(&path).map_err(failed)?;
             Ok(true)
         });
@@ -95,7 +95,7 @@ fn is_finished(file: &File, head_line: &[u8], scan: &Scan, size: u64) -> std::io
     }
     let mut text = head_line.to_vec();
     text.extend(lines::read_part(file, tail_at, size)?);
-    Ok(recording_text::parse(&text).is_ok())
+    Ok(recording_text::parse_ends(&text).is_ok())
 }
 
 /// Cuts what is not whole and appends a tail.
@@ -115,28 +115,28 @@ fn close(file: &File, head: &Head, scan: &Scan, head_end: u64) -> std::io::Resul
     Ok(Ok(()))
 }
 
-/// Copies the whole frames where something else stands between them, as after a power failure.
-fn rewrite(file: &File, dir: &Path, head: &Head, head_line: &[u8], scan: &Scan) -> std::io::Result<Result<()>> {
+/// Copies the whole frames where something else stands between them, as after a power failure. The file's name says the id: what the
+/// head says may be damaged too.
+fn rewrite(file: &File, dir: &Path, id: &str, head: &Head, head_line: &[u8], scan: &Scan) -> std::io::Result<Result<()>> {
     let copy = || -> Result<()> {
-        let temp = TempFile::create(dir, &head.id)?;
+        let temp = TempFile::create(dir, id)?;
         let failed = |error: std::io::Error| Error::storage("write", temp.path(), &error);
         let mut out = std::io::BufWriter::with_capacity(lines::CHUNK_BYTES, &temp.file);
         std::io::Write::write_all(&mut out, head_line).map_err(failed)?;
         let mut written = head_line.len() as u64;
         for part in &scan.parts {
-            let mut start = part.start;
-            // The first line has no comma before it.
-            if written == head_line.len() as u64 && lines::read_part(file, start, start + 1).map_err(failed)? == b"," {
-                start += 1;
+            if written > head_line.len() as u64 && lines::read_part(file, part.start, part.start + 1).map_err(failed)? != b"," {
+                std::io::Write::write_all(&mut out, b",").map_err(failed)?;
+                written += 1;
             }
-            lines::copy_part(file, start, part.end, &mut out).map_err(failed)?;
-            written += part.end - start;
+            lines::copy_part(file, part.start, part.end, &mut out).map_err(failed)?;
+            written += part.end - part.start;
         }
         let tail = recording_text::tail_line(&tail_of(head, scan), written)?;
         std::io::Write::write_all(&mut out, tail.as_bytes()).map_err(failed)?;
         std::io::Write::flush(&mut out).map_err(failed)?;
         drop(out);
-        temp.publish(&files::path_of(dir, &head.id, Kind::Finished))
+        temp.publish(&files::path_of(dir, id, Kind::Finished))
     };
     Ok(copy())
 }
@@ -235,6 +235,32 @@ mod tests {
             let found = recovered(dir.path(), &text).unwrap();
             let frames: Vec<Frame> = kept.iter().map(|index| whole.frames[*index].clone()).collect();
             assert_eq!(found.frames, frames, "{damaged}");
+        }
+    }
+
+    #[test]
+    fn a_frame_whose_comma_is_damaged_is_kept_in_a_file_that_is_json() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = sample("01AAAAAA", 4);
+        let (text, ends) = journal(&whole);
+        let mut without = text.clone();
+        without[ends[2]] = b'\n';
+        assert_eq!(recovered(dir.path(), &without).unwrap().frames, whole.frames);
+        let mut first = text;
+        first.insert(ends[0], b',');
+        assert_eq!(recovered(dir.path(), &first).unwrap().frames, whole.frames);
+    }
+
+    #[test]
+    fn a_damaged_id_in_a_journal_names_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("store");
+        std::fs::create_dir(&inner).unwrap();
+        for id in ["", "01BBBBBB", "x/../../../out"] {
+            let (mut text, ends) = journal(&sample(id, 3));
+            text[ends[1]..ends[2] - 1].fill(0);
+            assert_eq!(recovered(&inner, &text).expect(id).frames.len(), 2);
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "{id}");
         }
     }
 
