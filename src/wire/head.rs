@@ -30,7 +30,7 @@ impl Malformed {
 pub struct RequestHead {
     /// As sent.
     pub method: String,
-    /// The request target as sent; an absolute form has been cut to path and query.
+    /// The request target as sent; an absolute form has been cut to path and query, and `Host` is what it named.
     pub target: String,
     /// 0 for HTTP/1.0, 1 for HTTP/1.1.
     pub minor_version: u8,
@@ -58,9 +58,14 @@ impl RequestHead {
         let (Some(method), Some(target), Some(minor_version)) = (request.method, request.path, request.version) else {
             return Err(Malformed::new(400, "the request line is incomplete"));
         };
-        let headers = collect(request.headers);
+        let mut headers = collect(request.headers);
         check_host(&headers, minor_version)?;
-        let target = path_and_query(method, target)?;
+        let (authority, target) = split_target(method, target)?;
+        if let Some(authority) = authority {
+            // RFC 9112 §3.2.2: what `Host` says counts no more. Who judges by it must see what the target says.
+            headers.set("Host", authority);
+            check_host(&headers, minor_version)?;
+        }
         Ok(Some((Self { method: method.to_owned(), target, minor_version, headers }, length)))
     }
 
@@ -235,8 +240,8 @@ fn check_host(headers: &Headers, minor_version: u8) -> Result<(), Malformed> {
     }
 }
 
-/// The target in origin form (RFC 9112 §3.2): an absolute form loses scheme and authority, `*` stays for OPTIONS.
-fn path_and_query(method: &str, target: &str) -> Result<String, Malformed> {
+/// The target in origin form (RFC 9112 §3.2), `*` staying for OPTIONS, and the authority that an absolute form has.
+fn split_target<'a>(method: &str, target: &'a str) -> Result<(Option<&'a str>, String), Malformed> {
     if !target.is_ascii() {
         return Err(Malformed::new(400, "the request target has bytes that are not ASCII; percent-encode them"));
     }
@@ -244,7 +249,7 @@ fn path_and_query(method: &str, target: &str) -> Result<String, Malformed> {
         return Err(Malformed::new(501, "this is no proxy for CONNECT"));
     }
     if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
-        return Ok(target.to_owned());
+        return Ok((None, target.to_owned()));
     }
     let absolute = target
         .split_once("://")
@@ -252,13 +257,17 @@ fn path_and_query(method: &str, target: &str) -> Result<String, Malformed> {
     let Some((_, rest)) = absolute else {
         return Err(Malformed::new(400, "the request target is neither a path nor a URL"));
     };
-    match rest.find(['/', '?']) {
-        Some(0) => Err(Malformed::new(400, "the request target is a URL without a host")),
-        Some(at) if rest.as_bytes()[at] == b'?' => Ok(format!("/{}", &rest[at..])),
-        Some(at) => Ok(rest[at..].to_owned()),
-        None if method == "OPTIONS" => Ok("*".to_owned()),
-        None => Ok("/".to_owned()),
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    if authority.is_empty() {
+        return Err(Malformed::new(400, "the request target is a URL without a host"));
     }
+    let path = match path {
+        "" if method == "OPTIONS" => "*".to_owned(),
+        "" => "/".to_owned(),
+        query if query.starts_with('?') => format!("/{query}"),
+        path => path.to_owned(),
+    };
+    Ok((Some(authority), path))
 }
 
 /// The one length that all `Content-Length` fields and list members agree on.

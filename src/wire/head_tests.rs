@@ -110,6 +110,19 @@ fn targets_become_path_and_query() {
 }
 
 #[test]
+fn the_host_of_an_absolute_target_counts() {
+    for (target, host, expected) in
+        [("http://a:1/x", "h", "a:1"), ("ws://[::1]?x", "h:2", "[::1]"), ("/http://a/", "h", "h"), ("http://a", "", "a")]
+    {
+        let head = request(format!("GET {target} HTTP/1.1\r\nX: 1\r\nHost: {host}\r\n\r\n").as_bytes());
+        assert_eq!(head.headers.all("Host").collect::<Vec<_>>(), [expected.as_bytes()], "{target}");
+    }
+    for target in ["http://me@h/", "http://h#@x/", "http://h\\@x/", "http:///x"] {
+        assert_eq!(refused(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()), 400, "{target}");
+    }
+}
+
+#[test]
 fn request_bodies_are_framed() {
     for (fields, expected) in [
         ("", Ok(Framing::None)),

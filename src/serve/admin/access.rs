@@ -99,7 +99,8 @@ fn bearer(authorization: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
 }
 
-/// Compares in a time that depends on the length of `given` alone. An empty token fits nothing.
+/// Compares in a time that depends on the length of `given` alone, which its sender knows: every byte of it is looked at, whichever is the
+/// first to differ, and neither where that is nor how long the token is changes the steps. An empty token fits nothing.
 fn equal(given: &str, token: &str) -> bool {
     let (given, token) = (given.as_bytes(), token.as_bytes());
     if token.is_empty() {
@@ -240,6 +241,14 @@ mod tests {
         let asked = Asked { host: Some("localhost"), origin: Some("http://localhost:3000"), authorization: None };
         let verdict = judge(asked, Some("x"), false);
         assert_eq!((verdict.origin, verdict.refused), (Some("http://localhost:3000"), Some(Error::Unauthorized)));
+    }
+
+    proptest::proptest! {
+        /// With few letters and lengths, so that prefixes, repetitions and equal ones are common.
+        #[test]
+        fn only_equal_tokens_are_equal(given in "[ab]{0,6}", token in "[ab]{0,6}") {
+            proptest::prop_assert_eq!(equal(&given, &token), !token.is_empty() && given == token);
+        }
     }
 
     #[test]
