@@ -1,7 +1,6 @@
 //! The Unix socket between the gate and `tiny_http`, in a directory that nobody else can enter.
 
 use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -91,7 +90,7 @@ fn is_ours(name: &std::ffi::OsStr) -> bool {
 fn bind_below(parent: &Path) -> std::result::Result<AdminSocket, String> {
     // A fresh name and a plain mkdir: one that exists already, made by somebody else, is an error and not a door.
     let directory = parent.join(format!("{PREFIX}{}", id::new()));
-    std::fs::DirBuilder::new().mode(0o700).create(&directory).map_err(|error| error.to_string())?;
+    files::create_private_dir(&directory).map_err(|error| error.to_string())?;
     let directory = Directory(directory);
     let path = directory.0.join(SOCKET_NAME);
     let server = Server::http_unix(&path).map_err(|error| error.to_string())?;
