@@ -7,6 +7,7 @@ mod vault;
 
 use serde_json::{Value, json};
 
+use crate::support::effort::{Dice, rounds};
 use crate::support::http::{Conn, ask, request_head};
 use crate::support::one_shot::OneShot;
 use crate::support::recordings::ws;
@@ -18,7 +19,7 @@ use crate::support::ws::{BINARY, CLOSE, PING, PONG, Raw, TEXT, close_payload, fr
 use crate::support::{Server, Upstream};
 
 use self::places::{CONFIG, Seen, event_stream, frames, head_fields, target, upstream};
-use self::vault::Vault;
+use self::vault::{Vault, repeat};
 
 /// Every answer of the API and every output of a command that shows recordings.
 fn tell_all(server: &Server) -> Vec<u8> {
@@ -79,6 +80,10 @@ fn start(upstream: &Upstream) -> Server {
 
 #[test]
 fn a_web_socket_leaves_no_secret_while_recording_after_stop_and_after_a_crash() {
+    repeat("WebSocket", rounds(1, 40), web_socket_round);
+}
+
+fn web_socket_round() -> (usize, u64) {
     let (upstream, seen) = upstream();
     let mut server = start(&upstream);
     let mut vault = Vault::new();
@@ -151,11 +156,16 @@ fn a_web_socket_leaves_no_secret_while_recording_after_stop_and_after_a_crash() 
     assert_eq!(server.recording(&crashed)["statusReason"], "crashed");
     check_everywhere("after recovery", &server, &vault);
     vault.check_passed(&seen.bytes());
-    vault.report("WebSocket");
+    vault.figures()
 }
 
 #[test]
 fn an_event_stream_leaves_no_secret() {
+    let mut dice = Dice::new("an_event_stream_leaves_no_secret");
+    repeat("event stream", rounds(1, 40), || event_stream_round(&mut dice));
+}
+
+fn event_stream_round(dice: &mut Dice) -> (usize, u64) {
     let (upstream, seen) = upstream();
     let server = start(&upstream);
     let mut vault = Vault::new();
@@ -166,7 +176,7 @@ fn an_event_stream_leaves_no_secret() {
         let target = target(&mut vault, "/sse");
         let body = format!("[{}]", frames(&mut vault).join(","));
         let (head, stream) = event_stream(&mut vault);
-        seen.serve(&head, &stream);
+        seen.serve(&head, &stream, dice);
         let mut conn = Conn::open(server.mock);
         if framing == "length" {
             conn.send([request_head("POST", &target, &fields, body.len()).as_bytes(), body.as_bytes()].concat());
@@ -188,11 +198,12 @@ fn an_event_stream_leaves_no_secret() {
     server.stop(&session);
     check_everywhere("after stop", &server, &vault);
     vault.check_passed(&seen.bytes());
-    vault.report("event stream");
+    vault.figures()
 }
 
 #[test]
 fn a_stream_that_is_cut_off_leaves_no_secret() {
+    let mut dice = Dice::new("a_stream_that_is_cut_off_leaves_no_secret");
     let (upstream, seen) = upstream();
     let config = format!("{CONFIG}  maxRequestBodyBytes: 60\n");
     let server = Server::builder().upstream(upstream.url()).config(&config).option("--log-level", "trace").start();
@@ -203,12 +214,14 @@ fn a_stream_that_is_cut_off_leaves_no_secret() {
     seen.serve(
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n",
         format!("data: 1\n\ndata: {{\"password\":\"{}", vault.plain("torn tail")).as_bytes(),
+        &mut dice,
     );
     ask(server.mock, "POST", "/sse", &[], body.as_bytes()).expect(200);
     let form = format!("a=1&b={}&c={}", vault.pattern("form"), "x".repeat(100));
     seen.serve(
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n",
         format!("data: 1\n\ndata: {}\nid: {}", vault.pattern("torn data"), vault.pattern("torn id")).as_bytes(),
+        &mut dice,
     );
     ask(server.mock, "POST", "/sse", &[], form.as_bytes()).expect(200);
     eventually("the end of both", || (server.get("/stream-recordings?status=complete")["total"] == 2).then_some(()));
@@ -317,7 +330,6 @@ fn an_import_leaves_no_secret() {
     }
     assert_eq!(server.get("/stream-recordings")["total"], 4);
     check_everywhere("after the imports", &server, &vault);
-    vault.report("import");
 }
 
 /// A client of a replay sends secrets as well. What it sent is shown by `messages`, as it came, from memory; nothing else says it.
@@ -372,7 +384,7 @@ fn a_list_of_names_replaces_the_default_and_has_no_case() {
     let session = server.record("sse", "/sse");
     let fields: Vec<(&str, String)> = ["x-mine", "X-MINE", "Accept-Language", "X-Mine"].map(|name| (name, vault.plain(name))).into();
     let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).chain([("Authorization", "kept")]).collect();
-    seen.serve("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n", b"data: 1\n\n");
+    seen.serve("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n", b"data: 1\n\n", &mut Dice::new("a list of names"));
     let target = format!("/sse?mine={}&MINE={}&m%69ne={}&token=kept", vault.plain("q"), vault.plain("q"), vault.plain("q"));
     Stream::open(server.mock, &target, &fields).rest();
     let recording = server.finished(&session);

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::vault::Vault;
 use crate::support::Upstream;
+use crate::support::effort::Dice;
 use crate::support::http::Head;
 use crate::support::ws::{PING, PONG, Raw};
 
@@ -18,7 +19,7 @@ recording:
 #[derive(Debug, Default, Clone)]
 pub struct Seen {
     bytes: Arc<Mutex<Vec<u8>>>,
-    next: Arc<Mutex<(String, Vec<u8>)>>,
+    next: Arc<Mutex<(String, Vec<Vec<u8>>)>>,
 }
 
 impl Seen {
@@ -27,9 +28,16 @@ impl Seen {
         self.bytes.lock().expect("no holder panics").clone()
     }
 
-    /// The head (without its last empty line) and the body of the next event stream.
-    pub fn serve(&self, head: &str, body: &[u8]) {
-        *self.next.lock().expect("no holder panics") = (head.to_owned(), body.to_vec());
+    /// The head (without its last empty line) and the body of the next event stream, in pieces of as many bytes as the dice say.
+    pub fn serve(&self, head: &str, body: &[u8], dice: &mut Dice) {
+        let mut pieces = Vec::new();
+        let mut rest = body;
+        while !rest.is_empty() {
+            let (piece, more) = rest.split_at(rest.len().min(1 + dice.below(30) as usize));
+            pieces.push(piece.to_vec());
+            rest = more;
+        }
+        *self.next.lock().expect("no holder panics") = (head.to_owned(), pieces);
     }
 
     fn add(&self, bytes: &[u8]) {
@@ -67,11 +75,9 @@ pub fn upstream() -> (Upstream, Seen) {
         shared.add(&body);
         let (head, stream) = shared.next.lock().expect("no holder panics").clone();
         conn.send(format!("{head}Connection: close\r\n\r\n"));
-        for piece in stream.chunks(5) {
-            conn.send(piece);
-        }
+        stream.iter().for_each(|piece| conn.send(piece));
         shared.add(head.as_bytes());
-        shared.add(&stream);
+        shared.add(&stream.concat());
     });
     (upstream, seen)
 }

@@ -89,15 +89,20 @@ impl Vault {
         }
     }
 
-    /// Says what was tried.
-    pub fn report(&self, what: &str) {
-        println!(
-            "secrets, {what}: {} secrets, {} searches for {} forms each",
-            self.made.len(),
-            self.checks.get(),
-            self.made.first().map_or(0, |made| made.forms.len())
-        );
+    /// How many secrets were made, and how often bytes were searched for all of them.
+    pub fn figures(&self) -> (usize, u64) {
+        (self.made.len(), self.checks.get())
     }
+}
+
+/// Does so many rounds and says what was tried.
+pub fn repeat(what: &str, rounds: u64, mut round: impl FnMut() -> (usize, u64)) {
+    let (mut secrets, mut searches) = (0, 0);
+    for _ in 0..rounds {
+        let (more, times) = round();
+        (secrets, searches) = (secrets + more, searches + times);
+    }
+    println!("secrets, {what}: {rounds} rounds, {secrets} secrets, {searches} searches for all forms of those so far, none found");
 }
 
 /// A secret as it is, in base64 at its three alignments, percent-encoded, and with JSON's escapes.
