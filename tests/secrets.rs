@@ -55,10 +55,10 @@ fn tell_all(server: &Server) -> Vec<u8> {
         }
         let yaml = json!({"format": "yaml", "endpointPath": "/x"});
         all.extend(server.post(&format!("/stream-recordings/{id}/convert"), &yaml).body);
-        for args in [&["sr", "show", id][..], &["sr", "show", id, "--json"]] {
-            let output = server.run(args);
-            all.extend((output.stdout + &output.stderr).into_bytes());
-        }
+    }
+    for args in ids.iter().take(1).flat_map(|id| [vec!["sr", "show", id], vec!["sr", "show", id, "--json"]]) {
+        let output = server.run(&args);
+        all.extend((output.stdout + &output.stderr).into_bytes());
     }
     all
 }
