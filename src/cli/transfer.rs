@@ -8,6 +8,7 @@ use super::context::{Context, tell};
 use super::progress::{Counted, Progress};
 use super::recordings::print_table;
 use crate::base::error::{Error, Result};
+use crate::base::files::create_beside;
 use crate::base::text::clean;
 use crate::engine::{export as exporter, import as importer};
 use crate::model::api::{Imported, ListQuery};
@@ -21,7 +22,7 @@ pub fn export(context: &mut Context<'_>) -> Result<()> {
     let id = store.resolve(context.typed.word())?;
     let file = store.open(&id)?;
     match context.typed.text("output").filter(|name| *name != "-") {
-        None => exporter::write(&file, format, &mut context.out)?,
+        None => exporter::write(&file, format, &mut context.out.document())?,
         Some(name) => {
             // Of another format nobody knows the size beforehand.
             let total = (format == Format::Json).then_some(file.tail.stats.file_size_bytes);
@@ -55,9 +56,8 @@ pub(super) fn write_file<T>(path: &Path, progress: Progress, write: impl FnOnce(
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
         std::fs::create_dir(folder).map_err(failed)?;
     }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.tmp", std::process::id()));
-    let written = std::fs::File::create(&beside).map_err(failed).and_then(copy);
+    let (beside, file) = create_beside(path).map_err(failed)?;
+    let written = copy(file);
     let written = written.and_then(|(written, to)| to.sync_all().map_err(failed).map(|()| written));
     written.and_then(|written| std::fs::rename(&beside, path).map_err(failed).map(|()| written)).inspect_err(|_| {
         // The first error is told; what is left of the attempt may not even be there.

@@ -435,7 +435,7 @@ impl Settings {
     /// Checks what no setting can say alone.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an admin port that is open to the network without a token.
+    /// [`Error::Invalid`] for an admin port that is open to the network without a token, and for a token that no header field can carry.
     pub fn check(&self) -> Result<()> {
         if self.admin_token.is_none() && !is_loopback(&self.admin_host) {
             return Err(Error::invalid(
@@ -445,6 +445,11 @@ impl Settings {
                     self.admin_host
                 ),
             ));
+        }
+        // RFC 6750 §2.1 allows less; what matters is that a client's field arrives as it is set here.
+        if self.admin_token.as_ref().is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
+            let message = "a token has letters, digits and signs of ASCII only, no blanks: a header field must carry it";
+            return Err(Error::invalid("server.adminToken", message));
         }
         Ok(())
     }
@@ -519,6 +524,11 @@ mod tests {
             ("0.0.0.0", None, false),
             ("example.org", None, false),
             ("0.0.0.0", Some("secret"), true),
+            ("127.0.0.1", Some("a/b+c=~.-_"), true),
+            ("127.0.0.1", Some("two words"), false),
+            ("127.0.0.1", Some("pässword"), false),
+            ("127.0.0.1", Some("a\r\nb"), false),
+            ("127.0.0.1", Some(" "), false),
         ] {
             let settings = Settings { admin_host: host.to_owned(), admin_token: token.map(str::to_owned), ..Settings::default() };
             assert_eq!(settings.check().is_ok(), fine, "{host}");

@@ -8,6 +8,7 @@ use regex_lite::Regex;
 use serde_json_path::JsonPath;
 
 use super::json_span::{Document, Parsed, Token, scan, segments, splice, unescape};
+use super::redact_hidden::{redact_links, redact_strings};
 use crate::base::error::{Error, Result};
 use crate::base::text::{clean, shorten};
 use crate::model::pairs::Pairs;
@@ -59,7 +60,8 @@ impl Redactor {
         &self.rules
     }
 
-    /// Redacts header values in place: named ones wholly, all others by the patterns. Of a redacted `Cookie` etc. the whole value goes.
+    /// Redacts header values in place: named ones wholly, of all others what the patterns find and the named parameters, users and
+    /// passwords of URLs (`Referer`, `Location`). Of a redacted `Cookie` etc. the whole value goes.
     pub fn headers(&self, headers: &mut Pairs) {
         for (name, value) in headers.iter_mut() {
             self.header(name, value);
@@ -69,6 +71,9 @@ impl Redactor {
     /// Redacts one header value in place, as [`Redactor::headers`] does.
     pub fn header(&self, name: &str, value: &mut String) {
         self.pair(self.rules.headers.iter().any(|known| known.eq_ignore_ascii_case(name)), value);
+        if let Some(redacted) = redact_links(value, &self.rules.redact_value, |name| self.names_parameter(name)) {
+            *value = redacted;
+        }
     }
 
     /// Redacts parameters in place: named ones wholly, all others by the patterns.
@@ -132,10 +137,28 @@ impl Redactor {
 
     /// A text that may be JSON (text frame, SSE data, request body): body keys where it parses as JSON, then patterns. `None` where nothing changed.
     /// Every byte outside a redacted value stays as it was. Duplicate keys are all redacted. A JSON text that is too large, too deep
-    /// or too full of duplicates to be asked for a JSONPath is redacted whole where there is one.
+    /// or too full of duplicates to be asked for a JSONPath is redacted whole where there is one. A string whose own text is JSON is
+    /// searched for bare keys as well, and what its escapes hide for patterns.
     pub fn text(&self, text: &str) -> Option<String> {
         let by_key = self.body(text);
-        self.plain(by_key.as_deref().unwrap_or(text)).or(by_key)
+        let in_strings = self.strings(by_key.as_deref().unwrap_or(text)).or(by_key);
+        self.plain(in_strings.as_deref().unwrap_or(text)).or(in_strings)
+    }
+
+    /// Bytes that are no text as such (binary frames): as [`Redactor::text`] where they are UTF-8 all the same, else by the patterns where
+    /// they are. `None` where nothing changed.
+    pub fn bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            return self.text(text).map(String::into_bytes);
+        }
+        let (mut out, mut changed) = (Vec::new(), false);
+        for chunk in bytes.utf8_chunks().filter(|_| !self.patterns.is_empty()) {
+            let redacted = self.plain(chunk.valid());
+            changed |= redacted.is_some();
+            out.extend_from_slice(redacted.as_deref().unwrap_or(chunk.valid()).as_bytes());
+            out.extend_from_slice(chunk.invalid());
+        }
+        changed.then_some(out)
     }
 
     /// A text whose end is missing (a truncated body): one that begins as JSON cannot be searched for keys, so it goes whole
@@ -215,6 +238,24 @@ impl Redactor {
         splice(text, spans.into_iter().map(|span| (span, self.literal.as_str())).collect())
     }
 
+    /// JSON with strings redacted that have escapes, in which nothing is found as they stand. Strings in strings are no endless matter: each
+    /// has half as many escapes at most.
+    fn strings(&self, text: &str) -> Option<String> {
+        if self.bare_keys.is_empty() && self.patterns.is_empty() {
+            return None;
+        }
+        redact_strings(text, |literal, said| {
+            let is_json = said.trim_start().starts_with(['{', '[']);
+            let spans = is_json.then(|| self.bare_spans(said)).flatten().unwrap_or_default();
+            let by_key = splice(said, spans.into_iter().map(|span| (span, self.literal.as_str())).collect());
+            let inner = if is_json { self.strings(by_key.as_deref().unwrap_or(said)).or(by_key) } else { by_key };
+            // What the patterns find in the text as it stands is found later, and changes less.
+            let shown = |raw: String| unescape(&format!("\"{raw}\"")).into_owned();
+            let found = self.plain(inner.as_deref().unwrap_or(said));
+            found.filter(|found| self.plain(literal).map(shown).as_ref() != Some(found)).or(inner)
+        })
+    }
+
     /// Where the values of bare keys stand, whatever the nesting; `None` for what is no JSON.
     fn bare_spans(&self, text: &str) -> Option<Vec<Range<usize>>> {
         // A key without an escape stands in the text as it is: a cheap look spares most texts the scan.
@@ -247,7 +288,7 @@ impl Redactor {
         is_json.then_some(spans)
     }
 
-    /// Redacts a frame in place: text payloads by [`Redactor::text`], close reasons, ping/pong texts, event types, ids, comments
+    /// Redacts a frame in place: text payloads by [`Redactor::text`], binary ones by [`Redactor::bytes`], close reasons, ping/pong texts, event types, ids, comments
     /// by [`Redactor::plain`]; an event that changed loses its `raw`; an event with `raw` in which a secret survives outside the parsed fields loses it too.
     pub fn frame(&self, frame: &mut Frame) {
         match frame {
@@ -261,6 +302,9 @@ impl Redactor {
             self.plain_in_place(reason);
         }
         if frame.kind == FrameType::Binary {
+            if let Some(redacted) = self.decoded(frame).and_then(|bytes| self.bytes(&bytes)) {
+                (frame.data, frame.encoding) = (data_encoding::BASE64.encode(&redacted), Some(Encoding::Base64));
+            }
             return;
         }
         // A text that is not UTF-8 stands in base64, where no rule would find anything.
@@ -270,6 +314,12 @@ impl Redactor {
             frame.data = redacted;
             frame.encoding = None;
         }
+    }
+
+    /// The payload of a binary frame; `None` too where there is no rule that could find anything in it.
+    fn decoded(&self, frame: &WsFrame) -> Option<Vec<u8>> {
+        let has_rules = !(self.bare_keys.is_empty() && self.paths.is_empty() && self.patterns.is_empty());
+        has_rules.then(|| decode(&frame.data, frame.encoding)).flatten()
     }
 
     fn event(&self, event: &mut SseEvent) {

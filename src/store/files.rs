@@ -1,12 +1,12 @@
 //! Names in a directory of recordings, and the calls that make, sync and find files there. It never looks into a file.
 
-use std::fs::{DirBuilder, File, Permissions};
+use std::fs::File;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::base::error::{Error, Result};
-pub use crate::base::files::create_private;
+pub use crate::base::files::{create_private, create_private_dir, open_lock, open_plain};
 use crate::base::id;
 
 /// The sub-directory for the index and the lock: writing there leaves the recordings' directory as it is.
@@ -167,8 +167,8 @@ pub fn make_dir(dir: &Path) -> Result<()> {
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         make_dir(parent)?;
     }
-    match DirBuilder::new().mode(0o700).create(dir) {
-        Ok(()) => std::fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(|error| Error::storage("create", dir, &error)),
+    match create_private_dir(dir) {
+        Ok(()) => Ok(()),
         // Another process was quicker.
         Err(error) if error.kind() == ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
         Err(error) => Err(Error::storage("create", dir, &error)),
@@ -254,6 +254,8 @@ impl Drop for TempName {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

@@ -50,6 +50,10 @@ pub fn read_content(file: &File, size: u64) -> std::io::Result<Content> {
         settle(&mut ends.tail);
         return Ok(Content::Lines(Box::new(ends)));
     }
+    // No text of JSON has such a byte: where a disk lost the content, or a file was made large and never written, it is not read whole.
+    if lines::read_part(file, 0, size.min(FIRST_READ_BYTES))?.contains(&0) {
+        return Ok(Content::Corrupted("the file begins with bytes of no text".to_owned()));
+    }
     if size > MAX_STORE_BYTES {
         return Ok(Content::Corrupted(format!("the file has not the lines of mockd, and its {size} bytes are too many to read at once")));
     }
@@ -99,6 +103,9 @@ pub fn read_head_line(file: &File, size: u64) -> std::io::Result<Option<Vec<u8>>
             text.truncate(searched + at + 1);
             let ours = text.ends_with(b"\"frames\":[\n") || text.ends_with(b"\"events\":[\n");
             return Ok(ours.then_some(text));
+        }
+        if text[searched..].contains(&0) {
+            return Ok(None);
         }
         searched = text.len();
         let end = limit.min(searched as u64 * 4);

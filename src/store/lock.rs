@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::files;
@@ -44,8 +44,7 @@ fn open_lock(dir: &Path) -> Result<File> {
     let sub = dir.join(files::INDEX_DIR);
     files::make_dir(&sub)?;
     let path = sub.join("lock");
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-    opened.map_err(|error| Error::storage("open", &path, &error))
+    files::open_lock(&path).map_err(|error| Error::storage("open", &path, &error))
 }
 
 /// Who has a journal.
@@ -88,7 +87,7 @@ pub fn holder(file: &File, path: &Path) -> Result<Holder> {
 pub fn claim(path: &Path) -> Result<Option<File>> {
     // Those who only ask hold a shared lock for an instant: wait for them, not for a writer.
     for _ in 0..CLAIM_TRIES {
-        let file = match OpenOptions::new().read(true).write(true).open(path) {
+        let file = match files::open_plain(path, OpenOptions::new().read(true).write(true)) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::storage("open", path, &error)),

@@ -1,6 +1,6 @@
 //! What a crash left: journals that nobody writes become recordings of all whole frames in them. A running journal is never touched.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -43,8 +43,7 @@ pub fn recover(dir: &Path) -> Result<Vec<String>> {
 
 fn is_leftover(dir: &Path, id: &str) -> bool {
     let path = files::path_of(dir, id, Kind::Journal);
-    let is_file = std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());
-    is_file && File::open(&path).is_ok_and(|file| matches!(lock::holder(&file, &path), Ok(Holder::Nobody)))
+    files::open_plain(&path, OpenOptions::new().read(true)).is_ok_and(|file| matches!(lock::holder(&file, &path), Ok(Holder::Nobody)))
 }
 
 /// Turns one leftover into a recording; `false` where somebody writes it, where it has gone, or where it is none.

@@ -30,7 +30,7 @@ impl Malformed {
 pub struct RequestHead {
     /// As sent.
     pub method: String,
-    /// The request target as sent; an absolute form has been cut to path and query.
+    /// The request target as sent; an absolute form has been cut to path and query, and `Host` is what it named.
     pub target: String,
     /// 0 for HTTP/1.0, 1 for HTTP/1.1.
     pub minor_version: u8,
@@ -63,6 +63,7 @@ impl RequestHead {
         check_host(&headers, minor_version)?;
         let (authority, target) = split_target(method, target)?;
         if let Some(authority) = authority {
+            // RFC 9112 §3.2.2: what `Host` says counts no more. Who judges by it must see what the target says.
             headers.set("Host", authority);
             check_host(&headers, minor_version)?;
         }

@@ -115,11 +115,18 @@ fn targets_become_path_and_query() {
 }
 
 #[test]
-fn the_host_of_a_url_takes_the_place_of_the_host_field() {
-    let host = |text: &str| request(text.as_bytes()).headers.get("Host").map(str::to_owned);
-    assert_eq!(host("GET http://a:1/x HTTP/1.1\r\nHost: b\r\n\r\n").as_deref(), Some("a:1"));
-    assert_eq!(host("GET http://a HTTP/1.0\r\n\r\n").as_deref(), Some("a"));
-    assert_eq!(host("GET /http://a/ HTTP/1.1\r\nHost: b\r\n\r\n").as_deref(), Some("b"));
+fn the_host_of_an_absolute_target_counts() {
+    for (target, host, expected) in
+        [("http://a:1/x", "h", "a:1"), ("ws://[::1]?x", "h:2", "[::1]"), ("/http://a/", "h", "h"), ("http://a", "", "a")]
+    {
+        let head = request(format!("GET {target} HTTP/1.1\r\nX: 1\r\nHost: {host}\r\n\r\n").as_bytes());
+        assert_eq!(head.headers.all("Host").collect::<Vec<_>>(), [expected.as_bytes()], "{target}");
+    }
+    for target in ["http://me@h/", "http://h#@x/", "http://h\\@x/", "http:///x"] {
+        assert_eq!(refused(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()), 400, "{target}");
+    }
+    let old = request(b"GET http://a HTTP/1.0\r\n\r\n");
+    assert_eq!(old.headers.get("Host"), Some("a"));
 }
 
 #[test]

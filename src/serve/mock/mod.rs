@@ -111,7 +111,9 @@ impl<'a> Request<'a> {
         match self.serve(client) {
             Ok(outcome) => outcome,
             Err((mut client, error)) => {
-                log::debug!("{} {}: {error}", self.head.method, self.path);
+                let words = error.to_string();
+                let words = self.app.redactor.plain(&words).unwrap_or(words);
+                log::debug!("{} {}: {words}", self.head.method, self.app.redactor.url(self.path));
                 let after = answer::refuse(&mut client, self.head, &error, self.cors_origin());
                 Some((client, after))
             }
