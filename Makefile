@@ -15,10 +15,11 @@ lint:
 test:
 	$(CARGO) test
 
-# One after another, so that each has the machine; what each tried is printed.
+# One after another, so that each has the machine; what each tried is printed. At last the fuzz targets, two minutes each.
 torture:
 	MOCKD_TEST_EFFORT=torture $(CARGO) test --release --test main -- --test-threads=1 --nocapture \
 		crash:: power_loss:: disk:: crowd:: peers_ws:: peers_http:: peers_admin:: shutdown:: access:: secrets:: corpus::
+	scripts/fuzz --seconds 120
 
 # The C library is linked in; --target keeps the flag away from build scripts and macros.
 static:

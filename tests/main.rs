@@ -93,8 +93,12 @@ mod peers_http;
 mod peers_admin;
 // SIGTERM under load, the second signal, and what ten thousand clients leave behind: nothing.
 mod shutdown;
-// Who may use what: tokens, hosts, origins, paths, file modes, control characters.
+// Who may use the admin port: tokens, hosts, origins, the page.
 mod access;
+// Which files are read and written: paths, links, pipes, sizes, modes.
+mod access_files;
+// What a terminal gets of recorded text: nothing that steers it.
+mod access_terminal;
 // Secrets pushed through every place of a stream, and looked for everywhere.
 mod secrets;
 // The corpus of the fuzz targets, each input through its target.

@@ -1,10 +1,12 @@
-//! Small files that are no recordings: one that says that a server is ready, an export, a socket. And what makes a name last.
-//! Recordings are the store's.
+//! How files are made, opened and replaced so that nobody else reads them, no link or pipe that stands in their place is followed, and
+//! their names last. It knows no recording; the store does.
 
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use super::id;
 
 /// Writes a file so that nobody sees half of it: beside it first, then renamed.
 ///
@@ -16,8 +18,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     beside.publish()
 }
 
-/// A file in the making beside the one whose place it takes: `chat.json.1234.mockd.tmp`. It goes away with this value, unless it was published.
-/// It is locked: one that a killed process left is held by nobody, and goes away when its target is written the next time.
+/// A file in the making beside the one whose place it takes: `chat.json.0123456789abcdef.mockd.tmp`. It goes away with this value, unless
+/// it was published. Nobody can have put a link there: the name cannot be guessed, and one that is taken is not used. It is locked: one that a killed process left is held by nobody, and goes away when its target is written the next time.
 #[derive(Debug)]
 pub struct Beside {
     /// The open file.
@@ -33,17 +35,17 @@ impl Beside {
     /// What the system says.
     pub fn create(target: &Path) -> std::io::Result<Self> {
         remove_leftovers(target);
-        let path = target.with_file_name(format!("{}{}{END}", begin(target), std::process::id()));
         // Another run that writes the same target may take it for a leftover, before it is locked.
         for _ in 0..TRIES {
-            let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
+            let path = target.with_file_name(format!("{}{:016x}{END}", begin(target), id::random_u64()));
+            let file = File::create_new(&path)?;
             // Where there are no locks, nobody takes leftovers away.
             let is_held = file.try_lock().map_or_else(|error| !matches!(error, std::fs::TryLockError::WouldBlock), |()| true);
             if is_held && std::fs::metadata(&path).is_ok_and(|named| file.metadata().is_ok_and(|own| own.ino() == named.ino())) {
                 return Ok(Self { file, path, target: target.to_owned() });
             }
         }
-        Err(std::io::Error::other(format!("{} is taken away as soon as it is there", path.display())))
+        Err(std::io::Error::other("files beside it are taken away as soon as they are there"))
     }
 
     /// Gives it the name of its target, in place of what had it.
@@ -61,7 +63,7 @@ impl Drop for Beside {
     }
 }
 
-/// What follows the process's number in the name of a file in the making.
+/// What follows 16 hexadecimal digits in the name of a file in the making.
 const END: &str = ".mockd.tmp";
 /// How often [`Beside::create`] tries.
 const TRIES: usize = 100;
@@ -78,11 +80,9 @@ fn remove_leftovers(target: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let number = name.to_str().and_then(|name| name.strip_prefix(&begin)?.strip_suffix(END));
-        let is_ours = number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
-        if !is_ours || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
-            continue;
-        }
-        if File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+        let is_ours = number.is_some_and(|number| number.len() == 16 && number.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let is_left = || open_plain(&entry.path(), OpenOptions::new().read(true)).is_ok_and(|file| file.try_lock().is_ok());
+        if is_ours && is_left() {
             remove(&entry.path());
         }
     }
@@ -144,6 +144,43 @@ pub fn create_private(path: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
+/// Makes a new directory, 0700 whatever the umask.
+///
+/// # Errors
+/// What the system says: it is there already.
+pub fn create_private_dir(path: &Path) -> std::io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o700))
+}
+
+/// Opens a file for its lock alone, and makes it, 0600 whatever the umask, where it is not there.
+///
+/// # Errors
+/// What the system says.
+pub fn open_lock(path: &Path) -> std::io::Result<File> {
+    match create_private(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => open_plain(path, OpenOptions::new().read(true).write(true)),
+        made => made,
+    }
+}
+
+/// Opens what stands under a name, a directory too: no link is followed, no pipe waited for.
+///
+/// # Errors
+/// What the system says.
+pub fn open_here(path: &Path, options: &OpenOptions) -> std::io::Result<File> {
+    options.clone().custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path)
+}
+
+/// Opens what is a plain file, and nothing else by that name: a link would lead elsewhere, a pipe would be waited for.
+///
+/// # Errors
+/// What the system says; `InvalidInput` for what is no plain file.
+pub fn open_plain(path: &Path, options: &OpenOptions) -> std::io::Result<File> {
+    let file = open_here(path, options)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::Error::new(ErrorKind::InvalidInput, "this is no plain file")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,14 +208,49 @@ mod tests {
     fn what_a_killed_process_left_goes_away_with_the_next_write() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("chat.json");
-        let others = ["chat.json.3.tmp", "chat.json.1x.mockd.tmp", "other.json.1.mockd.tmp", "chat.json.2.mockd.tmp"];
-        others.iter().chain(&["chat.json.1.mockd.tmp"]).for_each(|name| std::fs::write(dir.path().join(name), "").unwrap());
-        let held = File::open(dir.path().join("chat.json.2.mockd.tmp")).unwrap();
+        let left = "chat.json.0123456789abcdef.mockd.tmp";
+        let held = "chat.json.2123456789abcdef.mockd.tmp";
+        let mut others =
+            [held, "chat.json.3123456789abcdef.tmp", "chat.json.x123456789abcdef.mockd.tmp", "other.json.0123456789abcdef.mockd.tmp"];
+        others.iter().chain(&[left]).for_each(|name| std::fs::write(dir.path().join(name), "").unwrap());
+        let held = File::open(dir.path().join(held)).unwrap();
         held.lock().unwrap();
         write_atomically(&target, b"new").unwrap();
-        assert_eq!(
-            names(dir.path()),
-            ["chat.json", "chat.json.1x.mockd.tmp", "chat.json.2.mockd.tmp", "chat.json.3.tmp", "other.json.1.mockd.tmp"]
-        );
+        others.sort_unstable();
+        assert_eq!(names(dir.path()), [&["chat.json"], &others[..]].concat());
+    }
+
+    #[test]
+    fn only_a_plain_file_is_opened_and_nothing_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("file"), "x").unwrap();
+        std::fs::hard_link(at("file"), at("hard")).unwrap();
+        std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
+        std::fs::create_dir(at("folder")).unwrap();
+        nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(at("socket")).unwrap());
+        for (name, is_opened) in [("file", true), ("hard", true), ("link", false), ("folder", false), ("pipe", false), ("socket", false)] {
+            assert_eq!(open_plain(&at(name), OpenOptions::new().read(true)).is_ok(), is_opened, "{name}");
+            assert_eq!(open_lock(&at(name)).is_ok(), is_opened, "{name}");
+        }
+        drop(open_lock(&at("lock")).unwrap());
+        create_private_dir(&at("private")).unwrap();
+        create_private_dir(&at("private")).unwrap_err();
+        for (name, mode) in [("lock", 0o600), ("private", 0o700)] {
+            assert_eq!(std::fs::metadata(at(name)).unwrap().permissions().mode() & 0o777, mode, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_there_is_replaced_and_nothing_stays_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (elsewhere, path) = (dir.path().join("elsewhere"), dir.path().join("ready.json"));
+        std::fs::write(&elsewhere, "kept").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        write_atomically(&path, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::read(&elsewhere).unwrap(), b"kept", "a link is replaced, not followed");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 }

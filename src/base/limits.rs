@@ -32,16 +32,26 @@ pub const IDLE_TIMEOUT_MS: u64 = 60_000;
 pub const CONNECT_TIMEOUT_MS: u64 = 10_000;
 /// Bytes of a WebSocket message, all fragments together.
 pub const MAX_MESSAGE_BYTES: u64 = 64 * MIB;
+/// Bytes of a request's body that mockd reads itself, or passes on to the admin port's calls, which make up for a millisecond of silence.
+pub const MIN_BODY_BYTES_PER_MS: u64 = 1;
+/// Bytes of a request body that is short: it is forwarded by the thread that goes on to wait for the response.
+pub const SHORT_BODY_BYTES: u64 = 64 * KIB;
+/// Milliseconds that the rest of a short body may be behind its head; later it is waited for beside the response.
+pub const SHORT_BODY_WAIT_MS: u64 = 20;
 /// Bytes of one event of an event stream.
 pub const MAX_EVENT_BYTES: u64 = 64 * MIB;
 /// Bytes of a request body that a recording keeps.
 pub const MAX_REQUEST_BODY_BYTES: u64 = 8 * MIB;
 /// Bytes at the front of a request body in which mocks look for what it contains.
 pub const MAX_MATCHED_BODY_BYTES: usize = 8 * MIB as usize;
-/// Milliseconds that a replay or mock client may take no byte.
+/// Milliseconds that a client of a replay, a mock or the admin port may take no byte.
 pub const STALL_TIMEOUT_MS: u64 = 60_000;
 /// Client messages that wait in a session.
 pub const MAX_QUEUED_MESSAGES: u64 = 1_000;
+/// Bytes of the client messages that wait in a session; one alone may have more.
+pub const MAX_QUEUED_BYTES: u64 = 16 * MIB;
+/// Pings and pongs of a client that a session has not heard yet.
+pub const MAX_QUEUED_CONTROLS: u64 = 1_000;
 /// Replay sessions that wait for a client.
 pub const MAX_PENDING_REPLAYS: u64 = 1_000;
 /// Ended replay sessions whose status is kept.
@@ -115,10 +125,14 @@ pub const MAX_WRITE_BYTES: usize = 256 * KIB as usize;
 pub const MAX_JSON_DEPTH: usize = 64;
 /// Values in a JSON text that is compared, correlated or asked by a JSONPath.
 pub const MAX_JSON_NODES: usize = 1_000_000;
+/// Steps of the paths to all values together in such a text: a JSONPath with `..` has them all in memory, a few words each.
+pub const MAX_JSON_STEPS: usize = 8_000_000;
 /// Bytes of a JSONPath in an option or setting.
 pub const MAX_JSON_PATH_BYTES: usize = KIB as usize;
 /// Brackets and parentheses that are open at once in a JSONPath; its parser recurses, and must fit a connection's stack.
 pub const MAX_JSON_PATH_DEPTH: usize = 4;
+/// Times that `..` stands in a JSONPath: each finds every value once for every value above it.
+pub const MAX_JSON_PATH_DESCENTS: usize = 2;
 /// Milliseconds below which a conversion that simplifies its timing makes a delay 0.
 pub const SIMPLE_MIN_DELAY_MS: u64 = 10;
 /// Milliseconds to which a conversion that simplifies its timing cuts a delay.

@@ -143,6 +143,14 @@ pub fn keep_alive(socket: &impl AsFd) {
     }
 }
 
+/// Makes the close of a socket a reset.
+///
+/// # Errors
+/// What setsockopt(2) says.
+pub fn reset_at_close(socket: &impl AsFd) -> std::io::Result<()> {
+    socket::setsockopt(socket, socket::sockopt::Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 }).map_err(Into::into)
+}
+
 /// Raises the soft limit of open files to the hard one and gives the limit that is then in force.
 pub fn raise_open_files() -> u64 {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};

@@ -30,11 +30,17 @@ pub fn duration(ms: u64) -> String {
 
 /// `text` with every control character written as an escape, so that recorded bytes cannot steer a terminal.
 pub fn clean(text: &str) -> Cow<'_, str> {
-    let hostile = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if !text.contains(hostile) {
+    if !text.contains(steers) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(text.chars().map(|c| if hostile(c) { c.escape_default().to_string() } else { c.to_string() }).collect())
+    Cow::Owned(text.chars().map(|c| if steers(c) { c.escape_default().to_string() } else { c.to_string() }).collect())
+}
+
+/// Whether a terminal does something else with a character than to show it: controls of both sets (ESC, and CSI as U+009B), line and
+/// paragraph ends, and what turns the direction of writing.
+pub fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// At most `max` bytes of `text`, cut at a character, with `…` where something was cut.
@@ -109,6 +115,7 @@ mod tests {
         assert_eq!(clean("plain é"), "plain é");
         assert_eq!(clean("a\x1b[31mb\nc"), "a\\u{1b}[31mb\\nc");
         assert_eq!(clean("a\u{202e}b"), "a\\u{202e}b");
+        assert_eq!(clean("\u{9b}2J\u{7f}\u{61c}\u{2028}"), "\\u{9b}2J\\u{7f}\\u{61c}\\u{2028}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::context::{Context, add_config_file, tell};
 use crate::base::error::{Error, Result};
+use crate::base::text::clean;
 use crate::engine::mocks::Mocks;
 use crate::model::recording::{Protocol, Stats, Status};
 use crate::model::recording_check::{FrameCheck, check_head, check_tail};
@@ -39,7 +40,7 @@ pub fn check(context: &mut Context<'_>) -> Result<()> {
         let is_json = context.typed.has("json");
         match checked {
             Ok(fine) if is_json => files.push(fine.json(name)),
-            Ok(fine) => context.out.line(&format!("{name}: ok, {}", fine.words()))?,
+            Ok(fine) => context.out.line(&clean(&format!("{name}: ok, {}", fine.words())))?,
             Err(errors) => {
                 context.exit_code = 1;
                 errors.iter().for_each(|error| tell(&error.to_string()));

@@ -39,7 +39,7 @@ pub fn convert(context: &mut Context<'_>) -> Result<()> {
         convert_file(&file, &options, &mut |piece| out.write_all(piece.as_bytes()).map_err(failed))
     };
     let converted = match &file_name {
-        None => convert_to(&mut context.out)?,
+        None => convert_to(&mut context.out.document())?,
         Some(name) => write_file(&context.path(name), Progress::bytes("converting", None), convert_to)?,
     };
     tell_left_out(&converted.left_out.lines());

@@ -44,7 +44,7 @@ use crate::base::error::{Error, Result};
 /// 2 wrong usage, 3 a client that was not as recorded, or that of the command that `record` and `play` run.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     // Not locked for the whole command: a server has threads that may print.
-    let mut out = Output::new(std::io::stdout());
+    let mut out = Output::to_stdout();
     let result = match parse(args) {
         Ok(Parsed::Run(typed)) => return run_command(&typed, &Surroundings::of_process(), out),
         Ok(Parsed::Help(command)) => out.line(help::help(command).trim_end()).map(|()| 0),

@@ -73,7 +73,7 @@ pub fn show(context: &mut Context<'_>) -> Result<()> {
     let store = context.store()?;
     let id = store.resolve(context.typed.word())?;
     if context.typed.has("json") {
-        store.open(&id)?.write_to(&mut context.out)?;
+        store.open(&id)?.write_to(&mut context.out.document())?;
         return context.out.line("");
     }
     let summary = store.summary(&id)?;

@@ -26,7 +26,7 @@ pub fn list(context: &mut Context<'_>) -> Result<()> {
     let target = if context.typed.has("all") { "/replay?all=true" } else { "/replay" };
     let answer = context.client()?.call("GET", target, None)?;
     if context.typed.has("json") {
-        return context.out.line(&answer.text());
+        return context.out.json_text(&answer.text());
     }
     let replays = answer.json::<Replays>()?.replays;
     let ids = || replays.iter().map(|replay| replay.id.as_str());
@@ -53,7 +53,7 @@ pub fn start(context: &mut Context<'_>) -> Result<()> {
     let recording = checked_id(context)?.to_owned();
     let answer = context.client()?.call("POST", &format!("/stream-recordings/{recording}/replay"), Some(&options(context.typed)))?;
     if context.typed.has("json") {
-        return context.out.line(&answer.text());
+        return context.out.json_text(&answer.text());
     }
     let created: ReplayCreated = answer.json()?;
     context.out.line(&format!("Replay {} {}: connect to {}", clean(&created.id), created.status.word(), clean(&created.url)))?;
@@ -105,7 +105,7 @@ pub fn show(context: &mut Context<'_>) -> Result<()> {
     }
     let answer = context.client()?.call("GET", &target, None)?;
     if typed.has("json") {
-        return context.out.line(&answer.text());
+        return context.out.json_text(&answer.text());
     }
     let lines = page(&answer.json()?);
     lines.iter().try_for_each(|line| context.out.line(line))
@@ -150,7 +150,7 @@ pub fn messages(context: &mut Context<'_>) -> Result<()> {
     let target = format!("/replay/{}/messages", checked_id(context)?);
     let answer = context.client()?.call("GET", &target, None)?;
     if context.typed.has("json") {
-        return context.out.line(&answer.text());
+        return context.out.json_text(&answer.text());
     }
     let mut table = Table::new(&["TIME", "STEP", "MATCHED", "TYPE", "DATA"]);
     for message in answer.json::<Messages>()?.messages {
@@ -180,7 +180,7 @@ pub fn advance(context: &mut Context<'_>) -> Result<()> {
     };
     let answer = post(context, "advance", &body)?;
     if context.typed.has("json") {
-        return context.out.line(&answer.text());
+        return context.out.json_text(&answer.text());
     }
     let advanced: Advanced = answer.json()?;
     let plural = if advanced.frames_sent == 1 { "" } else { "s" };
@@ -248,7 +248,7 @@ pub fn stop(context: &mut Context<'_>) -> Result<()> {
 fn steer(context: &mut Context<'_>, verb: &str, body: &Value) -> Result<()> {
     let answer = post(context, verb, body)?;
     if context.typed.has("json") {
-        return context.out.line(&answer.text());
+        return context.out.json_text(&answer.text());
     }
     let replay: ReplayView = answer.json()?;
     let line = format!("Replay {} {}: {} of {}", clean(&replay.id), replay.status.word(), replay.current_frame, replay.total_frames);

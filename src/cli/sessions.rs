@@ -21,7 +21,7 @@ pub fn sessions(context: &mut Context<'_>) -> Result<()> {
     }
     let answer = context.client()?.call("GET", "/stream-recordings/sessions", None)?;
     if context.typed.has("json") {
-        return context.out.line(&answer.text());
+        return context.out.json_text(&answer.text());
     }
     let sessions = answer.json::<Sessions>()?.sessions;
     let ids = || sessions.iter().map(|session| session.id.as_str());
@@ -60,7 +60,7 @@ pub fn start(context: &mut Context<'_>) -> Result<()> {
     }
     let answer = context.client()?.call("POST", "/stream-recordings/start", Some(&Value::Object(body)))?;
     if typed.has("json") {
-        return context.out.line(&answer.text());
+        return context.out.json_text(&answer.text());
     }
     let started: Started = answer.json()?;
     context.out.line(&format!(
@@ -82,7 +82,7 @@ pub fn stop(context: &mut Context<'_>) -> Result<()> {
     id::check_prefix(session)?;
     let answer = context.client()?.call("POST", &format!("/stream-recordings/{session}/stop"), None)?;
     if context.typed.has("json") {
-        return context.out.line(&answer.text());
+        return context.out.json_text(&answer.text());
     }
     let stopped: Stopped = answer.json()?;
     let ids: Vec<&str> = stopped.recordings.iter().map(|summary| summary.id.as_str()).collect();
@@ -99,7 +99,7 @@ pub fn tail(context: &mut Context<'_>) -> Result<()> {
     client.follow(&format!("/stream-recordings/{recording}/frames?follow=true"), &mut |bytes| {
         let mut lines = Vec::new();
         let fed = parser.feed(bytes, &mut |block| lines.extend(block.data.and_then(|data| frame_line(&data, json))));
-        lines.iter().try_for_each(|line| context.out.line(line))?;
+        lines.iter().try_for_each(|line| if json { context.out.json_text(line) } else { context.out.line(line) })?;
         // People watch; what has come must be seen.
         context.out.finish()?;
         fed.map_err(|_| crate::base::error::Error::TooLarge { what: "frame", limit: limits::MAX_ANSWER_BYTES as u64 })

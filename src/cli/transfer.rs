@@ -22,7 +22,7 @@ pub fn export(context: &mut Context<'_>) -> Result<()> {
     let id = store.resolve(context.typed.word())?;
     let file = store.open(&id)?;
     match context.typed.text("output").filter(|name| *name != "-") {
-        None => exporter::write(&file, format, &mut context.out)?,
+        None => exporter::write(&file, format, &mut context.out.document())?,
         Some(name) => {
             // Of another format nobody knows the size beforehand.
             let total = (format == Format::Json).then_some(file.tail.stats.file_size_bytes);

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use crate::base::platform;
 use crate::wire::stream::Stream;
 
-/// Writes, then records; where the peer takes no bytes now, records before the wait. `false` when the peer is gone.
-pub fn send_recorded(peer: &Stream, bytes: &[u8], record: impl FnOnce()) -> bool {
+/// Writes, then records; where the peer takes no bytes now, records before the wait. `false` when the peer is gone, or has taken no byte
+/// for `stall`.
+pub fn send_recorded(peer: &Stream, bytes: &[u8], stall: Option<Duration>, record: impl FnOnce()) -> bool {
     let taken = peer.write_now(bytes);
     record();
     // Also where nothing is left: TLS may have taken all of it and still hold ciphertext that the socket refused.
-    taken.is_ok_and(|taken| peer.write_all(&bytes[taken..], None).is_ok())
+    taken.is_ok_and(|taken| peer.write_all(&bytes[taken..], stall).is_ok())
 }
 
 /// Reads what still comes from a peer and throws it away, until its end or for `limit`.

@@ -31,6 +31,22 @@ pub enum NoHead {
     Refused(Malformed),
 }
 
+/// How long an upstream is waited for, over several responses where interim ones come first.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// The time that it has.
+    pub limit: Duration,
+    /// When that is over.
+    pub until: Instant,
+}
+
+impl Patience {
+    /// It begins now.
+    pub fn new(limit: Duration) -> Self {
+        Self { limit, until: Instant::now() + limit }
+    }
+}
+
 /// A socket with the bytes that were read from it and not yet used.
 #[derive(Debug)]
 pub struct Inlet {
@@ -40,12 +56,14 @@ pub struct Inlet {
     pub continued: bool,
     buffer: Vec<u8>,
     start: usize,
+    /// Bytes of the response heads that were read here.
+    head_bytes: u32,
 }
 
 impl Inlet {
     /// An inlet with nothing read yet. The buffer is made at the first read.
     pub fn new(stream: Arc<Stream>) -> Self {
-        Self { stream, continued: false, buffer: Vec::new(), start: 0 }
+        Self { stream, continued: false, buffer: Vec::new(), start: 0, head_bytes: 0 }
     }
 
     /// What was read and not yet used.
@@ -80,6 +98,21 @@ impl Inlet {
         read
     }
 
+    /// Whether a short body of `length` bytes is all here. What comes with the head, in a write of its own, is waited for.
+    pub fn gather(&mut self, length: u64) -> bool {
+        if length > limits::SHORT_BODY_BYTES {
+            return false;
+        }
+        let deadline = Instant::now() + Duration::from_millis(limits::SHORT_BODY_WAIT_MS);
+        while (self.data().len() as u64) < length {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || !platform::wait_readable(self.stream.fd(), left).unwrap_or(false) || !matches!(self.fill(), Ok(1..)) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// The bytes that are left, with the stream: for a thread that reads on in its own way.
     pub fn take_data(&mut self) -> Vec<u8> {
         let rest = self.data().to_vec();
@@ -93,13 +126,14 @@ impl Inlet {
     /// # Errors
     /// [`NoHead`].
     pub fn read_request(&mut self, within: HeadLimits) -> Result<RequestHead, NoHead> {
-        // An empty line before the request line is to be ignored (RFC 9112 §2.2).
+        // An empty line before the request line is to be ignored (RFC 9112 §2.2). It is no first byte, and it earns no time.
+        let idle = Instant::now();
         let mut began: Option<Instant> = None;
         loop {
             while self.data().starts_with(b"\r\n") {
                 self.consume(2);
             }
-            if !self.data().is_empty() {
+            if !matches!(self.data(), b"" | b"\r") {
                 began.get_or_insert_with(Instant::now);
                 match RequestHead::parse(self.data()) {
                     Ok(Some((_, len))) if len as u64 > within.max_head_bytes => return Err(too_large(within)),
@@ -114,12 +148,15 @@ impl Inlet {
                 }
             }
             let left = match began {
-                None => within.idle_timeout,
+                None => within.idle_timeout.saturating_sub(idle.elapsed()),
                 Some(began) => within.head_timeout.saturating_sub(began.elapsed()),
             };
+            if began.is_none() && left.is_zero() {
+                return Err(NoHead::Closed);
+            }
             let ready = platform::wait_readable(self.stream.fd(), left).unwrap_or(true);
-            if !ready && began.is_none_or(|began| began.elapsed() >= within.head_timeout) {
-                return Err(if began.is_some() { too_slow(within) } else { NoHead::Closed });
+            if !ready && began.is_some() && left.is_zero() {
+                return Err(too_slow(within));
             }
             if ready && !matches!(self.fill(), Ok(1..)) {
                 return Err(NoHead::Closed);
@@ -128,39 +165,50 @@ impl Inlet {
     }
 
     /// Reads an upstream's response head, interim ones included, while `peer` stays: `Ok(None)` when the peer has gone. A peer that
-    /// closes its sending half within [`limits::HALF_CLOSE_US`] of its request, at `asked_us`, waits for the response all the same.
+    /// closes its sending half within [`limits::HALF_CLOSE_US`] of its request, at `asked_us`, waits for the response all the same;
+    /// without `asked_us` (a WebSocket needs that half) it has gone.
+    /// All heads of a response together have `max_head_bytes`: interim ones could go on for ever.
     ///
     /// # Errors
-    /// [`Error::BadGateway`], and [`Error::GatewayTimeout`] after `limit` (`None`: it may take its time).
+    /// [`Error::BadGateway`], and [`Error::GatewayTimeout`] when `patience` is over (`None`: it may take its time).
     pub fn read_response(
         &mut self,
         peer: &Stream,
-        asked_us: Micros,
+        asked_us: Option<Micros>,
         max_head_bytes: u64,
-        limit: Option<Duration>,
+        patience: Option<Patience>,
     ) -> Result<Option<ResponseHead>, Error> {
         let mut half_close_counts = true;
-        let deadline = limit.map(|limit| Instant::now() + limit);
+        let deadline = patience.map(|patience| patience.until);
         let failed = |what: String| Error::BadGateway(format!("the upstream failed: {what}"));
         loop {
             match ResponseHead::parse(self.data()) {
                 Ok(Some((head, len))) => {
                     self.consume(len);
+                    self.head_bytes = self.head_bytes.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
+                    if u64::from(self.head_bytes) > max_head_bytes {
+                        return Err(failed("its response head is too large".to_owned()));
+                    }
                     return Ok(Some(head));
                 }
-                Ok(None) if self.data().len() as u64 >= max_head_bytes => return Err(failed("its response head is too large".to_owned())),
+                Ok(None) if u64::from(self.head_bytes) + self.data().len() as u64 >= max_head_bytes => {
+                    return Err(failed("its response head is too large".to_owned()));
+                }
                 Ok(None) => {}
                 Err(malformed) => return Err(failed(format!("its response is no HTTP: {}", malformed.message))),
             }
             match self.wait_beside(peer, half_close_counts, deadline) {
                 Woken::Readable => {}
-                Woken::Gone if half_close_counts && time::now_us().saturating_sub(asked_us) <= limits::HALF_CLOSE_US => {
+                Woken::Gone
+                    if half_close_counts
+                        && asked_us.is_some_and(|asked_us| time::now_us().saturating_sub(asked_us) <= limits::HALF_CLOSE_US) =>
+                {
                     half_close_counts = false;
                     continue;
                 }
                 Woken::Gone => return Ok(None),
                 Woken::TimedOut => {
-                    let limit_ms = limit.unwrap_or_default().as_millis();
+                    let limit_ms = patience.map_or(0, |patience| patience.limit.as_millis());
                     return Err(Error::GatewayTimeout(format!("the upstream did not answer the handshake within {limit_ms} ms")));
                 }
             }

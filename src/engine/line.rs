@@ -55,6 +55,8 @@ pub enum Over {
     Gone,
     /// The client closed with this code and reason, which are sent back.
     ClientClosed(Option<u16>, String),
+    /// The client broke the protocol, which is said with this code and reason.
+    Broken(u16, &'static str),
     /// We end it: with a close frame of this code and reason, or the end of an event stream; `None` is a connection dropped without a word.
     Ours(Option<(Option<u16>, String)>),
 }
@@ -139,7 +141,7 @@ impl Line {
     }
 
     fn begin<'a>(&self, wire: Cow<'a, [u8]>, record: Option<Taped<'a>>) -> Delivery<'a> {
-        Delivery { stream: Arc::clone(&self.stream), stall: self.stall, wire, sent: 0, record, is_head: false, moved: Instant::now() }
+        Delivery { stream: Arc::clone(&self.stream), stall: self.stall, wire, sent: 0, record, is_head: false, moved_us: time::now_us() }
     }
 
     /// Gives a delivery up because the connection's end was decided; [`Line::leave`] finishes what has begun, and a response head,
@@ -159,29 +161,32 @@ impl Line {
     /// Says goodbye as it was decided, after `between` (control frames that were still due), and ends the recording. Gives whether a
     /// delivery that had been given up was finished first. A client that takes no byte is given a second.
     pub fn leave(&mut self, over: &Over, between: Vec<u8>) -> bool {
-        let side = match over {
-            Over::Gone | Over::ClientClosed(..) => Direction::ClientToServer,
-            Over::Ours(_) => Direction::ServerToClient,
+        let end = match over {
+            Over::Gone | Over::ClientClosed(..) => End::Side(Direction::ClientToServer),
+            Over::Broken(code, reason) => End::ProtocolError(*code, (*reason).to_owned()),
+            Over::Ours(_) => End::Side(Direction::ServerToClient),
         };
         // Before the client hears of the end: one that comes back at once finds its place free.
         drop(self.guest.take());
         let may_say_goodbye = !matches!(over, Over::Gone | Over::Ours(None));
         let head = if may_say_goodbye { self.take_head() } else { None };
-        // Before an event stream's client sees the end, so that a stop that follows it finds a recording that has ended.
-        if self.protocol == Protocol::Sse {
-            self.end_tape(side);
+        // Before an event stream's client sees the end, so that a stop that follows it finds a recording that has ended. And a breach of
+        // the protocol is the end itself; our word on it is no part of the conversation, as at the relay.
+        if self.protocol == Protocol::Sse || matches!(over, Over::Broken(..)) {
+            self.end_tape(end.clone());
         }
         let rest = std::mem::take(&mut self.unfinished);
         let says_goodbye = may_say_goodbye && self.finish(&rest);
         match (over, self.protocol) {
             _ if !says_goodbye => {}
             (Over::ClientClosed(code, reason), _) => self.send_close(between, *code, reason),
+            (Over::Broken(code, reason), _) => self.send_close(between, Some(*code), reason),
             (Over::Ours(Some((code, reason))), Protocol::WebSocket) => self.send_close(between, *code, reason),
             (Over::Ours(Some(_)), Protocol::Sse) => self.end_event_stream(head),
             (Over::Gone | Over::Ours(None), _) => {}
         }
         // A close frame that has just been sent belongs to the recording of a WebSocket.
-        self.end_tape(side);
+        self.end_tape(end);
         says_goodbye && !rest.is_empty()
     }
 
@@ -201,9 +206,9 @@ impl Line {
         }
     }
 
-    fn end_tape(&self, side: Direction) {
+    fn end_tape(&self, end: End) {
         if let Some(tape) = &self.tape {
-            tape.end(End::Side(side));
+            tape.end(end);
         }
     }
 
@@ -261,7 +266,7 @@ pub struct Delivery<'a> {
     sent: usize,
     record: Option<Taped<'a>>,
     is_head: bool,
-    moved: Instant,
+    moved_us: Micros,
 }
 
 /// How a delivery stands.
@@ -269,7 +274,7 @@ pub struct Delivery<'a> {
 pub enum Progress {
     /// All of it is out.
     Done,
-    /// The client takes bytes: go on.
+    /// The client takes bytes: hear what else there is, then go on.
     Moving,
     /// The client took none for a moment: hear what else there is, then go on.
     Full,
@@ -294,13 +299,13 @@ impl Delivery<'_> {
             Ok(0) => {}
             Ok(taken) => {
                 self.sent += taken;
-                self.moved = Instant::now();
+                self.moved_us = time::now_us();
             }
         }
         if self.sent == self.wire.len() {
             return Progress::Done;
         }
-        if self.moved.elapsed() >= self.stall {
+        if Duration::from_micros(time::now_us().saturating_sub(self.moved_us)) >= self.stall {
             return Progress::Stalled;
         }
         match platform::wait_writable(self.stream.fd(), MOMENT) {
@@ -312,7 +317,12 @@ impl Delivery<'_> {
 
     /// The wait so far was not the client's doing.
     pub fn forgive(&mut self) {
-        self.moved = Instant::now();
+        self.moved_us = time::now_us();
+    }
+
+    /// When the client last took a byte, or the delivery began.
+    pub fn moved_us(&self) -> Micros {
+        self.moved_us
     }
 }
 

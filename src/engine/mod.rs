@@ -35,5 +35,6 @@ mod request_body;
 pub mod session;
 pub mod take;
 pub mod tape;
+mod upload;
 pub mod upstream;
 pub mod ws_client;

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel}
 use std::time::{Duration, Instant};
 
 use super::app::App;
-use super::inbox::{Gate, Input};
+use super::inbox::{Gate, Input, Taken};
 use super::line::{Delivery, Line, Over, Progress};
 use super::live::Running;
 use crate::base::error::Result;
@@ -33,16 +33,7 @@ pub fn perform(
     performance.start(started_us);
     let _entry = app.live.enter(Running::Mock(inbox.clone()));
     let end = OnEnd(Arc::clone(line.stream()));
-    let stage = Stage {
-        performance,
-        line,
-        inbox: heard,
-        gate: Arc::clone(&gate),
-        between: Vec::new(),
-        messages_in: 0,
-        messages_done: 0,
-        over: None,
-    };
+    let stage = Stage { performance, line, inbox: heard, taken: Taken::new(Arc::clone(&gate)), between: Vec::new(), over: None };
     let thread = sync::spawn("mock", move || {
         let _end = end;
         stage.run();
@@ -67,12 +58,10 @@ struct Stage {
     performance: Box<dyn Performance>,
     line: Line,
     inbox: Receiver<Input>,
-    gate: Arc<Gate>,
+    /// What came out of the inbox, for the reader's limit.
+    taken: Taken,
     /// Pongs that go out before anything else.
     between: Vec<u8>,
-    /// Client messages that came out of the inbox, and how many of them the performance is done with.
-    messages_in: u64,
-    messages_done: u64,
     over: Option<Over>,
 }
 
@@ -134,9 +123,17 @@ impl Stage {
                 return Act::Sleep { until_us: 0 };
             }
         }
+        self.mind_reader();
         let act = self.performance.next(moment());
-        self.open_gate();
+        self.taken.settle(self.performance.queued());
         act
+    }
+
+    /// What the reader is kept from hearing is no silence of the client's.
+    fn mind_reader(&mut self) {
+        if self.taken.holds_reader() {
+            self.performance.hear(Heard::Held, moment());
+        }
     }
 
     /// Takes in what is in the inbox, without waiting.
@@ -148,7 +145,7 @@ impl Stage {
                 Err(TryRecvError::Disconnected) => self.over = Some(Over::Gone),
             }
         }
-        self.open_gate();
+        self.taken.settle(self.performance.queued());
     }
 
     /// Waits for the inbox until `until_us`.
@@ -173,11 +170,9 @@ impl Stage {
     }
 
     fn take_in(&mut self, input: Input) {
+        self.taken.add(&input);
         match input {
-            Input::Message(kind, payload) => {
-                self.messages_in += 1;
-                self.performance.hear(Heard::Message(kind, &payload), moment());
-            }
+            Input::Message(kind, payload) => self.performance.hear(Heard::Message(kind, &payload), moment()),
             Input::Pong => self.performance.hear(Heard::Pong, moment()),
             // A client that pings and takes nothing may be owed no more than this (RFC 6455 §5.5.3 lets pongs be left out).
             Input::Ping(payload) if self.between.len() < limits::READ_BYTES => {
@@ -185,19 +180,12 @@ impl Stage {
             }
             Input::Ping(_) => {}
             Input::ClientClose(code, reason) => self.over = Some(Over::ClientClosed(code, reason)),
-            Input::Violation(code, reason) => self.over = Some(Over::Ours(Some((Some(code), reason.to_owned())))),
+            Input::Violation(code, reason) => self.over = Some(Over::Broken(code, reason)),
             Input::Gone => self.over = Some(Over::Gone),
             Input::Stop { .. } => self.over = Some(Over::Ours(Some((Some(1001), "the server is going away".to_owned())))),
             // These calls are for replay sessions, and nobody else has this inbox; an answer that is dropped says so.
             Input::Advance { .. } | Input::Pause { .. } | Input::Resume { .. } | Input::Inject { .. } | Input::Close { .. } => {}
         }
-    }
-
-    /// Lets the reader go on where messages have been dealt with.
-    fn open_gate(&mut self) {
-        let done = self.messages_in.saturating_sub(self.performance.queued() as u64);
-        self.gate.leave(done.saturating_sub(self.messages_done));
-        self.messages_done = self.messages_done.max(done);
     }
 
     /// Sends pongs; `false` when the connection is over.
@@ -214,8 +202,13 @@ impl Stage {
         loop {
             match delivery.go_on() {
                 Progress::Done => return true,
-                Progress::Moving => {}
-                Progress::Full => self.hear(),
+                Progress::Moving | Progress::Full => {
+                    self.hear();
+                    self.mind_reader();
+                    if self.over.is_none() {
+                        self.over = self.performance.expire(moment(), delivery.moved_us()).map(Over::from);
+                    }
+                }
                 Progress::Gone => self.over = Some(Over::Gone),
                 Progress::Stalled => {
                     log::info!("the client of a mock took no byte for as long as it may, and is dropped");

@@ -36,6 +36,7 @@ impl Performance for Listed {
         self.heard.push(match heard {
             Heard::Message(_, payload) => String::from_utf8_lossy(payload).into_owned(),
             Heard::Pong => "pong".to_owned(),
+            Heard::Held => "held".to_owned(),
         });
     }
 }
@@ -52,8 +53,7 @@ fn run(acts: Vec<Act>, head: Option<(u64, &str)>, inputs: Vec<Input>) -> String 
     let (inbox, heard) = channel();
     inputs.into_iter().for_each(|input| inbox.send(input).unwrap());
     let performance = Box::new(Listed { acts: acts.into(), heard: Vec::new(), head_due_us: head.map(|(due_us, _)| due_us) });
-    let gate = Arc::new(Gate::default());
-    let stage = Stage { performance, line, inbox: heard, gate, between: Vec::new(), messages_in: 0, messages_done: 0, over: None };
+    let stage = Stage { performance, line, inbox: heard, taken: Taken::new(Arc::default()), between: Vec::new(), over: None };
     let thread = std::thread::spawn(move || stage.run());
     let mut got = Vec::new();
     client.read_to_end(&mut got).unwrap();
@@ -77,8 +77,7 @@ fn what_is_owed_to_a_client_that_closes_arrives_whole_and_in_order() {
         }
         let acts = [Act::Write(big.clone()), write("after"), Act::Wait].into();
         let performance = Box::new(Listed { acts, heard: Vec::new(), head_due_us: None });
-        let gate = Arc::new(Gate::default());
-        let stage = Stage { performance, line, inbox: heard, gate, between: Vec::new(), messages_in: 0, messages_done: 0, over: None };
+        let stage = Stage { performance, line, inbox: heard, taken: Taken::new(Arc::default()), between: Vec::new(), over: None };
         let thread = std::thread::spawn(move || stage.run());
         let mut got = vec![0];
         client.read_exact(&mut got).unwrap();

@@ -2,6 +2,7 @@
 //! them, with others where many end at once, so that nothing that a disk takes its time for delays another recording's journal. Traffic
 //! never waits for any of them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -9,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::losses::{Losses, Lost, Unfinished};
 use super::take::Take;
-use super::tape::Stretch;
-use crate::base::error::Result;
+use super::tape::{End, Stretch, Tape};
+use crate::base::error::{Error, Result};
 use crate::base::{limits, sync};
 use crate::store::Store;
 
@@ -64,11 +65,15 @@ impl Recorder {
 /// Makes the journals of new recordings, one after another: of a crowd that comes at once each waits for those before it, and nobody else does.
 fn begin_takes(store: &Store, new: &Receiver<Take>, hand_on: &Sender<Take>, losses: &Losses) {
     while let Ok(mut take) = new.recv() {
-        if let Err(error) = take.begin(store) {
-            take.refuse(error, losses);
-            continue;
+        let tape = Arc::clone(&take.tape);
+        match guard(&tape, losses, || take.begin(store)) {
+            Some(Ok(())) => losses.begin(),
+            Some(Err(error)) => {
+                take.refuse(error, losses);
+                continue;
+            }
+            None => continue,
         }
-        losses.begin();
         if let Err(lost) = hand_on.send(take) {
             // The recorder died; what passed until now is kept.
             let mut take = lost.0;
@@ -95,15 +100,22 @@ fn record(begun: &Receiver<Take>, finish: &Sender<Take>, losses: &Losses) {
         }
         let mut at = 0;
         while at < takes.len() {
-            if !takes[at].advance(&mut stretch) {
-                at += 1;
-                continue;
-            }
-            let mut take = takes.swap_remove(at);
-            take.close();
-            if let Err(lost) = finish.send(take) {
-                // The finisher died; better a slow recorder than a lost recording.
-                lost.0.finish(losses);
+            let tape = Arc::clone(&takes[at].tape);
+            match guard(&tape, losses, || takes[at].advance(&mut stretch)) {
+                Some(false) => at += 1,
+                Some(true) => {
+                    let mut take = takes.swap_remove(at);
+                    take.close();
+                    if let Err(lost) = finish.send(take) {
+                        // The finisher died; better a slow recorder than a lost recording.
+                        lost.0.finish(losses);
+                    }
+                }
+                None => {
+                    // Its journal stays as it is, for the next start to recover.
+                    drop(takes.swap_remove(at));
+                    stretch = Stretch::default();
+                }
             }
         }
         // A burst must not keep its memory for ever.
@@ -143,9 +155,11 @@ fn finish_all(takes: Vec<Take>, finished: &AtomicU64, losses: &Losses) -> Vec<Un
     let next = || sync::lock(&rest).next();
     let work = || {
         while let Some(take) = next() {
-            let again = take.finish(losses);
-            sync::lock(&unfinished).extend(again);
-            finished.fetch_add(1, Ordering::Relaxed);
+            let tape = Arc::clone(&take.tape);
+            if let Some(again) = guard(&tape, losses, || take.finish(losses)) {
+                sync::lock(&unfinished).extend(again);
+                finished.fetch_add(1, Ordering::Relaxed);
+            }
         }
     };
     std::thread::scope(|scope| {
@@ -160,4 +174,33 @@ fn finish_all(takes: Vec<Take>, finished: &AtomicU64, losses: &Losses) -> Vec<Un
         work();
     });
     std::mem::take(&mut *sync::lock(&unfinished))
+}
+
+/// Does a step of a recording. Where it panics this recording ends, and whoever waits for its file hears of it; the others go on.
+fn guard<T>(tape: &Tape, losses: &Losses, step: impl FnOnce() -> T) -> Option<T> {
+    let done = catch_unwind(AssertUnwindSafe(step));
+    if done.is_err() {
+        let error = Error::Failed(format!("the recorder panicked over the recording {}; the log says where", tape.id()));
+        log::error!("{error}: what is written of it is recovered at the next start, its traffic goes on");
+        losses.add(&error);
+        tape.end(End::CutShort("recorder_error"));
+        tape.publish_outcome(Err(error));
+    }
+    done.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_costs_one_recording() {
+        let (tape, losses) = (Tape::new("id".into()), Losses::default());
+        assert_eq!(guard(&tape, &losses, || 7), Some(7));
+        assert!(tape.is_open() && losses.lost().count == 0);
+        assert_eq!(guard::<()>(&tape, &losses, || panic!("on purpose")), None);
+        assert!(!tape.is_open() && losses.lost().count == 1);
+        let outcome = tape.wait_outcome(Duration::ZERO).expect("whoever waits is told");
+        assert!(outcome.unwrap_err().to_string().contains("panicked over the recording id"));
+    }
 }

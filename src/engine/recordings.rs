@@ -155,11 +155,12 @@ impl Recordings {
     /// The open ones.
     pub fn sessions(&self) -> Vec<SessionView> {
         let open = sync::lock(&self.open);
+        let plain = |text: &str| self.redactor.plain(text).unwrap_or_else(|| text.to_owned());
         let view = |session: &Session| SessionView {
             id: session.id.clone(),
             protocol: session.request.protocol,
-            path: session.request.path.clone(),
-            name: session.name.clone(),
+            path: plain(&session.request.path),
+            name: plain(&session.name),
             start_time: time::rfc3339(session.opened.wall_us),
             connections: session.tapes.iter().filter(|tape| tape.is_open()).count() as u64,
             frames: session.tapes.iter().map(|tape| tape.frames()).sum(),

@@ -10,6 +10,7 @@ use super::inlet::Inlet;
 use super::live::{Live, Running};
 use super::recordings::Recordings;
 use super::tape::{End, Tape};
+use super::upload::{Capture, Pump, Pumped};
 use crate::base::error::{Error, Result};
 use crate::base::platform::Woken;
 use crate::base::time::{self, Origin};
@@ -27,6 +28,8 @@ pub enum After {
     KeepAlive,
     /// It is to be closed.
     Close,
+    /// It is to be reset: the end of a body that has no other mark than the end of the connection would pass for the whole of it.
+    Reset,
 }
 
 /// What an exchange needs beside its two connections.
@@ -46,24 +49,17 @@ pub struct Exchange<'a> {
     pub continued: bool,
     /// The request's body goes out in chunks of ours, whatever its framing was.
     pub in_chunks: bool,
+    /// How long the client may send no byte of its request's body, or take none of the response; `None`: that is the endpoints' matter.
+    pub patience: Option<Patience>,
 }
 
-/// What a recording keeps of the request's body.
-#[derive(Debug, Default)]
-struct Capture {
-    bytes: Vec<u8>,
-    limit: usize,
-    truncated: bool,
-    /// The body has been read to its end.
-    whole: bool,
-}
-
-impl Capture {
-    fn add(&mut self, data: &[u8]) {
-        let room = self.limit.saturating_sub(self.bytes.len());
-        self.truncated |= data.len() > room;
-        self.bytes.extend_from_slice(&data[..data.len().min(room)]);
-    }
+/// What is borne of a client.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Time without a byte of its request's body.
+    pub body: Duration,
+    /// Time in which it takes no byte of the response.
+    pub stall: Duration,
 }
 
 /// How a response's body goes to the client.
@@ -89,7 +85,17 @@ pub fn upstream_head(head: &RequestHead, target: String, authority: Option<&str>
     if let Some(origin) = origin {
         headers.set("Origin", origin);
     }
+    if let Ok(framing) = head.framing() {
+        say_length_once(&mut headers, framing);
+    }
     RequestHead { method: head.method.clone(), target, minor_version: 1, headers }
+}
+
+/// Says a length that stood there twice, or with zeros in front, as every reader reads it (RFC 9112 §6.3).
+fn say_length_once(headers: &mut Headers, framing: Framing) {
+    if let Framing::Length(length) = framing {
+        headers.set("Content-Length", length.to_string());
+    }
 }
 
 impl Exchange<'_> {
@@ -103,7 +109,6 @@ impl Exchange<'_> {
         let mut bytes = Vec::with_capacity(1024);
         outgoing.write(&mut bytes);
         upstream.write_all(&bytes, None).map_err(|error| broken(&error))?;
-        let in_chunks = self.in_chunks;
         let limit = if self.record.is_some() { usize::try_from(self.max_request_body_bytes).unwrap_or(usize::MAX) } else { 0 };
         let whole = matches!(framing, Framing::None | Framing::Length(0));
         let capture = Mutex::new(Capture { limit, whole, ..Capture::default() });
@@ -115,21 +120,21 @@ impl Exchange<'_> {
             return Ok(After::Close);
         }
         self.continued = client.continued;
+        let pump = Pump { framing, in_chunks: self.in_chunks, patience: self.patience.map(|patience| patience.body) };
         match framing {
             Framing::None => Ok(self.relay_response(&stream, head, &upstream, &capture)?.unwrap_or(After::Close)),
-            // A short body is read and sent before the response is waited for; no second thread.
-            Framing::Length(length) if !expects && length <= 4 * limits::READ_BYTES as u64 => {
-                match pump_body(client, framing, in_chunks, &upstream, &capture) {
-                    Pumped::Whole => Ok(self.relay_response(&stream, head, &upstream, &capture)?.unwrap_or(After::Close)),
-                    Pumped::BrokeOff(message) | Pumped::Malformed(message) => Err(Error::invalid("", message)),
-                    Pumped::ClientGone => Ok(After::Close),
-                }
-            }
+            // A short body that is here goes out before the response is waited for; no second thread.
+            Framing::Length(length) if !expects && client.gather(length) => match pump.run(client, &upstream, &capture) {
+                Pumped::Whole => Ok(self.relay_response(&stream, head, &upstream, &capture)?.unwrap_or(After::Close)),
+                Pumped::BrokeOff(message) | Pumped::Malformed(message) => Err(Error::invalid("", message)),
+                Pumped::Late(late) => Err(late),
+                Pumped::ClientGone => Ok(After::Close),
+            },
             _ => std::thread::scope(|scope| {
                 let (up, kept) = (&upstream, &capture);
                 let (tell, told) = channel();
                 // The receiver outlives the thread.
-                let pump = move || drop(tell.send(pump_body(client, framing, in_chunks, up, kept)));
+                let pump = move || drop(tell.send(pump.run(client, up, kept)));
                 let thread = std::thread::Builder::new().name("request body".to_owned()).stack_size(limits::STACK_BYTES);
                 thread
                     .spawn_scoped(scope, pump)
@@ -152,12 +157,13 @@ impl Exchange<'_> {
                     (Ok(Pumped::BrokeOff(message)), Err(_) | Ok(None)) | (Ok(Pumped::Malformed(message)), Err(_)) => {
                         Err(Error::invalid("", message))
                     }
+                    (Ok(Pumped::Late(late)), Err(_)) => Err(late),
                     (pumped, after) => {
                         if pumped.is_err() {
                             upstream.shutdown();
                             stream.shutdown_read();
                         }
-                        after.map(|_| After::Close)
+                        after.map(|after| if after == Some(After::Reset) { After::Reset } else { After::Close })
                     }
                 }
             }),
@@ -174,7 +180,7 @@ impl Exchange<'_> {
     ) -> Result<Option<After>> {
         let mut inlet = Inlet::new(Arc::clone(upstream));
         let response = loop {
-            let Some(response) = inlet.read_response(client, self.origin.mono_us, self.max_head_bytes, None)? else {
+            let Some(response) = inlet.read_response(client, Some(self.origin.mono_us), self.max_head_bytes, None)? else {
                 return Ok(None);
             };
             match response.status {
@@ -225,6 +231,10 @@ impl Exchange<'_> {
             head.keep_alive() && head.minor_version == 1 && pass != Pass::Data && (pass, framing) != (Pass::Raw, Framing::UntilClose);
         let kept: &[&str] = if pass == Pass::Raw { &["Transfer-Encoding"] } else { &[] };
         let mut headers = response.headers.end_to_end(kept);
+        say_length_once(&mut headers, framing);
+        if framing == Framing::None {
+            forget_body(&mut headers, response.status);
+        }
         if pass != Pass::Raw {
             // Trailers go with the upstream's own chunks.
             headers.remove("Trailer");
@@ -240,13 +250,14 @@ impl Exchange<'_> {
         let tape = if is_stream { self.begin_recording(head, &response, head_us, capture) } else { None };
         let half_closed = platform::has_half_closed(client.fd());
         let _entry = self.live.enter(Running::Response(Arc::clone(&inlet.stream)));
-        if client.write_all(&bytes, None).is_err() {
+        let stall = self.patience.map(|patience| patience.stall);
+        if client.write_all(&bytes, stall).is_err() {
             end_tape(tape.as_deref(), Direction::ClientToServer);
             return Ok(After::Close);
         }
         // Who leaves an event stream is found out at once, and not by the next event; who had closed its sending half before waits for it.
         let watched = is_stream && !half_closed;
-        let ended = relay_body(client, &mut inlet, framing, pass, watched, tape.as_deref());
+        let ended = relay_body(client, &mut inlet, framing, Passing { pass, watched, stall }, tape.as_deref());
         match ended {
             BodyEnd::Complete => {}
             // The server ends: what it cut off at the upstream ends properly for the client.
@@ -259,7 +270,11 @@ impl Exchange<'_> {
         }
         let side = if ended == BodyEnd::ClientGone { Direction::ClientToServer } else { Direction::ServerToClient };
         end_tape(tape.as_deref(), side);
-        Ok(if ended == BodyEnd::Complete && keeps { After::KeepAlive } else { After::Close })
+        Ok(match ended {
+            BodyEnd::Complete if keeps => After::KeepAlive,
+            BodyEnd::Broken if pass == Pass::Data || framing == Framing::UntilClose && pass == Pass::Raw => After::Reset,
+            _ => After::Close,
+        })
     }
 
     /// The tape for an event stream that begins, if it is to be recorded.
@@ -304,6 +319,17 @@ pub fn cut_text(bytes: &mut Vec<u8>, max_bytes: usize) {
     }
 }
 
+/// Removes what a response without a body must not say of one (RFC 9110 §8.6, RFC 9112 §6.1): a reader might wait for it. A 304, and the
+/// answer to HEAD, may say how that to GET is framed, in one way.
+fn forget_body(headers: &mut Headers, status: u16) {
+    if status == 204 {
+        headers.remove("Transfer-Encoding");
+        headers.remove("Content-Length");
+    } else if headers.all("Transfer-Encoding").next().is_some() {
+        headers.remove("Content-Length");
+    }
+}
+
 fn end_tape(tape: Option<&Tape>, side: Direction) {
     if let Some(tape) = tape {
         tape.end(End::Side(side));
@@ -319,70 +345,6 @@ pub fn pairs(headers: &Headers) -> Pairs {
     pairs
 }
 
-/// How the forwarding of a request's body ended.
-#[derive(Debug)]
-enum Pumped {
-    /// The client sent it to its end.
-    Whole,
-    /// The client ended its sending half before, in these words.
-    BrokeOff(String),
-    /// The client's connection broke before.
-    ClientGone,
-    /// Its framing is wrong.
-    Malformed(String),
-}
-
-/// Forwards a request's body as it is framed, or `in_chunks`. An upstream that takes no more may have answered before: the rest is read for nobody.
-fn pump_body(client: &mut Inlet, framing: Framing, in_chunks: bool, upstream: &Stream, capture: &Mutex<Capture>) -> Pumped {
-    let mut reader = BodyReader::new(framing);
-    let mut chunks = Vec::new();
-    let mut wanted = true;
-    let mut came = 0;
-    while !reader.is_done() {
-        if client.data().is_empty() {
-            let filled = client.fill();
-            if !matches!(filled, Ok(1..)) {
-                upstream.shutdown();
-                return if filled.is_ok() { Pumped::BrokeOff(broke_off(framing, came)) } else { Pumped::ClientGone };
-            }
-        }
-        let mut used = 0;
-        chunks.clear();
-        while used < client.data().len() && !reader.is_done() {
-            match reader.next(&client.data()[used..]) {
-                Ok(piece) => {
-                    came += piece.data.len();
-                    sync::lock(capture).add(piece.data);
-                    if in_chunks {
-                        body::push_chunk(&mut chunks, piece.data);
-                    }
-                    used += piece.consumed;
-                }
-                Err(malformed) => {
-                    upstream.shutdown();
-                    return Pumped::Malformed(malformed.message);
-                }
-            }
-        }
-        sync::lock(capture).whole = reader.is_done();
-        if in_chunks && reader.is_done() {
-            chunks.extend_from_slice(body::LAST_CHUNK);
-        }
-        let bytes = if in_chunks { chunks.as_slice() } else { &client.data()[..used] };
-        wanted = wanted && upstream.write_all(bytes, None).is_ok();
-        client.consume(used);
-    }
-    Pumped::Whole
-}
-
-/// What is wrong with a body of which so many bytes came.
-fn broke_off(framing: Framing, came: usize) -> String {
-    match framing {
-        Framing::Length(length) => format!("the body broke off: {came} of {length} bytes came"),
-        _ => format!("the body broke off: {came} bytes came, and no last chunk"),
-    }
-}
-
 /// How the relay of a body ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BodyEnd {
@@ -394,8 +356,19 @@ enum BodyEnd {
     ClientGone,
 }
 
+/// How a body is passed on.
+#[derive(Debug, Clone, Copy)]
+struct Passing {
+    pass: Pass,
+    /// The client is seen to leave while nothing comes.
+    watched: bool,
+    /// How long it may take no byte.
+    stall: Option<Duration>,
+}
+
 /// Passes a body on as it arrives; an event stream's data goes to the tape after the client has it.
-fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, pass: Pass, watched: bool, tape: Option<&Tape>) -> BodyEnd {
+fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, how: Passing, tape: Option<&Tape>) -> BodyEnd {
+    let Passing { pass, watched, stall } = how;
     const DIRECTION: Direction = Direction::ServerToClient;
     let mut reader = BodyReader::new(framing);
     let (mut out, mut data) = (Vec::new(), Vec::new());
@@ -446,7 +419,7 @@ fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, pass: Pas
             // What is stamped already still belongs to it.
             end_tape(tape, DIRECTION);
         }
-        let sent = send_recorded(client, bytes, || {
+        let sent = send_recorded(client, bytes, stall, || {
             if let (Some(tape), Some(stamp)) = (tape, stamp) {
                 tape.push(DIRECTION, stamp, &data);
             }
@@ -463,7 +436,7 @@ fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, pass: Pas
             break;
         }
     }
-    if pass == Pass::Chunks && client.write_all(body::LAST_CHUNK, None).is_err() {
+    if pass == Pass::Chunks && client.write_all(body::LAST_CHUNK, stall).is_err() {
         return BodyEnd::ClientGone;
     }
     BodyEnd::Complete

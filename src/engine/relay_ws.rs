@@ -90,6 +90,7 @@ impl Relay {
 
     /// One direction: reads, checks, forwards, records, until it ends.
     fn pump(&self, direction: Direction, mut buffer: Vec<u8>) {
+        let leaving = Leaving { relay: self, direction };
         let (source, side) = match direction {
             Direction::ClientToServer => (&self.client, Side::Client),
             Direction::ServerToClient => (&self.upstream, Side::Server),
@@ -125,7 +126,7 @@ impl Relay {
             buffer.copy_within(scan.good..filled, 0);
             filled -= scan.good;
         }
-        self.leave(direction);
+        drop(leaving);
     }
 
     /// Writes to the other side and then to the tape; to the tape first where the other side takes no bytes now.
@@ -145,7 +146,7 @@ impl Relay {
             outlet.mid_frame = true;
         }
         let target = self.target(direction);
-        let sent = send_recorded(target, bytes, record);
+        let sent = send_recorded(target, bytes, None, record);
         let mut outlet = sync::lock(self.outlet(direction));
         outlet.mid_frame = !at_boundary;
         outlet.closed |= closed;
@@ -261,6 +262,18 @@ impl Relay {
     }
 }
 
+/// Leaves with its direction, also with one that panics: the other must not go on alone.
+struct Leaving<'a> {
+    relay: &'a Relay,
+    direction: Direction,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.relay.leave(self.direction);
+    }
+}
+
 /// Ends a recording whose relay did not come to its end: no thread for it, or a panic. Otherwise it has been ended before.
 struct Ending<'a>(Option<&'a Tape>);
 
@@ -291,6 +304,27 @@ mod tests {
         let tape = Tape::new("id".into());
         drop(Ending(Some(&tape)));
         assert!(!tape.is_open());
+    }
+
+    #[test]
+    fn a_direction_that_panics_takes_the_other_with_it() {
+        for panics in [Direction::ClientToServer, Direction::ServerToClient] {
+            let pairs = [UnixStream::pair().unwrap(), UnixStream::pair().unwrap()];
+            let [(mut client, near), (mut server, far)] = pairs;
+            let ends = [near, far].map(|end| Arc::new(Stream::Unix(end)));
+            let relay = Relay::new(Arc::clone(&ends[0]), Arc::clone(&ends[1]), None, limits::MAX_MESSAGE_BYTES);
+            std::thread::scope(|scope| {
+                scope.spawn(|| relay.pump(opposite(panics), Vec::new()));
+                let panicking = scope.spawn(|| {
+                    let _leaving = Leaving { relay: &relay, direction: panics };
+                    panic!("on purpose");
+                });
+                assert!(panicking.join().is_err());
+            });
+            for end in [&mut client, &mut server] {
+                assert_eq!(end.read(&mut [0; 9]).unwrap(), 0, "{panics:?}");
+            }
+        }
     }
 
     /// Trap: the last frames are on their way to a slow client when a message of its own finds the server gone.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::app::App;
 use super::board::Seat;
 use super::event_stream::{Opening, hear_end};
-use super::inbox::{Gate, Input};
+use super::inbox::{Gate, Input, Taken};
 use super::inlet::Inlet;
 use super::line::Line;
 use super::live_mock::Guest;
@@ -159,11 +159,28 @@ fn start(
         player,
         line,
         inbox: heard,
-        gate: Arc::clone(&gate),
+        taken: Taken::new(Arc::clone(&gate)),
     };
+    let mut ear = Ear { inbox, heard_all: false };
     let thread = sync::spawn("replay", move || session::run(parts, origin.mono_us))?;
-    read(&inbox, &gate);
+    read(&ear.inbox, &gate);
+    ear.heard_all = true;
     // The thread catches its own panics; the seat tells the board of one.
     drop(thread.join());
     Ok(())
+}
+
+/// The reader's end of an inbox. One that panics says that the client has gone: the session would wait for it, as others have its inbox too.
+struct Ear {
+    inbox: Sender<Input>,
+    heard_all: bool,
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        if !self.heard_all {
+            // A session that has ended needs to hear nothing.
+            drop(self.inbox.send(Input::Gone));
+        }
+    }
 }

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use super::inlet::Inlet;
+use super::upload::Arrival;
 use crate::base::error::{Error, Result};
-use crate::base::{limits, platform};
+use crate::base::limits;
 use crate::wire::body::{BodyReader, Framing};
 use crate::wire::head::{Malformed, RequestHead};
 
@@ -28,12 +29,13 @@ impl Inlet {
     /// wire hold it. What lies beyond stays unread. `None` when the client leaves in the middle of it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for malformed framing; [`Error::TimedOut`] where no byte comes for `patience`.
+    /// [`Error::Invalid`] for malformed framing; [`Error::TimedOut`] where it does not come in time, as [`Arrival`] has it.
     pub fn peek_body(&mut self, head: &RequestHead, max_bytes: usize, patience: Duration) -> Result<Option<Vec<u8>>> {
         let mut reader = BodyReader::new(head.framing().map_err(invalid)?);
         let (mut body, mut seen) = (Vec::new(), 0);
+        let mut arrival = Arrival::new(patience);
         while !reader.is_done() && seen < max_bytes {
-            if self.data().len() == seen && !self.await_body(head, patience)? {
+            if self.data().len() == seen && !self.await_body(head, &mut arrival)? {
                 return Ok(None);
             }
             let until = self.data().len().min(max_bytes);
@@ -51,8 +53,9 @@ impl Inlet {
     pub fn read_body(&mut self, head: &RequestHead, kept_bytes: usize, patience: Duration) -> Result<Option<Vec<u8>>> {
         let mut reader = BodyReader::new(head.framing().map_err(invalid)?);
         let mut body = Vec::new();
+        let mut arrival = Arrival::new(patience);
         while !reader.is_done() {
-            if self.data().is_empty() && !self.await_body(head, patience)? {
+            if self.data().is_empty() && !self.await_body(head, &mut arrival)? {
                 return Ok(None);
             }
             let piece = reader.next(self.data()).map_err(invalid)?;
@@ -64,15 +67,14 @@ impl Inlet {
     }
 
     /// Reads more of a body; `false` when the client has left.
-    fn await_body(&mut self, head: &RequestHead, patience: Duration) -> Result<bool> {
+    fn await_body(&mut self, head: &RequestHead, arrival: &mut Arrival) -> Result<bool> {
         if self.say_continue(head).is_err() {
             return Ok(false);
         }
-        // What poll has to say against the socket, the read says as well.
-        if !self.stream.has_buffered() && !platform::wait_readable(self.stream.fd(), patience).unwrap_or(true) {
-            return Err(Error::TimedOut(format!("no byte of the request body arrived for {} ms", patience.as_millis())));
-        }
-        Ok(matches!(self.fill(), Ok(1..)))
+        arrival.wait(&self.stream)?;
+        let read = self.fill().unwrap_or_default();
+        arrival.note(read);
+        Ok(read > 0)
     }
 }
 

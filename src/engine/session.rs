@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::Duration;
 
 use super::board::Board;
-use super::inbox::{Gate, Input, Reply};
+use super::inbox::{Input, Reply, Taken};
 use super::line::{Delivery, Line, Over, Progress};
 use crate::base::error::Result;
 use crate::base::{limits, time};
@@ -37,8 +37,8 @@ pub struct Parts {
     pub line: Line,
     /// Its ear.
     pub inbox: Receiver<Input>,
-    /// The reader's limit.
-    pub gate: Arc<Gate>,
+    /// What came out of that, for the reader's limit.
+    pub taken: Taken,
 }
 
 /// A session under way.
@@ -52,25 +52,13 @@ struct Session {
     between: Vec<u8>,
     /// Injections that are answered when `between` is out.
     injected: Vec<Reply>,
-    /// Client messages that came out of the inbox, and how many of them the player is done with.
-    messages_in: u64,
-    messages_done: u64,
     over: Option<Over>,
 }
 
 /// Runs a session whose client has come, until its connection ends. The player has been started.
 pub fn run(parts: Parts, started_us: u64) {
     let _end = OnEnd { board: Arc::clone(&parts.board), stream: Arc::clone(parts.line.stream()) };
-    let mut session = Session {
-        parts,
-        started_us,
-        tickets: VecDeque::new(),
-        between: Vec::new(),
-        injected: Vec::new(),
-        messages_in: 0,
-        messages_done: 0,
-        over: None,
-    };
+    let mut session = Session { parts, started_us, tickets: VecDeque::new(), between: Vec::new(), injected: Vec::new(), over: None };
     session.play();
     session.leave();
 }
@@ -146,12 +134,12 @@ impl Session {
 
     fn take_in(&mut self, input: Input) {
         let now = time::now_us();
+        self.parts.taken.add(&input);
         let player = &mut self.parts.player;
         match input {
             Input::Message(kind, payload) => {
                 self.parts.board.add_message(kind, &payload, now.saturating_sub(self.started_us));
                 player.client(kind, &payload, now);
-                self.messages_in += 1;
             }
             // A client that pings and takes nothing may be owed no more than this (RFC 6455 §5.5.3 lets pongs be left out).
             Input::Ping(payload) if self.between.len() < limits::READ_BYTES => {
@@ -162,7 +150,7 @@ impl Session {
             Input::ClientClose(code, reason) => self.over = Some(Over::ClientClosed(code, reason)),
             Input::Violation(code, reason) => {
                 self.abort("protocol_error");
-                self.over = Some(Over::Ours(Some((Some(code), reason.to_owned()))));
+                self.over = Some(Over::Broken(code, reason));
             }
             Input::Gone => self.over = Some(Over::Gone),
             Input::Advance { advance, reply } => match player.advance(&advance) {
@@ -333,8 +321,7 @@ impl Session {
         loop {
             match delivery.go_on() {
                 Progress::Done => return true,
-                Progress::Moving => {}
-                Progress::Full => self.hear(),
+                Progress::Moving | Progress::Full => self.hear(),
                 Progress::Gone => self.over = Some(Over::Gone),
                 Progress::Stalled => {
                     self.abort("client_stalled");
@@ -358,9 +345,7 @@ impl Session {
         if !judged.is_empty() {
             self.parts.board.judge(&judged);
         }
-        let done = self.messages_in.saturating_sub(self.parts.player.queued() as u64);
-        self.parts.gate.leave(done.saturating_sub(self.messages_done));
-        self.messages_done = done;
+        self.parts.taken.settle(self.parts.player.queued());
         self.parts.board.publish(&self.parts.player, reason);
     }
 }

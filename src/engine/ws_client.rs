@@ -96,20 +96,20 @@ impl WsReader {
 
     /// Hands over what `bytes` end; `false` when nothing after it matters.
     fn take_in(&self, reader: &mut MessageReader, bytes: &[u8], inbox: &Sender<Input>, gate: &Gate) -> bool {
-        if let Some(tape) = &self.tape
-            && let Some(stamp) = tape.stamp(Direction::ClientToServer)
-        {
-            tape.push(Direction::ClientToServer, stamp, bytes);
-        }
+        let stamped = self.tape.as_ref().and_then(|tape| Some((tape, tape.stamp(Direction::ClientToServer)?)));
         let mut inputs = Vec::new();
         let read = reader.feed(bytes, &mut |message| inputs.push(input_of(message)));
         if let Err(violation) = read {
             inputs.push(Input::Violation(violation.code, violation.reason));
         }
+        if let Some((tape, stamp)) = stamped {
+            // A recording has frames only; how the connection ended is for the thread behind the inbox to say.
+            tape.push(Direction::ClientToServer, stamp, &bytes[..reader.sound_len()]);
+        }
         for input in inputs {
             let last = matches!(input, Input::ClientClose(..) | Input::Violation(..));
             // A thread that is gone drops its end of the inbox; its connection is shut then, so that a read fails.
-            if matches!(input, Input::Message(..)) && !gate.enter(self.max_queued, || self.is_shut()) {
+            if !gate.enter(&input, self.max_queued, || self.is_shut()) {
                 return false;
             }
             if inbox.send(input).is_err() || last {

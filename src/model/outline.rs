@@ -66,6 +66,11 @@ impl<'a> Outline<'a> {
         Ok(Self { head, tail, frames })
     }
 
+    /// Whether it has a list of frames, of no matter how many.
+    pub fn has_list(&self) -> bool {
+        self.frames.is_some()
+    }
+
     /// The frames, in order.
     ///
     /// # Errors

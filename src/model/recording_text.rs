@@ -210,6 +210,20 @@ pub fn parse(text: &[u8]) -> Result<Recording> {
     read_all(text).map_err(|error| Error::invalid("", format!("this is no recording: {error}")))
 }
 
+/// Reads a head line followed by a tail line: the recording whose frames stand between the two. That they do is a part of what the
+/// head says: it must have a list of frames that begins where it ends.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_ends(text: &[u8]) -> Result<(Head, Tail)> {
+    let recording = parse(text)?;
+    if raw::text_of(text).and_then(Outline::parse).is_ok_and(|outline| outline.has_list()) {
+        return Ok((recording.head, recording.tail));
+    }
+    let list = super::outline::list_of(recording.head.protocol());
+    Err(Error::invalid("", format!("this is no recording: {}.{list} is not where the frames are", recording.head.protocol().word())))
+}
+
 fn read_all(text: &[u8]) -> Result<Recording> {
     let outline = Outline::parse(raw::text_of(text)?)?;
     if outline.head.start_time.is_empty() {

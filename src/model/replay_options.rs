@@ -245,12 +245,14 @@ fn json_paths(fields: &mut Fields<'_>, name: &'static str) -> Result<Vec<String>
 /// # Errors
 /// [`Error::Invalid`] at `place` with the value and what is wrong.
 pub fn check_json_path(place: &str, path: &str) -> Result<serde_json_path::JsonPath> {
-    // The parser recurses into brackets and parentheses; nobody needs a path as long or as deep as this.
-    if path.len() > limits::MAX_JSON_PATH_BYTES || nesting(path) > limits::MAX_JSON_PATH_DEPTH {
-        let (bytes, depth) = (limits::MAX_JSON_PATH_BYTES, limits::MAX_JSON_PATH_DEPTH);
+    // The parser recurses into brackets and parentheses, and what `..` finds is multiplied by the next one; nobody needs a path as long
+    // or as deep as this.
+    let Shape { deepest, descents } = shape(path);
+    if path.len() > limits::MAX_JSON_PATH_BYTES || deepest > limits::MAX_JSON_PATH_DEPTH || descents > limits::MAX_JSON_PATH_DESCENTS {
+        let (bytes, depth, descents) = (limits::MAX_JSON_PATH_BYTES, limits::MAX_JSON_PATH_DEPTH, limits::MAX_JSON_PATH_DESCENTS);
         return Err(Error::invalid(
             place,
-            format!("a JSONPath has at most {bytes} bytes, and {depth} brackets or parentheses within each other"),
+            format!("a JSONPath has at most {bytes} bytes, {depth} brackets or parentheses within each other, and \"..\" {descents} times"),
         ));
     }
     serde_json_path::JsonPath::parse(path).map_err(|error| {
@@ -259,9 +261,17 @@ pub fn check_json_path(place: &str, path: &str) -> Result<serde_json_path::JsonP
     })
 }
 
-/// How many brackets and parentheses are open at once, names in quotes aside.
-fn nesting(path: &str) -> usize {
-    let (mut open, mut deepest, mut quote) = (0usize, 0usize, None);
+/// What makes a path costly, names in quotes aside.
+struct Shape {
+    /// How many brackets and parentheses are open at once.
+    deepest: usize,
+    /// How often `..` stands in it.
+    descents: usize,
+}
+
+fn shape(path: &str) -> Shape {
+    let (mut open, mut quote, mut before) = (0usize, None, 0);
+    let mut shape = Shape { deepest: 0, descents: 0 };
     let mut bytes = path.bytes();
     while let Some(byte) = bytes.next() {
         match (byte, quote) {
@@ -271,11 +281,13 @@ fn nesting(path: &str) -> usize {
             (b'"' | b'\'', None) => quote = Some(byte),
             (b'[' | b'(', None) => open += 1,
             (b']' | b')', None) => open = open.saturating_sub(1),
+            (b'.', None) if before == b'.' => shape.descents += 1,
             _ => {}
         }
-        deepest = deepest.max(open);
+        before = byte;
+        shape.deepest = shape.deepest.max(open);
     }
-    deepest
+    shape
 }
 
 #[cfg(test)]
@@ -359,6 +371,9 @@ mod tests {
                 assert!(check_json_path("x", deep).is_ok(), "{deep}");
             }
             assert!(check_json_path("x", &nested(500)).is_err());
+            for (path, taken) in [("$..a..b", true), ("$..a..b..c", false), ("$..[?@..[?@..a]]", false), ("$..['..']['....']..a", true)] {
+                assert_eq!(check_json_path("x", path).is_ok(), taken, "{path}");
+            }
             assert!(check_json_path("x", &format!("$.{}", "a".repeat(limits::MAX_JSON_PATH_BYTES))).is_err());
         };
         std::thread::Builder::new().stack_size(limits::STACK_BYTES).spawn(run).unwrap().join().unwrap();

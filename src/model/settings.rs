@@ -69,7 +69,7 @@ pub struct Settings {
     pub max_event_bytes: u64,
     /// Bytes of a recorded request body.
     pub max_request_body_bytes: u64,
-    /// Milliseconds that a replay or mock client may take no byte.
+    /// Milliseconds that a client of a replay, a mock or the admin port may take no byte.
     pub stall_timeout_ms: u64,
     /// Client messages that wait in a session.
     pub max_queued_messages: u64,
@@ -294,7 +294,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: Some("stall-timeout"),
         env: "MOCKD_STALL_TIMEOUT",
         value_name: "MS",
-        help: "Time that a replay's or mock's client may take no byte",
+        help: "Time that a client of a replay, a mock or the admin port may take no byte",
         slot: Slot::Millis(|s| &mut s.stall_timeout_ms),
     },
     Setting {
@@ -435,7 +435,7 @@ impl Settings {
     /// Checks what no setting can say alone.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an admin port that is open to the network without a token.
+    /// [`Error::Invalid`] for an admin port that is open to the network without a token, and for a token that no header field can carry.
     pub fn check(&self) -> Result<()> {
         if self.admin_token.is_none() && !is_loopback(&self.admin_host) {
             return Err(Error::invalid(
@@ -445,6 +445,11 @@ impl Settings {
                     self.admin_host
                 ),
             ));
+        }
+        // RFC 6750 §2.1 allows less; what matters is that a client's field arrives as it is set here.
+        if self.admin_token.as_ref().is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
+            let message = "a token has letters, digits and signs of ASCII only, no blanks: a header field must carry it";
+            return Err(Error::invalid("server.adminToken", message));
         }
         Ok(())
     }
@@ -519,6 +524,11 @@ mod tests {
             ("0.0.0.0", None, false),
             ("example.org", None, false),
             ("0.0.0.0", Some("secret"), true),
+            ("127.0.0.1", Some("a/b+c=~.-_"), true),
+            ("127.0.0.1", Some("two words"), false),
+            ("127.0.0.1", Some("pässword"), false),
+            ("127.0.0.1", Some("a\r\nb"), false),
+            ("127.0.0.1", Some(" "), false),
         ] {
             let settings = Settings { admin_host: host.to_owned(), admin_token: token.map(str::to_owned), ..Settings::default() };
             assert_eq!(settings.check().is_ok(), fine, "{host}");

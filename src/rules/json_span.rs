@@ -2,7 +2,7 @@
 //! Reading is one loop without recursion, whatever the nesting; it decides nothing about what is replaced.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde_json::{Map, Value};
@@ -254,7 +254,8 @@ pub fn splice(text: &str, mut edits: Vec<(Range<usize>, &str)>) -> Option<String
 pub enum Parsed<'a> {
     /// It is no JSON.
     NotJson,
-    /// It is JSON, nested deeper than `limits::MAX_JSON_DEPTH` or of more values than `limits::MAX_JSON_NODES`.
+    /// It is JSON, nested deeper than `limits::MAX_JSON_DEPTH`, of more values than `limits::MAX_JSON_NODES`, or of many values that
+    /// stand deep (`limits::MAX_JSON_STEPS`).
     TooLarge,
     /// It is JSON.
     Json(Document<'a>),
@@ -306,9 +307,10 @@ impl<'a> Document<'a> {
     pub fn parse(text: &'a str) -> Parsed<'a> {
         let mut nodes: Vec<Node> = Vec::new();
         let mut open: Vec<usize> = Vec::new();
-        let mut too_large = false;
+        let (mut too_large, mut steps) = (false, 0);
         let is_json = scan(text, |token| {
-            too_large |= nodes.len() >= limits::MAX_JSON_NODES || open.len() > limits::MAX_JSON_DEPTH;
+            steps += open.len();
+            too_large |= nodes.len() >= limits::MAX_JSON_NODES || open.len() > limits::MAX_JSON_DEPTH || steps > limits::MAX_JSON_STEPS;
             if too_large {
                 return;
             }
@@ -411,41 +413,104 @@ impl<'a> Document<'a> {
 
     /// One value of it.
     pub fn value_at(&self, node: usize) -> Value {
-        self.build(node, usize::MAX, &mut 0)
+        self.build_first(node, &mut false)
     }
 
-    /// The whole text in as many readings as it takes that each of several values of one key counts in one (at most 16).
-    pub fn readings(&self) -> Vec<Value> {
+    /// The whole text in every reading that it has: of several values of one key any may be the one that counts. `None` where these
+    /// are more than 16.
+    pub fn readings(&self) -> Option<Vec<Value>> {
         const MOST: usize = 16;
-        let mut repeats = 1;
-        let mut values = vec![self.build(0, usize::MAX, &mut repeats)];
-        values.extend((1..repeats.min(MOST)).map(|nth| self.build(0, nth, &mut 0)));
-        values
+        let mut repeats = false;
+        let first = self.build_first(0, &mut repeats);
+        if !repeats {
+            return Some(vec![first]);
+        }
+        let ways = self.ways();
+        let count = ways.first().copied().unwrap_or(1);
+        (count <= MOST).then(|| std::iter::once(first).chain((1..count).map(|nth| self.build(0, nth, &ways))).collect())
     }
 
-    /// Recursion is bounded by `limits::MAX_JSON_DEPTH`. Of a key that stands twice the `nth` value (from 1) counts, or the last.
-    fn build(&self, node: usize, nth: usize, repeats: &mut usize) -> Value {
-        let literal = self.literal(node);
-        match literal.as_bytes().first() {
+    /// In how many ways each value can be read.
+    fn ways(&self) -> Vec<usize> {
+        let mut ways = vec![1; self.nodes.len()];
+        // What a container holds stands behind it.
+        for node in (0..self.nodes.len()).rev() {
+            ways[node] = match self.literal(node).as_bytes().first() {
+                Some(b'{') => {
+                    let sums = self
+                        .members(node)
+                        .into_values()
+                        .map(|values| values.iter().fold(0, |sum: usize, at| sum.saturating_add(ways[*at])));
+                    sums.fold(1, usize::saturating_mul)
+                }
+                Some(b'[') => self.children(node).fold(1, |product, child| product.saturating_mul(ways[child])),
+                _ => 1,
+            };
+        }
+        ways
+    }
+
+    /// The values of each key of an object.
+    fn members(&self, node: usize) -> BTreeMap<Cow<'a, str>, Vec<usize>> {
+        let mut members: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+        for child in self.children(node) {
+            members.entry(self.key(child).unwrap_or_default()).or_default().push(child);
+        }
+        members
+    }
+
+    /// The reading in which the last value of a key counts, and whether some key stands twice. Recursion is bounded by
+    /// `limits::MAX_JSON_DEPTH`.
+    fn build_first(&self, node: usize, repeats: &mut bool) -> Value {
+        match self.literal(node).as_bytes().first() {
             Some(b'{') => {
                 let mut map = Map::new();
-                let mut seen: HashMap<String, usize> = HashMap::new();
                 for child in self.children(node) {
-                    let key = self.key(child).unwrap_or_default().into_owned();
-                    let value = self.build(child, nth, repeats);
-                    if map.contains_key(&key) {
-                        let count = seen.entry(key.clone()).or_insert(1);
-                        *count += 1;
-                        *repeats = (*repeats).max(*count);
-                        if *count > nth {
-                            continue;
-                        }
-                    }
-                    map.insert(key, value);
+                    let value = self.build_first(child, repeats);
+                    *repeats |= map.insert(self.key(child).unwrap_or_default().into_owned(), value).is_some();
                 }
                 Value::Object(map)
             }
-            Some(b'[') => Value::Array(self.children(node).map(|child| self.build(child, nth, repeats)).collect()),
+            Some(b'[') => Value::Array(self.children(node).map(|child| self.build_first(child, repeats)).collect()),
+            _ => self.leaf_value(node),
+        }
+    }
+
+    /// One of the readings, the first of which is that of [`Document::build_first`].
+    fn build(&self, node: usize, nth: usize, ways: &[usize]) -> Value {
+        let mut left = nth;
+        match self.literal(node).as_bytes().first() {
+            Some(b'{') => {
+                let mut map = Map::new();
+                for (key, values) in self.members(node) {
+                    let sum: usize = values.iter().map(|at| ways[*at]).sum();
+                    let mut at = left % sum;
+                    left /= sum;
+                    for value in values.into_iter().rev() {
+                        if at < ways[value] {
+                            map.insert(key.into_owned(), self.build(value, at, ways));
+                            break;
+                        }
+                        at -= ways[value];
+                    }
+                }
+                Value::Object(map)
+            }
+            Some(b'[') => {
+                let items = self.children(node).map(|child| {
+                    let at = left % ways[child];
+                    left /= ways[child];
+                    self.build(child, at, ways)
+                });
+                Value::Array(items.collect())
+            }
+            _ => self.leaf_value(node),
+        }
+    }
+
+    fn leaf_value(&self, node: usize) -> Value {
+        let literal = self.literal(node);
+        match literal.as_bytes().first() {
             Some(b'"') => Value::String(unescape(literal).into_owned()),
             // A number beyond every float stays what it was written as.
             _ => serde_json::from_str(literal).unwrap_or_else(|_| Value::String(literal.to_owned())),
@@ -454,122 +519,4 @@ impl<'a> Document<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn document(text: &str) -> Document<'_> {
-        match Document::parse(text) {
-            Parsed::Json(document) => document,
-            other => panic!("{text}: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn json_is_told_from_what_is_none() {
-        for good in ["1", "-0.5e+3", " {} ", "[]", r#"{"a":[1,{"b":null}],"c":"\u00e9\"\\"}"#, "\"\\ud800\"", "[true,false]", "\"é\""] {
-            assert!(scan(good, |_| {}), "{good}");
-        }
-        for bad in [
-            "",
-            " ",
-            "{",
-            "[1,]",
-            r#"{"a":}"#,
-            r#"{"a"1}"#,
-            r#"{a:1}"#,
-            "01",
-            "1.",
-            "-",
-            "\"\n\"",
-            "\"\\x\"",
-            "\"\\u12\"",
-            "tru",
-            "1 2",
-            "[}",
-            "]",
-            "{]",
-        ] {
-            assert!(!scan(bad, |_| {}), "{bad}");
-        }
-    }
-
-    #[test]
-    fn literals_are_unescaped() {
-        for (literal, text) in [
-            (r#""plain é""#, "plain é"),
-            (r#""a\u0041b""#, "aAb"),
-            (r#""\"\\\/\b\f\n\r\t""#, "\"\\/\u{8}\u{c}\n\r\t"),
-            (r#""\ud83d\ude00!""#, "😀!"),
-            (r#""\ud83dx""#, "\u{fffd}x"),
-        ] {
-            assert_eq!(unescape(literal), text, "{literal}");
-        }
-    }
-
-    #[test]
-    fn values_are_found_at_their_paths() {
-        let text = r#"{ "a" : [ 1 , {"b":"x"} ], "\u0061": {"0":2}, "c": {} }"#;
-        let document = document(text);
-        let at = |path: &[Segment]| document.find(path).into_iter().map(|node| document.literal(node)).collect::<Vec<_>>();
-        let name = |name: &str| Segment::Name(name.to_owned());
-        assert_eq!(at(&[name("a")]), [r#"[ 1 , {"b":"x"} ]"#, r#"{"0":2}"#], "both of a repeated key");
-        assert_eq!(at(&[name("a"), Segment::Index(1), name("b")]), [r#""x""#]);
-        assert_eq!(at(&[name("a"), Segment::Index(0)]), ["1"], "an object has no elements");
-        assert_eq!(at(&[name("c"), name("d")]), [""; 0]);
-        assert_eq!(at(&[]), [text]);
-        assert_eq!(document.value(), serde_json::from_str::<Value>(text).unwrap());
-        assert_eq!(document.readings().len(), 2);
-    }
-
-    #[test]
-    fn outermost_edits_win() {
-        assert_eq!(splice("abcdef", vec![(2..3, "X"), (1..4, "-"), (5..6, "Y")]), Some("a-eY".to_owned()));
-        assert_eq!(splice("abc", vec![(1..2, "b")]), None);
-    }
-
-    #[test]
-    fn deep_nesting_fits_a_small_stack() {
-        let run = || {
-            let deep = format!("{}1{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
-            assert!(scan(&deep, |_| {}));
-            assert!(matches!(Document::parse(&deep), Parsed::TooLarge));
-            let fits = format!("{}1{}", r#"{"a":"#.repeat(limits::MAX_JSON_DEPTH), "}".repeat(limits::MAX_JSON_DEPTH));
-            let value = document(&fits).value();
-            let path = serde_json_path::JsonPath::parse("$..a").unwrap();
-            assert_eq!(path.query_located(&value).len(), limits::MAX_JSON_DEPTH);
-            let path = serde_json_path::JsonPath::parse("$..[?@..[?@..a]]").unwrap();
-            assert!(!path.query_located(&value).is_empty());
-        };
-        std::thread::Builder::new().stack_size(limits::STACK_BYTES).spawn(run).unwrap().join().unwrap();
-    }
-
-    fn any_json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            ".*".prop_map(Value::from)
-        ];
-        leaf.prop_recursive(4, 40, 5, |inner| {
-            prop_oneof![
-                proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-                proptest::collection::vec((".{0,4}", inner), 0..5).prop_map(|members| Value::Object(members.into_iter().collect())),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn reads_what_serde_reads(value in any_json(), pretty in any::<bool>()) {
-            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
-            prop_assert_eq!(document(&text).value(), value);
-        }
-
-        #[test]
-        fn takes_and_refuses_what_serde_does(text in r#"[\[\]{}",:0-9.eE+\\unltrfas -]{0,12}"#) {
-            let parsed = serde_json::from_str::<&serde_json::value::RawValue>(&text);
-            prop_assert_eq!(scan(&text, |_| {}), parsed.is_ok(), "{:?}", parsed.err());
-        }
-    }
-}
+mod tests;

@@ -74,21 +74,24 @@ impl Matcher {
     /// A message as errors show it: redacted, binary as base64, at most 4 KiB.
     pub fn show(&self, kind: FrameType, payload: &[u8]) -> String {
         const MAX: usize = limits::MAX_ERROR_TEXT_BYTES;
+        let redacted = self.redact(kind, payload);
         if kind == FrameType::Binary {
             // More than fits is enough to see that there was more.
-            let front = &payload[..payload.len().min(MAX)];
+            let front = &redacted[..redacted.len().min(MAX)];
             return text::shorten(&data_encoding::BASE64.encode(front), MAX).into_owned();
         }
-        text::shorten(&String::from_utf8_lossy(&self.redact(kind, payload)), MAX).into_owned()
+        text::shorten(&String::from_utf8_lossy(&redacted), MAX).into_owned()
     }
 
     fn redact<'a>(&self, kind: FrameType, payload: &'a [u8]) -> Cow<'a, [u8]> {
-        let (FrameType::Text, Ok(text)) = (kind, std::str::from_utf8(payload)) else { return Cow::Borrowed(payload) };
-        let mut redacted: Option<String> = None;
-        for redactor in &self.redactors {
-            redacted = redactor.text(redacted.as_deref().unwrap_or(text)).or(redacted);
+        if kind == FrameType::Text && std::str::from_utf8(payload).is_err() {
+            return Cow::Borrowed(payload);
         }
-        redacted.map_or(Cow::Borrowed(payload), |text| Cow::Owned(text.into_bytes()))
+        let mut redacted: Option<Vec<u8>> = None;
+        for redactor in &self.redactors {
+            redacted = redactor.bytes(redacted.as_deref().unwrap_or(payload)).or(redacted);
+        }
+        redacted.map_or(Cow::Borrowed(payload), Cow::Owned)
     }
 
     /// What differs, in words. What is no JSON is compared by its bytes, under `match: "json"` too.

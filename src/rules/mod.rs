@@ -21,6 +21,7 @@ mod placeholder;
 pub mod player;
 pub mod redact;
 pub mod redact_ends;
+mod redact_hidden;
 pub mod response;
 pub mod resume;
 pub mod scenario;

@@ -54,6 +54,17 @@ pub enum Heard<'a> {
     Message(FrameType, &'a [u8]),
     /// A pong.
     Pong,
+    /// It has said so much that the rest is left unread for now, and with it whatever pongs there are.
+    Held,
+}
+
+/// What waits to be dealt with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Client messages.
+    pub messages: usize,
+    /// The bytes of their payloads.
+    pub bytes: usize,
 }
 
 /// A mock's side of one connection.
@@ -72,9 +83,14 @@ pub trait Performance: Send {
     /// The client said something.
     fn hear(&mut self, heard: Heard<'_>, at: Moment);
 
-    /// How many client messages wait in it.
-    fn queued(&self) -> usize {
-        0
+    /// The client messages that wait in it.
+    fn queued(&self) -> Backlog {
+        Backlog::default()
+    }
+
+    /// Asked while a write waits for its client, which took a byte at `moved_us` last: the end, where a time-out is over.
+    fn expire(&self, _at: Moment, _moved_us: u64) -> Option<Finale> {
+        None
     }
 }
 

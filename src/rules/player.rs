@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::correlate::Correlator;
 use super::matching::{self, Matcher};
 use super::pace::{Mark, Pace};
+use super::performance::Backlog;
 use super::script::{Entry, ItemKind, Script};
 use crate::base::error::{Error, Result};
 use crate::base::{limits, text};
@@ -81,6 +82,7 @@ pub struct Player {
     promised: u64,
     /// Synchronized: what came before its turn; how many client messages the recording still has; since when one is waited for.
     early: VecDeque<Early>,
+    early_bytes: usize,
     clients_left: u64,
     waiting_since_us: Option<u64>,
     anchor: Option<Anchor>,
@@ -110,6 +112,7 @@ impl Player {
             received: 0,
             promised: 0,
             early: VecDeque::new(),
+            early_bytes: 0,
             waiting_since_us: None,
             anchor: None,
             resumed_us: None,
@@ -241,6 +244,7 @@ impl Player {
         if self.status.is_ended() || self.early.len() as u64 >= self.clients_left {
             return;
         }
+        self.early_bytes += payload.len();
         self.early.push_back(Early { index, kind, payload: payload.to_vec(), at_us: now_us });
         self.settle(now_us);
     }
@@ -250,9 +254,9 @@ impl Player {
         std::mem::take(&mut self.judged)
     }
 
-    /// How many client messages wait to be judged.
-    pub fn queued(&self) -> usize {
-        self.early.len()
+    /// The client messages that wait to be judged.
+    pub fn queued(&self) -> Backlog {
+        Backlog { messages: self.early.len(), bytes: self.early_bytes }
     }
 
     /// Stops the clock (pure mode; elsewhere `Error::Conflict` `wrong_mode`; pending: `replay_pending`; ended: `replay_ended`). Paused already: nothing.
@@ -360,6 +364,7 @@ impl Player {
             let expects =
                 self.options.mode == Mode::Synchronized && matches!(self.script.entries.get(self.place.entry), Some(Entry::Client { .. }));
             let Some(early) = expects.then(|| self.early.pop_front()).flatten() else { break expects };
+            self.early_bytes -= early.payload.len();
             self.judge(&early);
             if self.error.is_some() {
                 return;

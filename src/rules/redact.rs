@@ -8,6 +8,7 @@ use regex_lite::Regex;
 use serde_json_path::JsonPath;
 
 use super::json_span::{Document, Parsed, Token, scan, segments, splice, unescape};
+use super::redact_hidden::{redact_links, redact_strings};
 use crate::base::error::{Error, Result};
 use crate::base::text::{clean, shorten};
 use crate::model::pairs::Pairs;
@@ -59,7 +60,8 @@ impl Redactor {
         &self.rules
     }
 
-    /// Redacts header values in place: named ones wholly, all others by the patterns. Of a redacted `Cookie` etc. the whole value goes.
+    /// Redacts header values in place: named ones wholly, of all others what the patterns find and the named parameters, users and
+    /// passwords of URLs (`Referer`, `Location`). Of a redacted `Cookie` etc. the whole value goes.
     pub fn headers(&self, headers: &mut Pairs) {
         for (name, value) in headers.iter_mut() {
             self.header(name, value);
@@ -69,6 +71,9 @@ impl Redactor {
     /// Redacts one header value in place, as [`Redactor::headers`] does.
     pub fn header(&self, name: &str, value: &mut String) {
         self.pair(self.rules.headers.iter().any(|known| known.eq_ignore_ascii_case(name)), value);
+        if let Some(redacted) = redact_links(value, &self.rules.redact_value, |name| self.names_parameter(name)) {
+            *value = redacted;
+        }
     }
 
     /// Redacts parameters in place: named ones wholly, all others by the patterns.
@@ -116,10 +121,11 @@ impl Redactor {
         out
     }
 
-    /// A part of a query as it stands, unless a pattern finds in its decoded form what it does not find in this one.
+    /// A part of a query as it stands, unless a pattern finds in its decoded form what it does not find in this one: then what it finds
+    /// here would not be all.
     fn encoded<'a>(&'a self, part: &'a str) -> &'a str {
-        let hidden =
-            part.contains(['%', '+']) && self.plain(part).is_none() && self.plain(&percent_decode(&part.replace('+', " "))).is_some();
+        let decodes_to_more = |part: &str| self.plain(&percent_decode(&part.replace('+', " "))).is_some();
+        let hidden = part.contains(['%', '+']) && decodes_to_more(self.plain(part).as_deref().unwrap_or(part));
         if hidden { &self.rules.redact_value } else { part }
     }
 
@@ -130,11 +136,29 @@ impl Redactor {
     }
 
     /// A text that may be JSON (text frame, SSE data, request body): body keys where it parses as JSON, then patterns. `None` where nothing changed.
-    /// Every byte outside a redacted value stays as it was. Duplicate keys are all redacted. A JSON text that is too large or too deep
-    /// to be asked for a JSONPath is redacted whole where there is one.
+    /// Every byte outside a redacted value stays as it was. Duplicate keys are all redacted. A JSON text that is too large, too deep
+    /// or too full of duplicates to be asked for a JSONPath is redacted whole where there is one. A string whose own text is JSON is
+    /// searched for bare keys as well, and what its escapes hide for patterns.
     pub fn text(&self, text: &str) -> Option<String> {
         let by_key = self.body(text);
-        self.plain(by_key.as_deref().unwrap_or(text)).or(by_key)
+        let in_strings = self.strings(by_key.as_deref().unwrap_or(text)).or(by_key);
+        self.plain(in_strings.as_deref().unwrap_or(text)).or(in_strings)
+    }
+
+    /// Bytes that are no text as such (binary frames): as [`Redactor::text`] where they are UTF-8 all the same, else by the patterns where
+    /// they are. `None` where nothing changed.
+    pub fn bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            return self.text(text).map(String::into_bytes);
+        }
+        let (mut out, mut changed) = (Vec::new(), false);
+        for chunk in bytes.utf8_chunks().filter(|_| !self.patterns.is_empty()) {
+            let redacted = self.plain(chunk.valid());
+            changed |= redacted.is_some();
+            out.extend_from_slice(redacted.as_deref().unwrap_or(chunk.valid()).as_bytes());
+            out.extend_from_slice(chunk.invalid());
+        }
+        changed.then_some(out)
     }
 
     /// A text whose end is missing (a truncated body): one that begins as JSON cannot be searched for keys, so it goes whole
@@ -199,7 +223,8 @@ impl Redactor {
                 Parsed::NotJson => return None,
                 Parsed::TooLarge => return splice(text, vec![(0..text.len(), &self.literal)]),
                 Parsed::Json(document) => {
-                    for value in document.readings() {
+                    let Some(readings) = document.readings() else { return splice(text, vec![(0..text.len(), &self.literal)]) };
+                    for value in readings {
                         let found = self.paths.iter().map(|path| path.query_located(&value));
                         let places: Vec<_> = found.flat_map(|found| found.locations().map(segments).collect::<Vec<_>>()).collect();
                         spans.extend(document.find_all(places.into_iter()).into_iter().map(|node| document.span(node)));
@@ -211,6 +236,24 @@ impl Redactor {
             return None;
         }
         splice(text, spans.into_iter().map(|span| (span, self.literal.as_str())).collect())
+    }
+
+    /// JSON with strings redacted that have escapes, in which nothing is found as they stand. Strings in strings are no endless matter: each
+    /// has half as many escapes at most.
+    fn strings(&self, text: &str) -> Option<String> {
+        if self.bare_keys.is_empty() && self.patterns.is_empty() {
+            return None;
+        }
+        redact_strings(text, |literal, said| {
+            let is_json = said.trim_start().starts_with(['{', '[']);
+            let spans = is_json.then(|| self.bare_spans(said)).flatten().unwrap_or_default();
+            let by_key = splice(said, spans.into_iter().map(|span| (span, self.literal.as_str())).collect());
+            let inner = if is_json { self.strings(by_key.as_deref().unwrap_or(said)).or(by_key) } else { by_key };
+            // What the patterns find in the text as it stands is found later, and changes less.
+            let shown = |raw: String| unescape(&format!("\"{raw}\"")).into_owned();
+            let found = self.plain(inner.as_deref().unwrap_or(said));
+            found.filter(|found| self.plain(literal).map(shown).as_ref() != Some(found)).or(inner)
+        })
     }
 
     /// Where the values of bare keys stand, whatever the nesting; `None` for what is no JSON.
@@ -245,7 +288,7 @@ impl Redactor {
         is_json.then_some(spans)
     }
 
-    /// Redacts a frame in place: text payloads by [`Redactor::text`], close reasons, ping/pong texts, event types, ids, comments
+    /// Redacts a frame in place: text payloads by [`Redactor::text`], binary ones by [`Redactor::bytes`], close reasons, ping/pong texts, event types, ids, comments
     /// by [`Redactor::plain`]; an event that changed loses its `raw`; an event with `raw` in which a secret survives outside the parsed fields loses it too.
     pub fn frame(&self, frame: &mut Frame) {
         match frame {
@@ -259,6 +302,9 @@ impl Redactor {
             self.plain_in_place(reason);
         }
         if frame.kind == FrameType::Binary {
+            if let Some(redacted) = self.decoded(frame).and_then(|bytes| self.bytes(&bytes)) {
+                (frame.data, frame.encoding) = (data_encoding::BASE64.encode(&redacted), Some(Encoding::Base64));
+            }
             return;
         }
         // A text that is not UTF-8 stands in base64, where no rule would find anything.
@@ -268,6 +314,12 @@ impl Redactor {
             frame.data = redacted;
             frame.encoding = None;
         }
+    }
+
+    /// The payload of a binary frame; `None` too where there is no rule that could find anything in it.
+    fn decoded(&self, frame: &WsFrame) -> Option<Vec<u8>> {
+        let has_rules = !(self.bare_keys.is_empty() && self.paths.is_empty() && self.patterns.is_empty());
+        has_rules.then(|| decode(&frame.data, frame.encoding)).flatten()
     }
 
     fn event(&self, event: &mut SseEvent) {
@@ -404,6 +456,25 @@ mod tests {
         assert_eq!(redactor.plain("a sk-1 b sk-2").as_deref(), Some("a [REDACTED] b [REDACTED]"));
         assert_eq!(redactor.plain("nothing"), None, "a match of nothing changes nothing");
         assert_eq!(redactor.text(r#"{"password":1,"k":"sk-9"}"#).as_deref(), Some(r#"{"password":"[REDACTED]","k":"[REDACTED]"}"#));
+    }
+
+    #[test]
+    fn a_secret_behind_percent_signs_is_hidden_beside_one_that_stands_open() {
+        let redactor = redactor(&[], &["sk-[0-9]+"]);
+        for (url, redacted) in
+            [("/x?a=sk-1,%73k-2&b=%73k-3", "/x?a=[REDACTED]&b=[REDACTED]"), ("/x?a=sk-1%20b&sk-1+%73k-2", "/x?a=[REDACTED]%20b&[REDACTED]")]
+        {
+            assert_eq!(redactor.url(url), redacted, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_path_through_several_keys_that_stand_twice_is_redacted() {
+        let redactor = redactor(&["$.a.b.c"], &[]);
+        let text = |text: &str| redactor.text(text).unwrap_or_else(|| text.to_owned());
+        assert_eq!(text(r#"{"a":{"b":{},"b":{"c":1},"b":{}},"a":{}}"#), r#"{"a":{"b":{},"b":{"c":"[REDACTED]"},"b":{}},"a":{}}"#);
+        let many = format!(r#"{{{}"a":{{"b":{{"c":1}}}},"a":0}}"#, r#""a":0,"#.repeat(20));
+        assert_eq!(text(&many), "\"[REDACTED]\"", "read in more ways than are looked at, it goes whole");
     }
 
     #[test]

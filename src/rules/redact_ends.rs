@@ -14,6 +14,7 @@ pub fn redact_head(head: &mut Head, redactor: &Redactor) {
     redactor.query(&mut head.metadata.query);
     // A name that nobody gave is made of the path.
     plain(&mut head.name);
+    head.description.as_mut().into_iter().chain(&mut head.tags).for_each(plain);
     plain(&mut head.metadata.path);
     if let Some(upstream) = &mut head.metadata.upstream {
         *upstream = redactor.url(upstream);

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::message_match::{Matcher, Said};
-use super::performance::{Act, Heard, Moment, Performance};
+use super::performance::{Act, Backlog, Heard, Moment, Performance};
 use super::player::Finale;
 use super::template::Filling;
 use crate::base::error::Result;
@@ -32,6 +32,8 @@ pub struct Conversation {
     queue: VecDeque<Arc<Said>>,
     /// Answers that wait for their time, in the order of their messages.
     answers: VecDeque<Answer>,
+    /// Bytes of the messages in both.
+    queued_bytes: usize,
     /// Frames whose time has come.
     ready: Vec<u8>,
     /// How many answers are among them.
@@ -108,6 +110,7 @@ impl Conversation {
             reached_us: 0,
             queue: VecDeque::new(),
             answers: VecDeque::new(),
+            queued_bytes: 0,
             ready: Vec::new(),
             ready_answers: 0,
             last_said: None,
@@ -166,19 +169,20 @@ impl Conversation {
             Event::Answer => self.answer(at),
             Event::Step => self.play(due_us, at),
             Event::Unexpected => {
-                if let Some(said) = self.queue.pop_front() {
+                if let Some(said) = self.unqueue() {
                     self.fall_back(said, due_us);
                 }
             }
             Event::Ping => self.ping(due_us, at),
-            Event::NoPong => self.end(1001, "heartbeat timeout".to_owned()),
-            Event::Idle => self.end(1001, "idle timeout".to_owned()),
+            Event::NoPong => self.ending = Some(overdue(NO_PONG)),
+            Event::Idle => self.ending = Some(overdue(IDLE)),
         }
     }
 
     /// Sends the first answer.
     fn answer(&mut self, at: Moment) {
         let Some(Answer { said, with, .. }) = self.answers.pop_front() else { return };
+        self.queued_bytes -= said.payload().len();
         self.ready_answers += 1;
         let talk = Arc::clone(&self.talk);
         let message = match with {
@@ -208,7 +212,7 @@ impl Conversation {
             Some(Step::Close { code: 1006, .. }) => self.ending = Some(Finale::Drop),
             Some(Step::Close { code: 1005, .. }) => self.ending = Some(Finale::Close { code: None, reason: String::new() }),
             Some(Step::Close { code, reason, .. }) => self.end(*code, reason.clone()),
-            Some(Step::Expect { timeout_us, optional, .. }) => match self.queue.pop_front() {
+            Some(Step::Expect { timeout_us, optional, .. }) => match self.unqueue() {
                 Some(said) => {
                     if !self.meet(&said, due_us) {
                         self.fall_back(said, due_us);
@@ -284,9 +288,10 @@ impl Conversation {
             self.last_said = Some(Arc::clone(&said));
             let response = self.talk.matchers.get(index).and_then(|matcher| matcher.response.as_ref());
             if let Some(delay_us) = response.map(|message| message.delay_us) {
-                self.answers.push_back(Answer { said, with: With::Matcher(index), due_us: at.now_us.saturating_add(delay_us) });
+                self.push_answer(Answer { said, with: With::Matcher(index), due_us: at.now_us.saturating_add(delay_us) });
             }
         } else if !self.queue.is_empty() || (self.expects_more() && !at_expect) {
+            self.queued_bytes += said.payload().len();
             self.queue.push_back(said);
         } else {
             self.fall_back(said, at.now_us);
@@ -302,7 +307,19 @@ impl Conversation {
             None if self.talk.echo => (With::Echo, 0),
             None => return,
         };
-        self.answers.push_back(Answer { said, with, due_us: since_us.saturating_add(delay_us) });
+        self.push_answer(Answer { said, with, due_us: since_us.saturating_add(delay_us) });
+    }
+
+    fn push_answer(&mut self, answer: Answer) {
+        self.queued_bytes += answer.said.payload().len();
+        self.answers.push_back(answer);
+    }
+
+    /// The first message that waits for an expect, which waits no more.
+    fn unqueue(&mut self) -> Option<Arc<Said>> {
+        let said = self.queue.pop_front()?;
+        self.queued_bytes -= said.payload().len();
+        Some(said)
     }
 
     fn send(&mut self, message: &WsMessage, said: Option<&Said>, at: Moment) {
@@ -335,6 +352,15 @@ impl Conversation {
     }
 }
 
+/// Why a connection ends when a ping was not answered, and when nobody said anything.
+const NO_PONG: &str = "heartbeat timeout";
+const IDLE: &str = "idle timeout";
+
+/// The end of a connection whose time is over.
+fn overdue(reason: &str) -> Finale {
+    Finale::Close { code: Some(1001), reason: reason.to_owned() }
+}
+
 /// What an expect asks for, compiled when it is reached: a converted recording may have as many as it has messages.
 fn expected(rule: &WsMatch) -> Matcher {
     Matcher::new(rule).unwrap_or_else(|_| Matcher::nothing())
@@ -365,9 +391,18 @@ impl Performance for Conversation {
     }
 
     fn hear(&mut self, heard: Heard<'_>, at: Moment) {
-        let Heard::Message(kind, payload) = heard else {
-            self.unanswered_since_us = None;
-            return;
+        let (kind, payload) = match heard {
+            Heard::Message(kind, payload) => (kind, payload),
+            Heard::Pong => {
+                self.unanswered_since_us = None;
+                return;
+            }
+            // Its pong may be among what is left unread, and more data is.
+            Heard::Held => {
+                self.unanswered_since_us = self.unanswered_since_us.map(|_| at.now_us);
+                self.last_data_us = at.now_us;
+                return;
+            }
         };
         self.last_data_us = at.now_us;
         // What was due before it was said comes before it.
@@ -378,8 +413,19 @@ impl Performance for Conversation {
         }
     }
 
-    fn queued(&self) -> usize {
-        self.queue.len() + self.answers.len() + self.ready_answers
+    fn queued(&self) -> Backlog {
+        Backlog { messages: self.queue.len() + self.answers.len() + self.ready_answers, bytes: self.queued_bytes }
+    }
+
+    fn expire(&self, at: Moment, moved_us: u64) -> Option<Finale> {
+        let is_over = |since_us: u64, limit_us: u64| since_us.saturating_add(limit_us) <= at.now_us;
+        // A ping that is due cannot go out; who takes bytes all the same is there.
+        let unanswered_us = self.unanswered_since_us.unwrap_or_else(|| self.next_ping_us.max(moved_us));
+        if self.talk.heartbeat.is_some_and(|beat| is_over(unanswered_us, beat.timeout_us)) {
+            return Some(overdue(NO_PONG));
+        }
+        let last_data_us = self.last_data_us.max(moved_us);
+        self.talk.idle_timeout_us.is_some_and(|idle_us| is_over(last_data_us, idle_us)).then(|| overdue(IDLE))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::base::error::{Error, Result};
 use crate::base::sync::Place;
 use crate::base::{limits, platform, sync};
 use crate::engine::answer;
+use crate::engine::flow::discard;
 use crate::engine::inlet::{HeadLimits, Inlet, NoHead};
 use crate::engine::relay_http::After;
 use crate::wire::head::RequestHead;
@@ -124,7 +125,15 @@ fn serve(behind: &impl Behind, mut client: Inlet, peer: SocketAddr) {
             Ok(head) => match behind.answer(client, head, peer) {
                 Some((back, After::KeepAlive)) => client = back,
                 Some((back, After::Close)) => {
+                    // A close with unread bytes, or before bytes that are on their way, would be a reset, which overtakes the answer.
                     back.stream.shutdown_write();
+                    discard(&back.stream, Duration::from_millis(limits::CLOSE_GRACE_MS));
+                    return;
+                }
+                Some((back, After::Reset)) => {
+                    if let Err(error) = back.stream.reset_at_close() {
+                        log::debug!("a connection cannot be reset: {error}");
+                    }
                     return;
                 }
                 None => return,
@@ -147,7 +156,7 @@ fn turn_away(refused: &Receiver<TcpStream>) {
     );
     let mut draining: Vec<(TcpStream, Instant)> = Vec::new();
     loop {
-        let next = if draining.is_empty() {
+        let first = if draining.is_empty() {
             match refused.recv() {
                 Ok(tcp) => Some(tcp),
                 Err(_) => return,
@@ -155,15 +164,19 @@ fn turn_away(refused: &Receiver<TcpStream>) {
         } else {
             refused.recv_timeout(Duration::from_millis(20)).ok()
         };
-        if let Some(tcp) = next
-            && tcp.set_nonblocking(true).is_ok()
-            && platform::send_now(&tcp, response.as_bytes()).is_ok()
-            && tcp.shutdown(std::net::Shutdown::Write).is_ok()
-        {
-            draining.push((tcp, Instant::now() + Duration::from_millis(limits::CLOSE_GRACE_MS)));
+        // All that wait are answered before the drained ones are looked at once more: in a flood that would be the most of the work.
+        for tcp in first.into_iter().chain(refused.try_iter().take(limits::MAX_REFUSED)) {
+            if tcp.set_nonblocking(true).is_ok()
+                && platform::send_now(&tcp, response.as_bytes()).is_ok()
+                && tcp.shutdown(std::net::Shutdown::Write).is_ok()
+            {
+                draining.push((tcp, Instant::now() + Duration::from_millis(limits::CLOSE_GRACE_MS)));
+            }
         }
         let now = Instant::now();
         draining.retain(|(tcp, deadline)| now < *deadline && !is_drained(tcp));
+        // They hold descriptors: the oldest have had their time where there are too many.
+        draining.drain(..draining.len().saturating_sub(limits::MAX_REFUSED));
     }
 }
 

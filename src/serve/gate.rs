@@ -1,5 +1,5 @@
-//! The gate before the admin port's HTTP server: it caps connections, head size and head time, refuses what that server would
-//! stumble over, and relays one request at a time over a Unix socket. It knows no route.
+//! The gate before the admin port's HTTP server: it caps connections, head size, head time and silences, refuses what that server
+//! would stumble over, and relays one request at a time over a Unix socket. It knows no route.
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
@@ -14,7 +14,7 @@ use crate::base::{limits, sync};
 use crate::engine::answer;
 use crate::engine::app::App;
 use crate::engine::inlet::{HeadLimits, Inlet};
-use crate::engine::relay_http::{After, Exchange};
+use crate::engine::relay_http::{After, Exchange, Patience};
 use crate::wire::body::Framing;
 use crate::wire::head::{Malformed, RequestHead};
 use crate::wire::stream::Stream;
@@ -25,6 +25,7 @@ pub struct Gate {
     /// The HTTP server's socket; `None` when the server ends.
     inner: Mutex<Option<AdminSocket>>,
     head_limits: HeadLimits,
+    patience: Patience,
 }
 
 impl Gate {
@@ -40,7 +41,8 @@ impl Gate {
             head_timeout: Duration::from_millis(settings.head_timeout_ms),
             idle_timeout: Duration::from_millis(settings.idle_timeout_ms),
         };
-        Ok(Self { app, inner: Mutex::new(Some(inner)), head_limits })
+        let patience = Patience { body: head_limits.head_timeout, stall: Duration::from_millis(settings.stall_timeout_ms) };
+        Ok(Self { app, inner: Mutex::new(Some(inner)), head_limits, patience })
     }
 
     /// Ends the HTTP server and removes its socket.
@@ -90,11 +92,14 @@ impl Gate {
 
     fn relay(&self, client: &mut Inlet, head: &RequestHead) -> Result<After> {
         let inner = self.connect()?;
-        let mut headers = head.headers.end_to_end(&["Transfer-Encoding"]);
+        let mut headers = head.headers.end_to_end(&[]);
         headers.set("Connection", "close");
-        // The inner server makes room for what is declared of a body and does not come. What may be large goes to it in chunks, which
-        // declare nothing.
-        let in_chunks = is_large(head) && matches!(head.framing(), Ok(Framing::Length(1..)));
+        // It is met here.
+        headers.remove("Expect");
+        // The inner server makes room for what is declared of a body and does not come, waits for a short one before it hands out the
+        // request, takes a chunk that breaks off for a whole one, and reads one length where two stand. In chunks of ours, which
+        // declare nothing and are whole, it reads what was read here.
+        let in_chunks = !matches!(head.framing(), Ok(Framing::None | Framing::Length(0)));
         if in_chunks {
             headers.remove("Content-Length");
             headers.set("Transfer-Encoding", "chunked");
@@ -108,6 +113,7 @@ impl Gate {
             max_head_bytes: self.head_limits.max_head_bytes,
             continued: false,
             in_chunks,
+            patience: Some(self.patience),
         };
         exchange.run(client, head, &outgoing, Stream::Unix(inner))
     }
@@ -140,8 +146,8 @@ impl Behind for Gate {
         }
         let after = match self.relay(&mut client, &head) {
             Ok(after) => after,
-            // A body that is wrong is the caller's matter.
-            Err(error @ Error::Invalid { .. }) => answer::refuse(&mut client, &head, &error, None),
+            // A body that is wrong or late is the caller's matter.
+            Err(error @ (Error::Invalid { .. } | Error::TimedOut(_))) => answer::refuse(&mut client, &head, &error, None),
             Err(error) => {
                 log::error!("an admin call failed: {error}");
                 answer::refuse(&mut client, &head, &error, None)

@@ -3,7 +3,6 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -175,9 +174,11 @@ fn forget_logs(dir: &Path, kept: usize) {
 /// What a pid file says, if its server lives.
 fn read_live(path: &Path) -> Result<Option<Running>> {
     let failed = |error: std::io::Error| Error::storage("read", path, &error);
-    let file = match File::open(path) {
+    let file = match files::open_plain(path, OpenOptions::new().read(true)) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        // What is no plain file is nobody's pid file.
+        Err(_) if std::fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
     // Shared, so that two who look at once do not take each other for the server.
@@ -209,8 +210,7 @@ fn remove_stale(dir: &Path, admin_port: u16) -> Result<()> {
 /// The right to give and take away names in the directory; ends when it is dropped.
 fn take_turn(dir: &Path) -> Result<File> {
     let path = dir.join("lock");
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = opened.map_err(|error| Error::storage("open", &path, &error))?;
+    let file = files::open_lock(&path).map_err(|error| Error::storage("open", &path, &error))?;
     file.lock().map_err(|error| Error::storage("lock", &path, &error))?;
     Ok(file)
 }

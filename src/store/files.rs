@@ -1,14 +1,14 @@
 //! Names in a directory of recordings, and the calls that make, sync and find files there. It never looks into a file.
 
 use std::collections::HashMap;
-use std::fs::{DirBuilder, File, Permissions};
+use std::fs::File;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::lock;
 use crate::base::error::{Error, Result};
-pub use crate::base::files::create_private;
+pub use crate::base::files::{create_private, create_private_dir, open_here, open_lock, open_plain};
 use crate::base::{self, id};
 
 /// The sub-directory for the index and the lock: writing there leaves the recordings' directory as it is.
@@ -193,11 +193,9 @@ pub fn make_dir(dir: &Path) -> Result<()> {
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         make_dir(parent)?;
     }
-    match DirBuilder::new().mode(0o700).create(dir) {
+    match create_private_dir(dir) {
         // Recordings that are synced are lost all the same where the directory that they are in is.
-        Ok(()) => std::fs::set_permissions(dir, Permissions::from_mode(0o700))
-            .and_then(|()| base::files::sync_name(dir))
-            .map_err(|error| Error::storage("create", dir, &error)),
+        Ok(()) => base::files::sync_name(dir).map_err(|error| Error::storage("create", dir, &error)),
         // Another process was quicker.
         Err(error) if error.kind() == ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
         Err(error) => Err(Error::storage("create", dir, &error)),
@@ -274,6 +272,8 @@ impl Drop for TempName {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

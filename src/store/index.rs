@@ -6,6 +6,8 @@
 //! The file is a cache. One that is missing, torn or of another version costs time, nothing else.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::OpenOptions;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use super::files::{self, Found, Kind, Stamp};
 use super::lock::DirLock;
 use super::summary::{self, JournalView, Look};
 use crate::base::error::{Error, Result};
-use crate::base::time;
+use crate::base::{limits, time};
 use crate::model::api::Summary;
 
 /// One recording that is no journal.
@@ -126,7 +128,7 @@ impl Index {
 
     /// Reads the file; an index of nothing where there is none.
     pub fn load(dir: &Path) -> Self {
-        let Ok(text) = std::fs::read_to_string(file_path(dir)) else { return Self::default() };
+        let Some(text) = read_file(&file_path(dir)) else { return Self::default() };
         let mut lines = text.split('\n');
         let mut index = Self::default();
         if lines.next() != Some(HEADER) {
@@ -191,6 +193,15 @@ impl Index {
         std::fs::rename(&temp, &path).map_err(failed)?;
         Ok(true)
     }
+}
+
+/// The text of the file; `None` where there is none, or something else by its name.
+fn read_file(path: &Path) -> Option<String> {
+    // What cannot be read is found out again.
+    let file = files::open_plain(path, OpenOptions::new().read(true)).ok()?;
+    let mut text = String::new();
+    file.take(limits::MAX_STORE_BYTES).read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 impl Entry {

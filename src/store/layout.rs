@@ -50,6 +50,10 @@ pub fn read_content(file: &File, size: u64) -> std::io::Result<Content> {
         settle(&mut ends.tail);
         return Ok(Content::Lines(Box::new(ends)));
     }
+    // No text of JSON has such a byte: where a disk lost the content, or a file was made large and never written, it is not read whole.
+    if lines::read_part(file, 0, size.min(FIRST_READ_BYTES))?.contains(&0) {
+        return Ok(Content::Corrupted("the file begins with bytes of no text".to_owned()));
+    }
     if size > MAX_STORE_BYTES {
         return Ok(Content::Corrupted(format!("the file has not the lines of mockd, and its {size} bytes are too many to read at once")));
     }
@@ -86,7 +90,7 @@ fn read_ends(file: &File, size: u64) -> std::io::Result<Option<Ends>> {
     let tail_at = size - tail_line.len() as u64;
     text.extend(tail_line);
     // The two lines alone are a recording of no frames; if they are not, the whole text has to say what is wrong.
-    Ok(recording_text::parse(&text).ok().map(|recording| Ends { head: recording.head, tail: recording.tail, head_end, tail_at }))
+    Ok(recording_text::parse_ends(&text).ok().map(|(head, tail)| Ends { head, tail, head_end, tail_at }))
 }
 
 /// The head line of a file in our lines, with its line feed; `None` for any other.
@@ -99,6 +103,9 @@ pub fn read_head_line(file: &File, size: u64) -> std::io::Result<Option<Vec<u8>>
             text.truncate(searched + at + 1);
             let ours = text.ends_with(b"\"frames\":[\n") || text.ends_with(b"\"events\":[\n");
             return Ok(ours.then_some(text));
+        }
+        if text[searched..].contains(&0) {
+            return Ok(None);
         }
         searched = text.len();
         let end = limit.min(searched as u64 * 4);
@@ -137,7 +144,7 @@ fn read_last_line(file: &File, floor: u64, size: u64) -> std::io::Result<Option<
 pub fn parse_head_line(line: &[u8]) -> Result<Head> {
     let mut text = line.to_vec();
     text.extend(b"]}}");
-    recording_text::parse(&text).map(|recording| recording.head)
+    recording_text::parse_ends(&text).map(|(head, _)| head)
 }
 
 /// The text of a whole recording in our lines, piece by piece.

@@ -62,6 +62,12 @@ impl<'a> LineReader<'a> {
         self.buffer.drain(..self.taken);
         self.searched -= self.taken;
         self.taken = 0;
+        // No line of JSON has such a byte. What a disk lost may be of any length: of a line that is none its beginning is enough.
+        if self.buffer.contains(&0) {
+            self.buffer.clear();
+            self.buffer.push(0);
+            self.searched = 1;
+        }
         let old = self.buffer.len();
         // A long line doubles the reads, so that its bytes are moved and searched a bounded number of times.
         let want = (self.end - self.read_at).min(CHUNK_BYTES.max(old) as u64) as usize;

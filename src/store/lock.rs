@@ -4,7 +4,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -72,8 +72,7 @@ fn open_lock(dir: &Path) -> Result<File> {
     let sub = dir.join(files::INDEX_DIR);
     files::make_dir(&sub)?;
     let path = lock_path(dir);
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-    opened.map_err(|error| Error::storage("open", &path, &error))
+    files::open_lock(&path).map_err(|error| Error::storage("open", &path, &error))
 }
 
 fn lock_path(dir: &Path) -> PathBuf {
@@ -118,7 +117,7 @@ pub fn holder(file: &File, path: &Path) -> Result<Holder> {
 /// # Errors
 /// What the file system says.
 pub fn claim(path: &Path) -> Result<Option<File>> {
-    claim_as(path, OpenOptions::new().read(true).write(true))
+    claim_as(path, || files::open_plain(path, OpenOptions::new().read(true).write(true)))
 }
 
 /// The same for a file or directory in the making, which is not written any more.
@@ -126,13 +125,13 @@ pub fn claim(path: &Path) -> Result<Option<File>> {
 /// # Errors
 /// As [`claim`].
 pub fn claim_leftover(path: &Path) -> Result<Option<File>> {
-    claim_as(path, OpenOptions::new().read(true))
+    claim_as(path, || files::open_here(path, OpenOptions::new().read(true)))
 }
 
-fn claim_as(path: &Path, how: &OpenOptions) -> Result<Option<File>> {
+fn claim_as(path: &Path, open: impl Fn() -> std::io::Result<File>) -> Result<Option<File>> {
     // Those who only ask hold a shared lock for an instant: wait for them, not for a writer.
     for _ in 0..CLAIM_TRIES {
-        let file = match how.open(path) {
+        let file = match open() {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::storage("open", path, &error)),

@@ -1,7 +1,7 @@
 //! Recordings in the making that get their names together: a directory of their own, below that of the recordings, until all are whole.
 //! And the end of what killed processes left in the making. It never looks into a file.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use super::files::{self, Kind};
@@ -93,7 +93,8 @@ pub fn is_making(name: &str) -> bool {
 pub fn is_leftover(path: &Path) -> bool {
     // A link is not ours, wherever it leads.
     let is_ours = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() || metadata.is_dir());
-    is_ours && File::open(path).is_ok_and(|file| matches!(lock::holder(&file, path), Ok(Holder::Nobody)))
+    is_ours
+        && files::open_here(path, OpenOptions::new().read(true)).is_ok_and(|file| matches!(lock::holder(&file, path), Ok(Holder::Nobody)))
 }
 
 /// Ends what is left under a name that [`is_making`]: files that were to get their names get them, all others go away. Gives the bytes of these.

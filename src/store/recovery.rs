@@ -99,7 +99,7 @@ pub fn recover_one(_lock: &DirLock, dir: &Path, id: &str, ending: Option<&Tail>)
     } else {
         // It takes the journal's place first: at no moment are there two recordings, or a name that half a text has. What an fsync
         // has failed for is copied as well: the next fsync of that file may say that all is well and write nothing.
-        rewrite(&file, dir, &head, head_line, &scan, &tail)?.publish(&path)?;
+        rewrite(&file, dir, id, head_line, &scan, &tail)?.publish(&path)?;
     }
     files::rename(&path, &target)?;
     Ok(true)
@@ -115,7 +115,7 @@ fn is_finished(file: &File, head_line: &[u8], scan: &Scan, size: u64) -> std::io
     let mut text = head_line.to_vec();
     text.extend(lines::read_part(file, tail_at, size)?);
     // Without power a disk may have kept the tail and not all that is before it.
-    Ok(recording_text::parse(&text).is_ok_and(|recording| recording.tail.stats.frame_count == scan.stats.frame_count))
+    Ok(recording_text::parse_ends(&text).is_ok_and(|(_, tail)| tail.stats.frame_count == scan.stats.frame_count))
 }
 
 /// Cuts what is not whole and appends a tail.
@@ -134,18 +134,23 @@ fn close(file: &File, tail: &Tail, end: u64) -> std::io::Result<Result<()>> {
     Ok(Ok(()))
 }
 
-/// Copies the whole frames where something else stands between them, as after a power failure.
-fn rewrite(file: &File, dir: &Path, head: &Head, head_line: &[u8], scan: &Scan, tail: &Tail) -> Result<TempFile> {
-    let temp = TempFile::create(dir, &head.id)?;
+/// Copies the whole frames where something else stands between them, as after a power failure. The file's name says the id: what the
+/// head says may be damaged too.
+fn rewrite(file: &File, dir: &Path, id: &str, head_line: &[u8], scan: &Scan, tail: &Tail) -> Result<TempFile> {
+    let temp = TempFile::create(dir, id)?;
     let failed = |error: std::io::Error| Error::storage("write", temp.path(), &error);
     let mut out = std::io::BufWriter::with_capacity(lines::CHUNK_BYTES, &temp.file);
     std::io::Write::write_all(&mut out, head_line).map_err(failed)?;
     let mut written = head_line.len() as u64;
     for part in &scan.parts {
         let mut start = part.start;
-        // The first line has no comma before it.
-        if written == head_line.len() as u64 && lines::read_part(file, start, start + 1).map_err(failed)? == b"," {
+        let has_comma = lines::read_part(file, start, start + 1).map_err(failed)? == b",";
+        // The first line has no comma before it, all others have one.
+        if written == head_line.len() as u64 && has_comma {
             start += 1;
+        } else if written > head_line.len() as u64 && !has_comma {
+            std::io::Write::write_all(&mut out, b",").map_err(failed)?;
+            written += 1;
         }
         lines::copy_part(file, start, part.end, &mut out).map_err(failed)?;
         written += part.end - start;
@@ -285,6 +290,32 @@ mod tests {
         assert_eq!((&found.tail.status_reason, &found.tail.stream), (&ending.status_reason, &ending.stream));
         assert_eq!((found.tail.stats.frame_count, found.tail.stats.file_size_bytes), (2, text.len() as u64));
         assert!(!store.finish_late("01AAAAAA", &ending).unwrap(), "it is no journal any more");
+    }
+
+    #[test]
+    fn a_frame_whose_comma_is_damaged_is_kept_in_a_file_that_is_json() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = sample("01AAAAAA", 4);
+        let (text, ends) = journal(&whole);
+        let mut without = text.clone();
+        without[ends[2]] = b'\n';
+        assert_eq!(recovered(dir.path(), &without).unwrap().frames, whole.frames);
+        let mut first = text;
+        first.insert(ends[0], b',');
+        assert_eq!(recovered(dir.path(), &first).unwrap().frames, whole.frames);
+    }
+
+    #[test]
+    fn a_damaged_id_in_a_journal_names_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("store");
+        std::fs::create_dir(&inner).unwrap();
+        for id in ["", "01BBBBBB", "x/../../../out"] {
+            let (mut text, ends) = journal(&sample(id, 3));
+            text[ends[1]..ends[2] - 1].fill(0);
+            assert_eq!(recovered(&inner, &text).expect(id).frames.len(), 2);
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "{id}");
+        }
     }
 
     #[test]

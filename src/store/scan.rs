@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::lines::LineReader;
 use crate::model::recording::{Direction, Encoding, FrameType, Protocol, Stats};
+use crate::model::recording_text;
 
 /// What a pass over a journal found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,14 +41,17 @@ pub fn scan_frames(file: &File, protocol: Protocol, head_end: u64, end: u64) -> 
     while let Some(line) = reader.next_line()? {
         let is_tail = line.starts_with(b"],");
         let is_frame = !is_tail && count_line(&mut scan, protocol, line);
+        let has_comma = line.starts_with(b",");
         let line_end = reader.position();
         if is_tail {
             scan.tail_at = Some(start);
         } else if is_frame {
             // A tail line is the last one; what has frames after it is none.
             scan.tail_at = None;
+            // All lines but the first have a comma before them: one that has not, or has one too many, begins a part.
             match scan.parts.last_mut() {
-                Some(part) if part.end == start => part.end = line_end,
+                Some(part) if part.end == start && has_comma => part.end = line_end,
+                None if has_comma => scan.parts.push(start + 1..line_end),
                 _ => scan.parts.push(start..line_end),
             }
         }
@@ -59,55 +63,109 @@ pub fn scan_frames(file: &File, protocol: Protocol, head_end: u64, end: u64) -> 
     Ok(scan)
 }
 
+/// Counts a line; `false` where it is no frame, which is for nobody else to find out.
 fn count_line(scan: &mut Scan, protocol: Protocol, line: &[u8]) -> bool {
     let line = line.strip_prefix(b",").unwrap_or(line);
-    let (us, ms) = match protocol {
-        Protocol::WebSocket => {
-            let Ok(frame) = serde_json::from_slice::<LightFrame<'_>>(line) else { return false };
-            let Some(len) = payload_len(frame.data, frame.encoding) else { return false };
-            scan.stats.count_message(frame.kind, frame.direction, len);
-            (frame.relative_us, frame.relative_ms)
-        }
-        Protocol::Sse => {
-            let Ok(event) = serde_json::from_slice::<LightEvent<'_>>(line) else { return false };
-            if let Some(data) = event.data {
-                let Some(len) = text_len(data) else { return false };
-                scan.stats.count_event(len);
-            }
-            (event.relative_us, event.relative_ms)
-        }
+    let counted = match protocol {
+        // A list of the right values would pass for an object here, and for none elsewhere.
+        _ if !line.starts_with(b"{") => None,
+        Protocol::WebSocket => count_frame(&mut scan.stats, line),
+        Protocol::Sse => count_event(&mut scan.stats, line),
     };
-    scan.last_us = us.or_else(|| ms.map(|ms| ms.saturating_mul(1000))).or(scan.last_us);
+    let due_us = match counted {
+        Some((us, ms)) => us.or_else(|| ms.map(|ms| ms.saturating_mul(1000))),
+        // Not as this program writes it: then it is read as whoever opens the recording will read it.
+        None => match recording_text::parse_frame_line(protocol, line) {
+            Ok(frame) => {
+                scan.stats.count(&frame);
+                frame.due_us()
+            }
+            Err(_) => return false,
+        },
+    };
+    scan.last_us = due_us.or(scan.last_us);
     true
 }
 
-/// Of a WebSocket frame what is counted.
+/// `relativeUs` and `relativeMs`.
+type Times = (Option<u64>, Option<u64>);
+
+/// Counts a WebSocket frame as this program writes it.
+fn count_frame(stats: &mut Stats, line: &[u8]) -> Option<Times> {
+    let frame = serde_json::from_slice::<LightFrame<'_>>(line).ok()?;
+    let encoding = frame.encoding.or((frame.kind == FrameType::Binary).then_some(Encoding::Base64));
+    let len = payload_len(frame.data, encoding)?;
+    are_texts(&[frame.timestamp, frame.close_reason])?;
+    stats.count_message(frame.kind, frame.direction, len);
+    Some((frame.relative_us, frame.relative_ms))
+}
+
+/// Counts an entry of an event stream as this program writes it.
+fn count_event(stats: &mut Stats, line: &[u8]) -> Option<Times> {
+    let event = serde_json::from_slice::<LightEvent<'_>>(line).ok()?;
+    are_texts(&[event.kind, event.id, event.comment, event.raw, event.timestamp])?;
+    if let Some(data) = event.data {
+        stats.count_event(text_len(data)?);
+    }
+    Some((event.relative_us, event.relative_ms))
+}
+
+fn are_texts(values: &[Option<&RawValue>]) -> Option<()> {
+    values.iter().flatten().all(|value| text_len(value).is_some()).then_some(())
+}
+
+/// A WebSocket frame whose texts are not taken apart. It has no more fields and no other types than what is written; `null` is no text.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct LightFrame<'a> {
     direction: Direction,
     #[serde(rename = "type")]
     kind: FrameType,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "given")]
     data: Option<&'a RawValue>,
     #[serde(default)]
     encoding: Option<Encoding>,
+    #[serde(default, rename = "closeCode")]
+    _close_code: Option<u16>,
+    #[serde(default, borrow, deserialize_with = "given")]
+    close_reason: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "given")]
+    timestamp: Option<&'a RawValue>,
     #[serde(default)]
     relative_ms: Option<u64>,
     #[serde(default)]
     relative_us: Option<u64>,
 }
 
-/// Of an event what is counted.
+/// The same of an entry of an event stream.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct LightEvent<'a> {
-    #[serde(default, borrow)]
+    #[serde(default, rename = "type", borrow, deserialize_with = "given")]
+    kind: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "given")]
     data: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "given")]
+    id: Option<&'a RawValue>,
+    #[serde(default, rename = "retry")]
+    _retry: Option<u64>,
+    #[serde(default, borrow, deserialize_with = "given")]
+    comment: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "given")]
+    raw: Option<&'a RawValue>,
+    #[serde(default, rename = "rawEncoding")]
+    _raw_encoding: Option<Encoding>,
+    #[serde(default, borrow, deserialize_with = "given")]
+    timestamp: Option<&'a RawValue>,
     #[serde(default)]
     relative_ms: Option<u64>,
     #[serde(default)]
     relative_us: Option<u64>,
+}
+
+/// A value as its text, `null` included.
+fn given<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// The bytes that a JSON string stands for, without making it: taking its escapes apart would cost more than all the rest.
@@ -160,7 +218,6 @@ fn payload_len(raw: Option<&RawValue>, encoding: Option<Encoding>) -> Option<u64
 mod tests {
     use super::*;
     use crate::model::recording::Frame;
-    use crate::model::recording_text;
     use crate::store::testing::{file_of, sample, sse_sample};
 
     fn journal(head: &str, frames: &[Frame]) -> Vec<u8> {
@@ -182,6 +239,50 @@ mod tests {
             assert_eq!(scan.last_us, recording.frames.last().unwrap().due_us());
             assert_eq!((scan.parts.len(), &scan.parts[0]), (1, &(5..text.len() as u64)));
             assert_eq!((scan.tail_at, scan.end(5)), (None, text.len() as u64));
+        }
+    }
+
+    #[test]
+    fn a_line_that_no_reader_takes_is_no_frame() {
+        let frame = |rest: &str| format!("{{\"direction\":\"s2c\",\"type\":\"text\"{rest}}}\n");
+        let count = |protocol: Protocol, line: &[u8]| {
+            let scan = scan_frames(&file_of(line), protocol, 0, line.len() as u64).unwrap();
+            let read = recording_text::parse_frame_line(protocol, line.trim_ascii_end());
+            let shown = String::from_utf8_lossy(line).into_owned();
+            assert_eq!(!scan.parts.is_empty(), read.is_ok(), "{shown}");
+            let mut stats = Stats::default();
+            read.iter().for_each(|frame| stats.count(frame));
+            assert_eq!((scan.stats, scan.last_us), (stats, read.ok().and_then(|frame| frame.due_us())), "{shown}");
+        };
+        for rest in [
+            "",
+            ",\"data\":null",
+            ",\"data\":\"\\ud800\"",
+            ",\"timestamp\":5",
+            ",\"timestamp\":null",
+            ",\"closeReason\":null",
+            ",\"closeReason\":[]",
+            ",\"closeCode\":70000",
+            ",\"relativeUs\":-1",
+            ",\"relativeUs\":5,\"relativeUs\":6",
+            ",\"relativeMs\":5,\"other\":{\"a\":1}",
+            ",\"other\":1e999",
+            ",\"oth\\u0065r\":\"\\udc00\"",
+            ",\"data\":\"AAEC\",\"encoding\":\"base64\"",
+        ] {
+            count(Protocol::WebSocket, frame(rest).as_bytes());
+        }
+        count(Protocol::WebSocket, b"{\"direction\":\"c2s\",\"type\":\"binary\",\"data\":\"AAEC\"}\n");
+        count(Protocol::WebSocket, b"{\"direction\":\"c2s\",\"type\":\"text\",\"data\":\"\xff\"}\n");
+        for event in [
+            "{}",
+            "[]",
+            "{\"data\":null,\"id\":null}",
+            "{\"data\":\"a\",\"retry\":-1}",
+            "{\"raw\":7}",
+            "{\"comment\":\"c\",\"timestamp\":null}",
+        ] {
+            count(Protocol::Sse, format!("{event}\n").as_bytes());
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a list says of one file, read from its head and tail, or from a journal's head and its line feeds.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -55,7 +55,7 @@ pub fn of_corrupted(found: &Found, reason: String) -> Summary {
 /// Opens the file of a recording; `None` where it has gone.
 pub fn open(dir: &Path, found: &Found) -> Result<Option<File>> {
     let path = files::path_of(dir, &found.id, found.kind);
-    match File::open(&path) {
+    match files::open_plain(&path, OpenOptions::new().read(true)) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::storage("open", &path, &error)),

@@ -37,13 +37,24 @@ pub fn switching_protocols(accept: &str, subprotocol: Option<&str>) -> ResponseH
     response
 }
 
-/// Whether `response` accepts the handshake that `request` began: 101, `Upgrade: websocket`, the right accept key.
-pub fn is_accepted(request: &RequestHead, response: &ResponseHead) -> bool {
-    let Some(key) = sole(request, "Sec-WebSocket-Key") else { return false };
-    let accept = derive_accept_key(key.trim_ascii());
-    response.status == 101
-        && response.headers.has_token("Upgrade", "websocket")
-        && response.headers.get("Sec-WebSocket-Accept").map(str::trim) == Some(accept.as_str())
+/// Checks a response of status 101 to the handshake that `request` began: `Upgrade: websocket`, `Connection: Upgrade`, the right
+/// accept key (RFC 6455 §4.1).
+///
+/// # Errors
+/// What is wrong with it, in words that follow "with 101 and".
+pub fn check_accepted(request: &RequestHead, response: &ResponseHead) -> Result<(), &'static str> {
+    if !response.headers.has_token("Upgrade", "websocket") {
+        return Err("no Upgrade: websocket");
+    }
+    if !response.headers.has_token("Connection", "upgrade") {
+        return Err("no Connection: Upgrade");
+    }
+    let accept = sole(request, "Sec-WebSocket-Key").map(|key| derive_accept_key(key.trim_ascii()));
+    let mut given = response.headers.all("Sec-WebSocket-Accept").map(<[u8]>::trim_ascii);
+    match (accept, given.next(), given.next()) {
+        (Some(accept), Some(given), None) if given == accept.as_bytes() => Ok(()),
+        _ => Err("a wrong Sec-WebSocket-Accept"),
+    }
 }
 
 /// The value of a field that stands there once.
@@ -93,12 +104,18 @@ mod tests {
     fn answers_are_checked() {
         let head = request(&format!("Sec-WebSocket-Key: {KEY}\r\n"));
         let good = switching_protocols(ACCEPT, Some("chat"));
-        assert!(is_accepted(&head, &good));
+        assert_eq!(check_accepted(&head, &good), Ok(()));
         assert_eq!(good.headers.get("sec-websocket-protocol"), Some("chat"));
-        assert!(!is_accepted(&head, &switching_protocols("s3pPLMBiTxaQ9kYGzzhZRbK+xOO=", None)));
-        assert!(!is_accepted(&head, &ResponseHead { status: 200, ..good.clone() }));
-        let mut plain = good;
-        plain.headers.remove("Upgrade");
-        assert!(!is_accepted(&head, &plain));
+        let other = switching_protocols("s3pPLMBiTxaQ9kYGzzhZRbK+xOO=", None);
+        assert_eq!(check_accepted(&head, &other), Err("a wrong Sec-WebSocket-Accept"));
+        let mut twice = good.clone();
+        twice.headers.push("Sec-WebSocket-Accept", ACCEPT);
+        assert_eq!(check_accepted(&head, &twice), Err("a wrong Sec-WebSocket-Accept"));
+        assert_eq!(check_accepted(&request(""), &good), Err("a wrong Sec-WebSocket-Accept"));
+        for (name, wrong) in [("Upgrade", "no Upgrade: websocket"), ("Connection", "no Connection: Upgrade")] {
+            let mut plain = good.clone();
+            plain.headers.remove(name);
+            assert_eq!(check_accepted(&head, &plain), Err(wrong));
+        }
     }
 }

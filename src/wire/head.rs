@@ -30,7 +30,7 @@ impl Malformed {
 pub struct RequestHead {
     /// As sent.
     pub method: String,
-    /// The request target as sent; an absolute form has been cut to path and query.
+    /// The request target as sent; an absolute form has been cut to path and query, and `Host` is what it named.
     pub target: String,
     /// 0 for HTTP/1.0, 1 for HTTP/1.1.
     pub minor_version: u8,
@@ -40,7 +40,8 @@ pub struct RequestHead {
 
 impl RequestHead {
     /// Parses a head from the front of `bytes`: `None` while it is not all there, else the head and its length.
-    /// Refuses what smugglers use: bare LF or CR, obs-fold, space before the colon, no `Host` or two in HTTP/1.1.
+    /// Refuses what smugglers use: bare LF or CR, obs-fold, space before the colon, no `Host` or two in HTTP/1.1. Where the target is a
+    /// URL its host takes the place of `Host` (RFC 9112 §3.2.2).
     /// Empty lines before the head are skipped and count in its length (RFC 9112 §2.2).
     ///
     /// # Errors
@@ -58,9 +59,14 @@ impl RequestHead {
         let (Some(method), Some(target), Some(minor_version)) = (request.method, request.path, request.version) else {
             return Err(Malformed::new(400, "the request line is incomplete"));
         };
-        let headers = collect(request.headers);
+        let mut headers = collect(request.headers);
         check_host(&headers, minor_version)?;
-        let target = path_and_query(method, target)?;
+        let (authority, target) = split_target(method, target)?;
+        if let Some(authority) = authority {
+            // RFC 9112 §3.2.2: what `Host` says counts no more. Who judges by it must see what the target says.
+            headers.set("Host", authority);
+            check_host(&headers, minor_version)?;
+        }
         Ok(Some((Self { method: method.to_owned(), target, minor_version, headers }, length)))
     }
 
@@ -211,15 +217,19 @@ fn explain_request(error: httparse::Error, bytes: &[u8]) -> Malformed {
     let first_line = bytes.trim_ascii_start().split(|&b| b == b'\n').next().unwrap_or_default();
     match error {
         httparse::Error::TooManyHeaders => Malformed::new(431, format!("more than {MAX_HEADERS} header fields")),
-        httparse::Error::Version if first_line.windows(6).any(|word| word == b" HTTP/") => {
-            Malformed::new(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
-        }
+        httparse::Error::Version if names_other_version(first_line) => Malformed::new(505, "only HTTP/1.0 and HTTP/1.1 are spoken here"),
         // The first bytes of a TLS handshake record.
         httparse::Error::Token if bytes.starts_with(&[0x16, 0x03]) => {
             Malformed::new(400, "this port speaks plain HTTP; use http:// or ws:// instead of https:// or wss://")
         }
         _ => Malformed::new(400, format!("the request head is malformed: {error}")),
     }
+}
+
+/// Whether a request line ends as one of another version does, `HTTP/2.0` say, and is not wrong in other ways.
+fn names_other_version(line: &[u8]) -> bool {
+    let words: Vec<&[u8]> = line.trim_ascii_end().split(|&b| b == b' ').collect();
+    matches!(words.as_slice(), [_, _, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]] if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
 /// RFC 9112 §3.2: one `Host` in HTTP/1.1, and nowhere two.
@@ -235,16 +245,20 @@ fn check_host(headers: &Headers, minor_version: u8) -> Result<(), Malformed> {
     }
 }
 
-/// The target in origin form (RFC 9112 §3.2): an absolute form loses scheme and authority, `*` stays for OPTIONS.
-fn path_and_query(method: &str, target: &str) -> Result<String, Malformed> {
+/// The target in origin form, and the authority that an absolute form had before it (RFC 9112 §3.2); `*` stays for OPTIONS.
+fn split_target<'a>(method: &str, target: &'a str) -> Result<(Option<&'a str>, String), Malformed> {
     if !target.is_ascii() {
         return Err(Malformed::new(400, "the request target has bytes that are not ASCII; percent-encode them"));
+    }
+    // One reader ends the path there, another takes it for a character of it.
+    if target.contains('#') {
+        return Err(Malformed::new(400, "the request target has a fragment; leave out the # and what follows, or write %23"));
     }
     if method == "CONNECT" {
         return Err(Malformed::new(501, "this is no proxy for CONNECT"));
     }
     if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
-        return Ok(target.to_owned());
+        return Ok((None, target.to_owned()));
     }
     let absolute = target
         .split_once("://")
@@ -252,13 +266,17 @@ fn path_and_query(method: &str, target: &str) -> Result<String, Malformed> {
     let Some((_, rest)) = absolute else {
         return Err(Malformed::new(400, "the request target is neither a path nor a URL"));
     };
-    match rest.find(['/', '?']) {
-        Some(0) => Err(Malformed::new(400, "the request target is a URL without a host")),
-        Some(at) if rest.as_bytes()[at] == b'?' => Ok(format!("/{}", &rest[at..])),
-        Some(at) => Ok(rest[at..].to_owned()),
-        None if method == "OPTIONS" => Ok("*".to_owned()),
-        None => Ok("/".to_owned()),
+    let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    if authority.is_empty() {
+        return Err(Malformed::new(400, "the request target is a URL without a host"));
     }
+    let target = match rest.as_bytes().first() {
+        Some(b'/') => rest.to_owned(),
+        Some(_) => format!("/{rest}"),
+        None if method == "OPTIONS" => "*".to_owned(),
+        None => "/".to_owned(),
+    };
+    Ok((Some(authority), target))
 }
 
 /// The one length that all `Content-Length` fields and list members agree on.

@@ -73,6 +73,11 @@ fn what_smugglers_use_is_refused() {
         ("GET * HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         ("GET ftp://x/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         ("GET http:///x HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        ("GET http:// HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        ("GET http://u@x/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        ("GET /x#y HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        ("GET /x  HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        ("GET /x y HTTP/2.0\r\nHost: x\r\n\r\n", 400),
         ("GET /\r\nHost: x\r\n\r\n", 400),
         ("GET / HTTPS\r\nHost: x\r\n\r\n", 400),
         ("CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n", 501),
@@ -107,6 +112,21 @@ fn targets_become_path_and_query() {
     ] {
         assert_eq!(request(format!("{method} {target} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).target, expected);
     }
+}
+
+#[test]
+fn the_host_of_an_absolute_target_counts() {
+    for (target, host, expected) in
+        [("http://a:1/x", "h", "a:1"), ("ws://[::1]?x", "h:2", "[::1]"), ("/http://a/", "h", "h"), ("http://a", "", "a")]
+    {
+        let head = request(format!("GET {target} HTTP/1.1\r\nX: 1\r\nHost: {host}\r\n\r\n").as_bytes());
+        assert_eq!(head.headers.all("Host").collect::<Vec<_>>(), [expected.as_bytes()], "{target}");
+    }
+    for target in ["http://me@h/", "http://h#@x/", "http://h\\@x/", "http:///x"] {
+        assert_eq!(refused(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()), 400, "{target}");
+    }
+    let old = request(b"GET http://a HTTP/1.0\r\n\r\n");
+    assert_eq!(old.headers.get("Host"), Some("a"));
 }
 
 #[test]

@@ -100,6 +100,19 @@ impl Stream {
         self.shut(Shutdown::Both);
     }
 
+    /// Makes the close of the connection, with its last reference, a reset: what was not sent is dropped, and the peer knows that it did
+    /// not get all.
+    ///
+    /// # Errors
+    /// What the system says. A Unix socket knows no reset.
+    pub fn reset_at_close(&self) -> Result<()> {
+        match self {
+            Self::Tcp(socket) => platform::reset_at_close(socket),
+            Self::Tls(tls) => platform::reset_at_close(tls.socket()),
+            Self::Unix(_) => Ok(()),
+        }
+    }
+
     /// The socket, to wait for.
     pub fn fd(&self) -> BorrowedFd<'_> {
         match self {

@@ -12,6 +12,7 @@ pub mod server;
 pub mod sse;
 pub mod tls;
 pub mod upstream;
+pub mod usage;
 pub mod wait;
 pub mod ws;
 

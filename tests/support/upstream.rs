@@ -26,6 +26,13 @@ impl Upstream {
         Self { address, heads, ended }
     }
 
+    /// Hands every connection to `handler` as it comes: nothing has been read.
+    pub fn raw(handler: impl Fn(Conn) + Send + Sync + 'static) -> Self {
+        let (_, heads) = channel();
+        let (address, ended) = listen(move |stream| handler(Conn::over(stream)));
+        Self { address, heads, ended }
+    }
+
     /// Answers every request of every connection with these bytes.
     pub fn answering(answer: impl Into<Vec<u8>>) -> Self {
         let answer = answer.into();

@@ -45,6 +45,7 @@ impl Player {
         self.status = ReplayStatus::Error;
         self.error = Some(error);
         self.early.clear();
+        self.early_bytes = 0;
     }
 
     /// Waits for the client message whose turn it is, or fails when its time is up.

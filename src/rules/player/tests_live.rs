@@ -37,7 +37,7 @@ fn early_messages_queue_and_extra_ones_are_ignored() {
     for text in ["login", "get", "extra"] {
         player.client(FrameType::Text, text.as_bytes(), 0);
     }
-    assert_eq!((player.queued(), player.frames_received()), (2, 3));
+    assert_eq!((player.queued().messages, player.frames_received()), (2, 3));
     let turns: &[&str] = &["write welcome", "write <p> ok", "write data more <q>", "close 4001 bye", "wait"];
     play(&mut player, &script, &[(0, "start", turns, "complete 7/7 sent 5")]);
     assert_eq!(player.take_judged(), [(0, 2, Some(true)), (1, 4, Some(true))]);

@@ -96,7 +96,7 @@ fn play(websocket: &Value, script: &str) -> String {
                 }
             }
             None if wakes_us == u64::MAX => {
-                out.push(format!("wait, {} queued", conversation.queued()));
+                out.push(format!("wait, {} queued", conversation.queued().messages));
                 return out.join("\n");
             }
             None => now_us = wakes_us,
@@ -459,14 +459,14 @@ fn what_waits_in_it_is_counted() {
     conversation.start(START_US);
     for (text, queued) in [("a", 1), ("d", 2), ("b", 3)] {
         conversation.hear(Heard::Message(FrameType::Text, text.as_bytes()), at(START_US));
-        assert_eq!(conversation.queued(), queued);
+        assert_eq!(conversation.queued().messages, queued);
     }
     assert_eq!(conversation.next(at(START_US + 5000)), Act::Sleep { until_us: START_US + 10_000 });
-    assert_eq!(conversation.queued(), 1, "both expects are met");
+    assert_eq!(conversation.queued().messages, 1, "both expects are met");
     conversation.hear(Heard::Message(FrameType::Text, b"x"), at(START_US + 10_000));
-    assert_eq!(conversation.queued(), 1, "an answer counts until it is on its way");
+    assert_eq!(conversation.queued().messages, 1, "an answer counts until it is on its way");
     assert!(matches!(conversation.next(at(START_US + 10_000)), Act::Write(_)));
-    assert_eq!(conversation.queued(), 0);
+    assert_eq!(conversation.queued().messages, 0);
 }
 
 /// A mock with something of everything.
@@ -519,7 +519,7 @@ proptest::proptest! {
                     conversation.hear(Heard::Message(FrameType::Text, text.as_bytes()), at(now_us));
                 }
             }
-            proptest::prop_assert!(conversation.queued() <= heard);
+            proptest::prop_assert!(conversation.queued().messages <= heard);
         }
     }
 }

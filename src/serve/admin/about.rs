@@ -18,6 +18,8 @@ pub fn page(_call: &Call) -> Result<Answer> {
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
     let answer = Answer::bytes(200, "text/html; charset=utf-8", PAGE.replace("NONCE", &nonce).into_bytes());
+    let alone = [("Cross-Origin-Opener-Policy", "same-origin"), ("Cross-Origin-Resource-Policy", "same-origin")];
+    let answer = alone.into_iter().fold(answer, |answer, (name, value)| answer.with(name, value));
     Ok(answer.with("Content-Security-Policy", policy).with("Referrer-Policy", "no-referrer"))
 }
 

@@ -99,7 +99,8 @@ fn bearer(authorization: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
 }
 
-/// Compares in a time that depends on the length of `given` alone. An empty token fits nothing.
+/// Compares in a time that depends on the length of `given` alone, which its sender knows: every byte of it is looked at, whichever is the
+/// first to differ, and neither where that is nor how long the token is changes the steps. An empty token fits nothing.
 fn equal(given: &str, token: &str) -> bool {
     let (given, token) = (given.as_bytes(), token.as_bytes());
     if token.is_empty() {
@@ -240,6 +241,35 @@ mod tests {
         let asked = Asked { host: Some("localhost"), origin: Some("http://localhost:3000"), authorization: None };
         let verdict = judge(asked, Some("x"), false);
         assert_eq!((verdict.origin, verdict.refused), (Some("http://localhost:3000"), Some(Error::Unauthorized)));
+    }
+
+    proptest::proptest! {
+        /// Whatever is put together of what tricks are made of, what is let in is a loopback name to everybody who could read it.
+        #[test]
+        fn what_is_let_in_is_loopback_to_every_reader(
+            pieces in proptest::collection::vec(proptest::sample::select(vec![
+                "localhost", "LocalHost", "127.0.0.1", "127.", "1", "[::1]", "[::ffff:127.0.0.1]", "[", "]", "evil.com", "evil", ".", ":",
+                "80", "@", "#", "/", "\\", "?", " ", ",", "%2e", "\u{0}", "\u{3002}", "-", "_", "0.0.0.0", "null",
+            ]), 0..6)
+        ) {
+            let text = pieces.concat();
+            if is_loopback_authority(&text) {
+                let plain = |b: u8| b.is_ascii_alphanumeric() || b".:[]-_".contains(&b);
+                proptest::prop_assert!(text.bytes().all(plain), "{}", text);
+                let host = if text.starts_with('[') { text.split_inclusive(']').next() } else { text.split(':').next() };
+                let host = host.unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+                let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().map(|address| address.to_canonical().is_loopback());
+                let is_name = host == "localhost" || host.ends_with(".localhost");
+                proptest::prop_assert!(address.unwrap_or(is_name), "{}", text);
+            }
+            proptest::prop_assert_eq!(is_loopback_origin(&format!("http://{text}")), is_loopback_authority(&text));
+        }
+
+        /// With few letters and lengths, so that prefixes, repetitions and equal ones are common.
+        #[test]
+        fn only_equal_tokens_are_equal(given in "[ab]{0,6}", token in "[ab]{0,6}") {
+            proptest::prop_assert_eq!(equal(&given, &token), !token.is_empty() && given == token);
+        }
     }
 
     #[test]

@@ -111,12 +111,14 @@ pub fn read_body(reader: &mut dyn Read, declared: Option<usize>, limit: u64, bud
     let mut body = Vec::with_capacity(declared.unwrap_or(0).min(MAX_API_BODY_BYTES as usize));
     let broken = |what: String| Error::invalid("", format!("the body broke off: {what}"));
     loop {
-        let read = reader.take(MAX_API_BODY_BYTES).read_to_end(&mut body).map_err(|error| broken(error.to_string()))?;
+        // One byte past the limit is enough to know: its sender may stop there and wait.
+        let wanted = limit.saturating_add(1).saturating_sub(body.len() as u64).min(MAX_API_BODY_BYTES);
+        let read = reader.take(wanted).read_to_end(&mut body).map_err(|error| broken(error.to_string()))?;
         if body.len() as u64 > limit {
             return Err(too_large());
         }
         budget.take(read as u64)?;
-        if (read as u64) < MAX_API_BODY_BYTES {
+        if (read as u64) < wanted {
             break;
         }
     }

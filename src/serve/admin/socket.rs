@@ -1,7 +1,6 @@
 //! The Unix socket between the gate and `tiny_http`, in a directory that nobody else can enter.
 
 use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -69,7 +68,9 @@ pub fn bind(parents: &[PathBuf]) -> Result<AdminSocket> {
 /// Removes the sockets that servers left below `parent` when they were killed: nobody answers there.
 fn remove_stale(parent: &Path) {
     let Ok(entries) = std::fs::read_dir(parent) else { return };
-    for entry in entries.flatten().filter(|entry| is_ours(&entry.file_name())) {
+    // A link of such a name, in a place that all may write to, would lead to somebody's directory.
+    let is_dir = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    for entry in entries.flatten().filter(|entry| is_ours(&entry.file_name()) && is_dir(entry)) {
         // One that is younger may be about to listen.
         let age = entry.metadata().and_then(|data| data.modified()).ok().and_then(|modified| modified.elapsed().ok());
         let socket = entry.path().join(SOCKET_NAME);
@@ -91,7 +92,7 @@ fn is_ours(name: &std::ffi::OsStr) -> bool {
 fn bind_below(parent: &Path) -> std::result::Result<AdminSocket, String> {
     // A fresh name and a plain mkdir: one that exists already, made by somebody else, is an error and not a door.
     let directory = parent.join(format!("{PREFIX}{}", id::new()));
-    std::fs::DirBuilder::new().mode(0o700).create(&directory).map_err(|error| error.to_string())?;
+    files::create_private_dir(&directory).map_err(|error| error.to_string())?;
     let directory = Directory(directory);
     let path = directory.0.join(SOCKET_NAME);
     let server = Server::http_unix(&path).map_err(|error| error.to_string())?;
@@ -140,8 +141,14 @@ mod tests {
             std::fs::create_dir(&directory).unwrap();
             directory
         };
+        let linked = parent.path().join(format!("mockd-{}", id::new()));
+        let elsewhere = made("elsewhere".into());
+        std::fs::write(elsewhere.join(SOCKET_NAME), "").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &linked).unwrap();
         let old = std::time::SystemTime::now() - 2 * STALE_AFTER;
         let age = |directory: &Path| std::fs::File::open(directory).unwrap().set_modified(old).unwrap();
+        let (epoch, no_follow) = (nix::sys::time::TimeSpec::new(0, 0), nix::sys::stat::UtimensatFlags::NoFollowSymlink);
+        nix::sys::stat::utimensat(nix::fcntl::AT_FDCWD, &linked, &epoch, &epoch, no_follow).unwrap();
         let (dead, young, foreign) =
             (made(format!("mockd-{}", id::new())), made(format!("mockd-{}", id::new())), made("mockd-mine".into()));
         drop(std::os::unix::net::UnixListener::bind(dead.join(SOCKET_NAME)).unwrap());
@@ -149,6 +156,7 @@ mod tests {
         let living_directory = living.path.parent().unwrap();
         [&*dead, &*foreign, living_directory].into_iter().for_each(age);
         let next = bind(&[parent.path().to_owned()]).unwrap();
+        assert!(elsewhere.join(SOCKET_NAME).exists(), "what a link leads to is nobody's leftover");
         assert!(!dead.exists() && young.exists() && foreign.exists() && living.path.exists() && next.path.exists());
     }
 }

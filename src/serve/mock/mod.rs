@@ -23,6 +23,7 @@ use crate::engine::upstream::Route;
 use crate::engine::{answer, cors};
 use crate::model::pairs::Pairs;
 use crate::model::recording::{Metadata, Protocol, Source};
+use crate::wire::body::Framing;
 use crate::wire::handshake;
 use crate::wire::head::{Malformed, RequestHead, ResponseHead};
 use crate::wire::url;
@@ -103,17 +104,28 @@ impl<'a> Request<'a> {
     }
 
     fn answer(&self, mut client: Inlet) -> Option<(Inlet, After)> {
-        if let Err(malformed) = self.head.framing() {
+        if let Err(malformed) = self.framing() {
             answer::refuse_unread(&mut client, &malformed);
             return Some((client, After::Close));
         }
         match self.serve(client) {
             Ok(outcome) => outcome,
             Err((mut client, error)) => {
-                log::debug!("{} {}: {error}", self.head.method, self.path);
+                let words = error.to_string();
+                let words = self.app.redactor.plain(&words).unwrap_or(words);
+                log::debug!("{} {}: {words}", self.head.method, self.app.redactor.url(self.path));
                 let after = answer::refuse(&mut client, self.head, &error, self.cors_origin());
                 Some((client, after))
             }
+        }
+    }
+
+    /// How the body is framed. A handshake has none: what one side takes for a body the other could take for frames.
+    fn framing(&self) -> std::result::Result<(), Malformed> {
+        match self.head.framing()? {
+            Framing::None | Framing::Length(0) => Ok(()),
+            _ if self.websocket => Err(Malformed::new(400, "a WebSocket handshake has no body; send it without Content-Length")),
+            _ => Ok(()),
         }
     }
 

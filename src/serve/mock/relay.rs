@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Outcome, Request};
 use crate::base::error::Error;
 use crate::base::time::Origin;
-use crate::engine::inlet::Inlet;
+use crate::engine::inlet::{Inlet, Patience};
 use crate::engine::live::Running;
 use crate::engine::relay_http::{After, Exchange, upstream_head};
 use crate::engine::relay_ws::Relay;
@@ -68,6 +68,7 @@ impl Request<'_> {
             max_head_bytes: settings.max_head_bytes,
             continued: false,
             in_chunks: false,
+            patience: None,
         }
     }
 
@@ -76,13 +77,14 @@ impl Request<'_> {
         let upstream = Arc::new(upstream);
         let mut bytes = Vec::with_capacity(1024);
         outgoing.write(&mut bytes);
-        if let Err(error) = upstream.write_all(&bytes, None) {
+        // One time for all of the handshake: interim responses do not begin it again.
+        let patience = Patience::new(Duration::from_millis(self.app.settings.connect_timeout_ms));
+        if let Err(error) = upstream.write_all(&bytes, Some(patience.limit)) {
             return Err((client, Error::BadGateway(format!("the connection to the upstream broke: {error}"))));
         }
         let mut inlet = Inlet::new(Arc::clone(&upstream));
-        let limit = Duration::from_millis(self.app.settings.connect_timeout_ms);
         let response = loop {
-            match inlet.read_response(&client.stream, 0, self.app.settings.max_head_bytes, Some(limit)) {
+            match inlet.read_response(&client.stream, None, self.app.settings.max_head_bytes, Some(patience)) {
                 Ok(Some(response)) if (100..200).contains(&response.status) && response.status != 101 => {}
                 Ok(Some(response)) => break response,
                 Ok(None) => return Ok(Some((client, After::Close))),
@@ -97,8 +99,8 @@ impl Request<'_> {
                 Err(error) => Err((client, error)),
             };
         }
-        if !handshake::is_accepted(outgoing, &response) {
-            let why = "the upstream answered the WebSocket handshake with 101 and a wrong Sec-WebSocket-Accept".to_owned();
+        if let Err(wrong) = handshake::check_accepted(outgoing, &response) {
+            let why = format!("the upstream answered the WebSocket handshake with 101 and {wrong}");
             return Err((client, Error::BadGateway(why)));
         }
         let subprotocol = response.headers.get("Sec-WebSocket-Protocol").map(str::to_owned);

@@ -27,6 +27,8 @@ pub struct MessageReader {
     data: Vec<u8>,
     /// Payload of the control frame at hand, which may stand between two fragments.
     control: Vec<u8>,
+    /// See [`MessageReader::sound_len`].
+    sound: usize,
 }
 
 impl MessageReader {
@@ -40,6 +42,7 @@ impl MessageReader {
             opcode: opcode::TEXT,
             data: Vec::new(),
             control: Vec::new(),
+            sound: 0,
         }
     }
 
@@ -50,6 +53,7 @@ impl MessageReader {
     /// The [`Violation`]; the reader is of no use after it.
     pub fn feed(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Message)) -> Result<(), Violation> {
         let mut rest = bytes;
+        self.sound = 0;
         loop {
             if let Some((header, left)) = self.current {
                 let (taken, after) = rest.split_at(usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len())));
@@ -59,17 +63,26 @@ impl MessageReader {
                 let left = left - taken.len() as u64;
                 if left > 0 {
                     self.current = Some((header, left));
-                    return Ok(());
+                    break;
                 }
                 self.current = None;
                 self.end_frame(header, sink);
             }
-            let Some(header) = self.next_header(&mut rest)? else { return Ok(()) };
+            // Of a header that is wrong nothing counts, of one that is not all there what there is.
+            self.sound = bytes.len() - rest.len();
+            let Some(header) = self.next_header(&mut rest)? else { break };
             if matches!(header.opcode, opcode::TEXT | opcode::BINARY) {
                 self.opcode = header.opcode;
             }
             self.current = Some((header, header.payload_len));
         }
+        self.sound = bytes.len();
+        Ok(())
+    }
+
+    /// How many bytes of the last [`MessageReader::feed`] were in order: all, or those before the frame that was wrong.
+    pub fn sound_len(&self) -> usize {
+        self.sound
     }
 
     /// The next header, from the bytes kept of it and those at the front of `rest`.
@@ -125,9 +138,11 @@ mod tests {
         let mut reader = MessageReader::new(side, 100_000);
         let mut messages = Vec::new();
         for part in bytes.chunks(step.max(1)) {
-            if let Err(violation) = reader.feed(part, &mut |message| messages.push(message)) {
+            let read = reader.feed(part, &mut |message| messages.push(message));
+            if let Err(violation) = read {
                 return (messages, Some(violation.code));
             }
+            assert_eq!(reader.sound_len(), part.len());
         }
         (messages, None)
     }
@@ -159,6 +174,24 @@ mod tests {
         bytes.extend_from_slice(&[0x80, 0]);
         for step in 1..=bytes.len() {
             assert_eq!(read(Side::Server, &bytes, step), (vec![message(opcode::TEXT, b"good")], Some(1002)));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_from_the_bytes_before_it() {
+        let good = [0x81, 2, b'h', b'i', 0x89, 0];
+        let bytes = [&good[..], &[0x83, 0, 1, 2, 3]].concat();
+        for step in [1, 2, 3, 4, 5, 6, 7, bytes.len()] {
+            let mut reader = MessageReader::new(Side::Server, 100);
+            let mut sound = 0;
+            for part in bytes.chunks(step) {
+                let read = reader.feed(part, &mut |_| {});
+                sound += reader.sound_len();
+                if read.is_err() {
+                    break;
+                }
+            }
+            assert_eq!(sound, good.len(), "by {step}");
         }
     }
 
