@@ -150,14 +150,6 @@ impl Process {
     pub fn forget_peak(&self) -> Result<()> {
         Ok(std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5")?)
     }
-
-    /// Asks it to end (SIGTERM), and waits until it has.
-    pub fn end(&mut self) -> Result<()> {
-        use nix::sys::signal::{Signal, kill};
-        kill(nix::unistd::Pid::from_raw(i32::try_from(self.pid())?), Signal::SIGTERM)?;
-        self.child.wait()?;
-        Ok(())
-    }
 }
 
 impl Drop for Process {

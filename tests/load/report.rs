@@ -158,39 +158,3 @@ pub fn table(lines: &[Line]) -> String {
     }
     text
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_knows_whether_its_target_is_met() {
-        let line = Line::new("relay", "100 B").against("nginx", 10.0, "µs").got(10.9, "µs");
-        for (target, met) in [
-            (Target::RatioAtMost(1.1), Some(true)),
-            (Target::RatioAtMost(1.0), Some(false)),
-            (Target::RatioAtLeast(1.1), Some(false)),
-            (Target::AtMost(11.0), Some(true)),
-            (Target::AtLeast(11.0), Some(false)),
-            (Target::None, None),
-        ] {
-            assert_eq!(line.clone().wants(target).is_met(), met, "{target:?}");
-        }
-        assert_eq!(Line::left_out("relay", "100 B", "no nginx").wants(Target::RatioAtMost(1.0)).is_met(), None);
-    }
-
-    #[test]
-    fn a_table_has_its_columns_below_each_other() {
-        let lines = [
-            Line::new("a", "long work").against("peer", 2.0, "µs").got(3.0, "µs").wants(Target::RatioAtMost(1.5)),
-            Line::left_out("b", "x", "no peer"),
-        ];
-        let expected = "\
-            | work      | limit         | mockd   | ratio | target | MET |\n\
-            |-----------|---------------|---------|-------|--------|-----|\n\
-            | long work | peer: 2.00 µs | 3.00 µs | 1.50× | ≤ 1.5× | met |\n\
-            | x         |               |         |       |        |     |\n\
-            - x: left out: no peer\n";
-        assert_eq!(table(&lines), expected.replace("MET", "   "));
-    }
-}

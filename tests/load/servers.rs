@@ -69,8 +69,7 @@ impl Mockd {
 /// A peer that relays to an upstream and records nothing.
 #[derive(Debug)]
 pub struct Peer {
-    /// Its process; dropping it ends it.
-    pub process: Process,
+    _process: Process,
     /// Where it listens.
     pub port: u16,
 }
@@ -128,7 +127,7 @@ fn free_port() -> Result<u16> {
 fn await_port(mut process: Process, port: u16) -> Result<Peer> {
     for _ in 0..500 {
         if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return Ok(Peer { process, port });
+            return Ok(Peer { _process: process, port });
         }
         if !process.is_alive() {
             break;

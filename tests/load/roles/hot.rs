@@ -8,7 +8,7 @@ use mockd::base::time::Origin;
 use mockd::engine::flow::send_recorded;
 use mockd::engine::take::{Bounds, Take};
 use mockd::engine::tape::{Stretch, Tape};
-use mockd::model::recording::{Direction, FORMAT_VERSION, Head, Metadata, Redaction, StreamHead, StreamTail, Tail, Status, Stats};
+use mockd::model::recording::{Direction, FORMAT_VERSION, Head, Metadata, Redaction, Stats, Status, StreamHead, StreamTail, Tail};
 use mockd::model::replay::ReplayOptions;
 use mockd::rules::matching::Matcher;
 use mockd::rules::player::{Player, Turn};

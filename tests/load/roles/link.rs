@@ -111,11 +111,6 @@ impl Waiter {
         Ok(self.epoll.add(fd.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, number as u64))?)
     }
 
-    /// Waits no longer for this one.
-    pub fn remove(&self, link: &Link) -> Result<()> {
-        Ok(self.epoll.delete(link.socket())?)
-    }
-
     /// The numbers of those that have something to read, after at most so many milliseconds.
     pub fn wait(&mut self, limit_ms: u16) -> Result<impl Iterator<Item = usize>> {
         let count = match self.epoll.wait(&mut self.events, EpollTimeout::from(limit_ms)) {

@@ -31,9 +31,13 @@ pub fn run(place: &Place, lines: &mut Vec<Line>) -> Result<()> {
     let line = Line::new(ROW, format!("replays of one recording at once, 1 frame/s each ({} s)", place.count(15, 5)));
     lines.push(line.against("printed cap", cap as f64, "sessions").got(attached as f64, "sessions").wants(Target::RatioAtLeast(1.0)));
     lines.push(Line::new(ROW, format!("{wanted} replays, lateness at the client, p50")).got(ms(&seen["p50"]), "ms"));
-    lines.push(Line::new(ROW, format!("{wanted} replays, lateness at the client, p99")).got(ms(&seen["p99"]), "ms").wants(Target::AtMost(1.0)));
+    lines.push(
+        Line::new(ROW, format!("{wanted} replays, lateness at the client, p99")).got(ms(&seen["p99"]), "ms").wants(Target::AtMost(1.0)),
+    );
     let line = Line::new(ROW, "resident memory of a session").got(per_session, "KiB").wants(Target::AtMost(32.0));
-    lines.push(line.note(format!("{before_kib} KiB before, {after_kib} KiB with {wanted} sessions; the kernel's socket buffers are not in it")));
+    lines.push(
+        line.note(format!("{before_kib} KiB before, {after_kib} KiB with {wanted} sessions; the kernel's socket buffers are not in it")),
+    );
     if wanted < cap {
         lines.push(Line::left_out(ROW, "clients past the cap", "a quick run does not reach the cap"));
         return Ok(());
@@ -46,7 +50,8 @@ pub fn run(place: &Place, lines: &mut Vec<Line>) -> Result<()> {
     let health = mockd.call("GET", "/health", None)?;
     let views = mockd.call("GET", "/replay", None)?;
     let lives = mockd.process.is_alive() && health["status"] == "ok";
-    let line = Line::new(ROW, "sessions that are still there after that").got(if lives { views["total"].as_f64().unwrap_or(0.0) } else { 0.0 }, "sessions");
+    let line = Line::new(ROW, "sessions that are still there after that")
+        .got(if lives { views["total"].as_f64().unwrap_or(0.0) } else { 0.0 }, "sessions");
     lines.push(line.wants(Target::AtLeast(wanted as f64)));
     Ok(())
 }

@@ -69,7 +69,10 @@ pub fn times(place: &Place, lines: &mut Vec<Line>) -> Result<()> {
 
 fn listen(place: &Place, core: Option<usize>, targets: &[Value], wall: bool) -> Result<Value> {
     let (events, blocks) = (place.count(1000, 300), place.count(9, 3));
-    place.ask(core, json!({
-        "role": "events", "targets": targets, "events": events, "gap_us": GAP_US, "blocks": blocks, "warm": WARM_EVENTS, "wall": wall,
-    }))
+    place.ask(
+        core,
+        json!({
+            "role": "events", "targets": targets, "events": events, "gap_us": GAP_US, "blocks": blocks, "warm": WARM_EVENTS, "wall": wall,
+        }),
+    )
 }

@@ -6,12 +6,12 @@ use mockd::wire::ws::{self, opcode};
 use serde_json::{Value, json};
 
 use super::{MB, middle, target, upstream};
+use crate::Result;
 use crate::content::{self, Said};
 use crate::figures::Hash;
 use crate::place::Place;
 use crate::report::{Line, Target};
 use crate::servers::Mockd;
-use crate::Result;
 
 const ROW: &str = "flood";
 /// Sizes of frames, and how many bytes of them a recording has.
@@ -34,9 +34,14 @@ pub fn run(place: &Place, lines: &mut Vec<Line>) -> Result<()> {
         targets.push((size, path.clone(), format!("/flood?size={size}&blocks={blocks}"), bytes, Hash::of_repeated(&block, bytes)));
         mocks.push((path, made, json!({"timingScale": 0})));
     }
-    let correlated: Vec<Correlated> = [100, 1024].map(|size| Correlated::record(place, &data_dir, size)).into_iter().collect::<Result<_>>()?;
+    let correlated: Vec<Correlated> =
+        [100, 1024].map(|size| Correlated::record(place, &data_dir, size)).into_iter().collect::<Result<_>>()?;
     for one in &correlated {
-        mocks.push((one.path.clone(), one.made.clone(), json!({"mode": "synchronized", "match": "json", "ignore": ["$.id"], "correlate": ["$.id"]})));
+        mocks.push((
+            one.path.clone(),
+            one.made.clone(),
+            json!({"mode": "synchronized", "match": "json", "ignore": ["$.id"], "correlate": ["$.id"]}),
+        ));
     }
     let config = mocks.iter().map(|(path, made, options)| (path.as_str(), made, options.clone())).collect::<Vec<_>>();
     let config = content::mocks(&place.path("flood.json"), &config)?;
@@ -66,8 +71,7 @@ pub fn run(place: &Place, lines: &mut Vec<Line>) -> Result<()> {
 
 /// The rates of both, the first round (which compiles the recording) left out.
 fn flood(place: &Place, targets: &[Value], connections: u64, rounds: u64) -> Result<Value> {
-    let mut found =
-        place.ask(None, json!({"role": "flood", "targets": targets, "connections": connections, "rounds": rounds + 1}))?;
+    let mut found = place.ask(None, json!({"role": "flood", "targets": targets, "connections": connections, "rounds": rounds + 1}))?;
     for target in targets {
         let name = target["name"].as_str().unwrap_or_default();
         if let Some(rates) = found[name]["rates"].as_array_mut() {

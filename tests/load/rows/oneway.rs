@@ -62,7 +62,8 @@ pub fn against_nginx(place: &Place, lines: &mut Vec<Line>) -> Result<()> {
         let found = flood.rates(place, &servers, rounds, mockd.process.pid())?;
         recordings += rounds as usize;
         let summaries = mockd.ended(recordings)?;
-        let whole = summaries[..rounds as usize].iter().filter(|summary| summary["status"] == "complete" && summary["frameCount"] == flood.frames);
+        let whole =
+            summaries[..rounds as usize].iter().filter(|summary| summary["status"] == "complete" && summary["frameCount"] == flood.frames);
         let note = format!("{} of {rounds} recordings have all of their {} frames", whole.count(), flood.frames);
         let rate = |who: &str| middle(&found[who]["rates"]) / MB;
         let work = format!("one-way relay while recording, frames of {size} B");

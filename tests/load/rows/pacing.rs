@@ -52,8 +52,7 @@ pub fn run(place: &Place, lines: &mut Vec<Line>) -> Result<()> {
     let (frames, blocks) = (place.count(80, 20), place.count(3, 1));
     let short = Paced::record(&data_dir, "/short", frames, INTERVAL_US)?;
     let long = Paced::record(&data_dir, "/long", place.count(600, 50), INTERVAL_US)?;
-    let config =
-        content::mocks(&place.path("pacing.json"), &[("/short", &short.made, json!({})), ("/long", &long.made, json!({}))])?;
+    let config = content::mocks(&place.path("pacing.json"), &[("/short", &short.made, json!({})), ("/long", &long.made, json!({}))])?;
     let mockd = Mockd::start(place, None, &data_dir, &["--config", &config])?;
     for sessions in [1, 100, 1000] {
         let (mut limit, mut got, mut seen) = ([vec![], vec![]], [vec![], vec![]], [vec![], vec![]]);

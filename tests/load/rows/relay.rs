@@ -36,12 +36,10 @@ pub fn tls(place: &Place, lines: &mut Vec<Line>) -> Result<()> {
     const ROW: &str = "tls";
     let core = Some(clock::last_core());
     let fixture = |name: &str| format!("{}/tests/fixtures/tls/{name}", env!("CARGO_MANIFEST_DIR"));
-    let upstream =
-        place.role(core, json!({"role": "upstream", "certificate": fixture("server.pem"), "key": fixture("server.key")}))?;
+    let upstream = place.role(core, json!({"role": "upstream", "certificate": fixture("server.pem"), "key": fixture("server.key")}))?;
     let port = upstream.port()?;
     let ca = fixture("ca.pem");
-    let mockd =
-        Mockd::recording(place, core, &place.data_dir("tls")?, &format!("wss://localhost:{port}"), &["--upstream-ca", &ca])?;
+    let mockd = Mockd::recording(place, core, &place.data_dir("tls")?, &format!("wss://localhost:{port}"), &["--upstream-ca", &ca])?;
     let peer = nginx(place, core, &format!("https://127.0.0.1:{port}"));
     let mut targets = vec![target("direct", port, "/echo"), target("mockd", mockd.port, "/echo")];
     targets[0]["tls"] = json!(ca);
