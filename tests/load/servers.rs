@@ -21,7 +21,8 @@ pub struct Mockd {
     /// Its mock port.
     pub port: u16,
     /// Its admin port.
-    pub admin: Client,
+    pub admin: u16,
+    client: Client,
 }
 
 impl Mockd {
@@ -33,8 +34,8 @@ impl Mockd {
         let process = place.start(core, MOCKD, &args)?;
         let ready = process.line()?;
         let url = |name: &str| ready[name].as_str().ok_or_else(|| format!("no {name} in {ready}"));
-        let port = url("mock")?.rsplit(':').next().unwrap_or_default().parse()?;
-        Ok(Self { port, admin: Client::new(url("admin")?, None)?, process })
+        let port = |name: &str| -> Result<u16> { Ok(url(name)?.rsplit(':').next().unwrap_or_default().parse()?) };
+        Ok(Self { port: port("mock")?, admin: port("admin")?, client: Client::new(url("admin")?, None)?, process })
     }
 
     /// One that records everything before this upstream.
@@ -45,7 +46,7 @@ impl Mockd {
 
     /// A call of the admin API.
     pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
-        let text = self.admin.call(method, path, body)?.text();
+        let text = self.client.call(method, path, body)?.text();
         Ok(if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? })
     }
 

@@ -124,15 +124,17 @@ fn first_frame_ms(mockd: &Mockd, id: &str) -> Result<f64> {
     }
 }
 
-/// Bytes of the answer.
+/// Bytes of the answer, its framing included.
 fn export_by_api(mockd: &Mockd, id: &str) -> Result<u64> {
-    let mut bytes = 0;
-    let path = format!("/stream-recordings/{id}/frames");
-    mockd.admin.follow(&path, &mut |part| {
-        bytes += part.len() as u64;
-        Ok(())
-    })?;
-    Ok(bytes)
+    let mut socket = TcpStream::connect(("127.0.0.1", mockd.admin))?;
+    let call = format!("POST /stream-recordings/{id}/export HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    socket.write_all(call.as_bytes())?;
+    let mut status = [0; 12];
+    socket.read_exact(&mut status)?;
+    if &status[9..] != b"200" {
+        return Err(format!("the export was answered {}", String::from_utf8_lossy(&status)).into());
+    }
+    Ok(std::io::copy(&mut socket, &mut std::io::sink())?)
 }
 
 /// The row of the journal: the server recovers it before it listens.

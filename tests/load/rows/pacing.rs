@@ -89,6 +89,8 @@ fn play(place: &Place, mockd: &Mockd, paced: &Paced, path: &str, sessions: u64) 
     let crowd = place.role(None, paced.crowd(mockd.port, path, sessions, INTERVAL_US / 1000))?;
     crowd.line()?;
     let seen = crowd.line()?;
+    // The client may have the last frames before the sessions have counted them.
+    clock::settle(100);
     let views = mockd.call("GET", "/replay?all=true", None)?;
     // The newest are those of this crowd; the ones before have left.
     let mine: Vec<&Value> = views["replays"].as_array().into_iter().flatten().filter(|view| view["status"] == "complete").collect();

@@ -22,7 +22,7 @@ pub fn plain(place: &Place, lines: &mut Vec<Line>) -> Result<()> {
     let peers = [("nginx", nginx(place, core, &url)), ("haproxy", haproxy(place, core, port))];
     let mut targets = vec![target("direct", port, "/echo"), target("mockd", mockd.port, "/echo")];
     targets.extend(peers.iter().filter_map(|(name, peer)| Some(target(name, peer.as_ref().ok()?.port, "/echo"))));
-    for (size, rounds) in [(100, place.count(1000, 300)), (16_384, place.count(500, 150))] {
+    for (size, rounds) in [(100, place.count(2000, 300)), (16_384, place.count(1000, 150))] {
         let found = rounds_of(place, core, &targets, size, rounds)?;
         for (name, peer) in &peers {
             added(ROW, &format!("relay while recording, {size} B there and back"), &found, (name, peer), 1.1, lines);
@@ -44,7 +44,7 @@ pub fn tls(place: &Place, lines: &mut Vec<Line>) -> Result<()> {
     let mut targets = vec![target("direct", port, "/echo"), target("mockd", mockd.port, "/echo")];
     targets[0]["tls"] = json!(ca);
     targets.extend(peer.as_ref().ok().map(|peer| target("nginx", peer.port, "/echo")));
-    let found = rounds_of(place, core, &targets, 100, place.count(1000, 300))?;
+    let found = rounds_of(place, core, &targets, 100, place.count(2000, 300))?;
     added(ROW, "relay to a wss upstream while recording, 100 B there and back", &found, (&"nginx", &peer), 1.25, lines);
     Ok(())
 }
