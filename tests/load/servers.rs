@@ -91,7 +91,7 @@ pub fn nginx(place: &Place, core: Option<usize>, upstream: &str) -> Result<Peer>
          server {{ listen 127.0.0.1:{port}; location / {{\n\
          proxy_pass {upstream}; proxy_http_version 1.1; proxy_set_header Host localhost;\n\
          proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;\n\
-         proxy_buffering off; proxy_buffer_size 64k; proxy_read_timeout 1h; proxy_send_timeout 1h;\n\
+         proxy_buffering off; proxy_buffer_size 64k; proxy_buffers 4 64k; proxy_busy_buffers_size 128k; proxy_read_timeout 1h; proxy_send_timeout 1h;\n\
          }} }} }}\n"
     );
     let file = format!("{home}/nginx.conf");

@@ -1,8 +1,9 @@
 //! A client of many connections that are each sent frames at known times: how late every frame is seen. And one that knocks where all
 //! places are taken.
 //!
-//! Traps: the connections are made one after the other over a while, so that their frames are not all due at once; a frame's lateness
-//! counts from when its connection's 101 was seen, so a 101 that is seen late makes its frames look early, never late.
+//! Traps: the connections are made one after the other over a while, so that their frames are not all due at once. The client can't know
+//! when the server's clock began: that was when the 101 had been sent, so not later than when it was seen, and not later than any frame was
+//! seen less its time. The earliest of these is taken; what all frames of a connection have in common, the way itself, may be lost in it.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -22,6 +23,8 @@ struct Seat {
     /// What came of the head; its memory is given back when the head is there.
     head: Vec<u8>,
     started_ns: Option<u64>,
+    /// The most by which a frame was seen before it seemed due, in nanoseconds: so much earlier the clock began.
+    early_ns: u64,
     got: u64,
     hash: Hash,
 }
@@ -33,6 +36,13 @@ struct Plan {
     first_ns: u64,
     interval_ns: u64,
     hash: u64,
+}
+
+impl Plan {
+    /// When a frame is due, from the start.
+    fn due_ns(&self, frame: u64) -> u64 {
+        self.first_ns + frame * self.interval_ns
+    }
 }
 
 /// Spec: `port`, `path`, `connections`, `spread_ms`, and of each connection `frames`, `frame_bytes`, `first_us`, `interval_us`, `hash`.
@@ -50,8 +60,8 @@ pub fn run(spec: &Value) -> Result<()> {
     let tenth = (plan.frames / 10).max(1);
     let mut waiter = Waiter::new(1024)?;
     let mut seats: Vec<Seat> = Vec::with_capacity(count);
-    let mut lateness: Vec<u64> = Vec::with_capacity(count * plan.frames as usize);
-    let (mut early, mut late) = (Vec::new(), Vec::new());
+    // Of each frame: its connection, its number, when it was seen.
+    let mut sights: Vec<(u32, u32, u64)> = Vec::with_capacity(count * plan.frames as usize);
     let spread_ns = number(spec, "spread_ms")? * 1_000_000;
     let start = clock::now_ns();
     let (mut attached, mut done) = (0, 0);
@@ -63,7 +73,7 @@ pub fn run(spec: &Value) -> Result<()> {
             link.request(spec)?;
             link.unblock()?;
             waiter.add(&link, seats.len())?;
-            seats.push(Seat { link, head: Vec::new(), started_ns: None, got: 0, hash: Hash::default() });
+            seats.push(Seat { link, head: Vec::new(), started_ns: None, early_ns: 0, got: 0, hash: Hash::default() });
             last_ns = clock::now_ns();
         }
         for number in waiter.wait(if seats.len() < count { 1 } else { 1000 })? {
@@ -90,14 +100,9 @@ pub fn run(spec: &Value) -> Result<()> {
             seat.hash.add(body);
             seat.got += body.len() as u64;
             for frame in before..seat.got / plan.frame_bytes {
-                let due = seat.started_ns.unwrap_or(stamp) + plan.first_ns + frame * plan.interval_ns;
-                let late_ns = stamp.saturating_sub(due);
-                lateness.push(late_ns);
-                if frame < tenth {
-                    early.push(late_ns);
-                } else if frame >= plan.frames - tenth {
-                    late.push(late_ns);
-                }
+                let due_ns = seat.started_ns.unwrap_or(stamp) + plan.due_ns(frame);
+                seat.early_ns = seat.early_ns.max(due_ns.saturating_sub(stamp));
+                sights.push((number as u32, frame as u32, stamp));
             }
             if seat.got >= plan.frames * plan.frame_bytes {
                 done += 1;
@@ -110,6 +115,13 @@ pub fn run(spec: &Value) -> Result<()> {
             return Err(format!("{attached} of {count} attached, {done} played, and nothing comes any more").into());
         }
     }
+    let late_ns = |(seat, frame, stamp): &(u32, u32, u64)| {
+        let seat = &seats[*seat as usize];
+        (stamp + seat.early_ns).saturating_sub(seat.started_ns.unwrap_or(*stamp) + plan.due_ns(u64::from(*frame)))
+    };
+    let of = |frames: std::ops::Range<u64>| sights.iter().filter(|sight| frames.contains(&u64::from(sight.1))).map(late_ns).collect();
+    let (mut lateness, mut early, mut late): (Vec<u64>, Vec<u64>, Vec<u64>) =
+        (of(0..plan.frames), of(0..tenth), of(plan.frames - tenth..plan.frames));
     let max = lateness.iter().max().copied().unwrap_or(0);
     let mut at = |per_cent| quantile(&mut lateness, per_cent);
     say(&json!({"p50": at(50), "p99": at(99), "max": max, "early": quantile(&mut early, 50), "late": quantile(&mut late, 50)}));

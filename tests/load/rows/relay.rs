@@ -67,8 +67,8 @@ fn added(row: &'static str, work: &str, found: &Value, (name, peer): (&&str, &Re
             median(&added) / US
         };
         let line = Line::new(row, format!("{work}, added {quantile}")).against(*name, of(name), "µs").got(of("mockd"), "µs");
+        let note = format!("direct {quantile}: {:.1} µs; all on one core", median(&direct) / US);
         // Against haproxy for the record: the target is nginx's.
-        let line = if *name == "nginx" { line.wants(Target::RatioAtMost(most)) } else { line };
-        lines.push(line.note(format!("direct {quantile}: {:.1} µs; all on one core", median(&direct) / US)));
+        lines.push(if *name == "nginx" { line.wants(Target::RatioAtMost(most)).note(note) } else { line });
     }
 }
