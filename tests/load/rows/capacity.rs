@@ -51,7 +51,7 @@ pub fn run(place: &Place, lines: &mut Vec<Line>) -> Result<()> {
     let health = mockd.call("GET", "/health", None)?;
     let views = mockd.call("GET", "/replay", None)?;
     let lives = mockd.process.is_alive() && health["status"] == "ok";
-    let line = Line::new(ROW, "sessions that are still there after that")
+    let line = Line::new(ROW, "sessions that still play after that")
         .got(if lives { views["total"].as_f64().unwrap_or(0.0) } else { 0.0 }, "sessions");
     lines.push(line.wants(Target::AtLeast(wanted as f64)));
     Ok(())

@@ -28,10 +28,13 @@ pub struct Paced {
 }
 
 impl Paced {
-    /// Frames of one size, one every `interval_us`, the first after one interval.
+    /// Frames of one size, one every `interval_us`, the first after one interval. An hour later comes one more that nobody waits for, so
+    /// that sessions are still playing when they are asked about.
     pub fn record(dir: &std::path::Path, path: &str, frames: u64, interval_us: u64) -> Result<Self> {
         let texts: Vec<String> = (0..frames).map(|number| content::text(TEXT_BYTES, number)).collect();
-        let said = texts.iter().zip(1..).map(|(text, number)| -> Said<'_> { (number * interval_us, Direction::ServerToClient, text) });
+        let at = |number: u64| if number > frames { 3_600_000_000 } else { number * interval_us };
+        let said =
+            texts.iter().chain(texts.first()).zip(1..).map(|(text, number)| -> Said<'_> { (at(number), Direction::ServerToClient, text) });
         let made = content::record(dir, path, true, said)?;
         let wire = content::frames(texts.iter().map(String::as_str));
         Ok(Self { made, frames, interval_us, hash: Hash::of_repeated(&wire, wire.len() as u64) })
@@ -91,28 +94,21 @@ fn play(place: &Place, mockd: &Mockd, paced: &Paced, path: &str, sessions: u64) 
     let seen = crowd.line()?;
     // The client may have the last frames before the sessions have counted them.
     clock::settle(100);
-    let views = mockd.call("GET", "/replay?all=true", None)?;
-    // The newest are those of this crowd; the ones before have left.
-    let mine: Vec<&Value> = views["replays"].as_array().into_iter().flatten().filter(|view| view["status"] == "complete").collect();
-    if mine.len() < sessions as usize {
-        return Err(format!("{} of {sessions} sessions are complete", mine.len()).into());
+    let views = mockd.call("GET", "/replay", None)?;
+    let playing: Vec<&Value> =
+        views["replays"].as_array().into_iter().flatten().filter(|view| view["framesSent"] == paced.frames).collect();
+    if playing.len() != sessions as usize {
+        return Err(format!("{} of {sessions} sessions have sent {} frames", playing.len(), paced.frames).into());
     }
     let mut told = [vec![], vec![]];
-    for view in live(&mine, sessions as usize) {
+    for view in playing {
         told[0].extend(view["lateness"]["p50Us"].as_f64());
         told[1].extend(view["lateness"]["p99Us"].as_f64());
     }
     drop(crowd);
-    clock::settle(300);
+    // The sessions end before the next crowd comes.
+    clock::settle(500);
     Ok((seen, told.map(|figures| median(&figures))))
-}
-
-/// Those that attached last.
-fn live<'a>(views: &[&'a Value], count: usize) -> Vec<&'a Value> {
-    let mut sorted = views.to_vec();
-    sorted.sort_by(|one, other| other["startedAt"].as_str().cmp(&one["startedAt"].as_str()));
-    sorted.truncate(count);
-    sorted
 }
 
 /// The nanoseconds of a client's figure in milliseconds.
