@@ -1,9 +1,11 @@
 # make check: what CI runs. make torture: the tests that try many times, with many more rounds; it takes an hour or more.
+# make bench: what mockd costs against the limits of the machine, in ten minutes; ROWS=pacing,relay picks rows, QUICK=1 takes a minute. Its peers
+# are Debian's: apt-get install nginx haproxy; rows are left out without them. make counts: instructions of the hot paths, by valgrind.
 # make demo: record and replay a stream on this machine. make static: one binary without libraries.
 CARGO ?= cargo
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 
-.PHONY: check test lint torture static demo clean
+.PHONY: check test lint torture bench counts static static-without-tls demo clean
 
 check: lint test
 
@@ -21,10 +23,21 @@ torture:
 		crash:: power_loss:: disk:: crowd:: peers_ws:: peers_http:: peers_admin:: shutdown:: access:: secrets:: corpus::
 	scripts/fuzz --seconds 120
 
+bench:
+	$(CARGO) bench --bench load -- $(if $(QUICK),--quick) $(if $(JSON),--json $(JSON)) $(ROWS)
+
+counts:
+	$(CARGO) bench --bench load -- --counts $(if $(KEEP),--keep)
+
 # The C library is linked in; --target keeps the flag away from build scripts and macros.
 static:
 	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --target $(HOST)
 	@ls -l target/$(HOST)/release/mockd
+
+# The same without wss and https upstreams.
+static-without-tls:
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --no-default-features --target $(HOST) --target-dir target/without-tls
+	@ls -l target/without-tls/$(HOST)/release/mockd
 
 demo:
 	$(CARGO) build --release

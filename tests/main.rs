@@ -108,5 +108,7 @@ mod corpus;
 mod readme;
 // A sample project whose CI records once and plays for ever.
 mod sample;
+// The arithmetic of `make bench`.
+mod bench;
 // Floors, file length, opening lines, banned words.
 mod house;
