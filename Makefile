@@ -20,7 +20,7 @@ test:
 # One after another, so that each has the machine; what each tried is printed. At last the fuzz targets, two minutes each.
 torture:
 	MOCKD_TEST_EFFORT=torture $(CARGO) test --release --test main -- --test-threads=1 --nocapture \
-		crash:: power_loss:: disk:: crowd:: peers_ws:: peers_http:: peers_admin:: shutdown:: access:: secrets:: corpus::
+		crash:: power_loss:: disk:: crowd:: peers_ws:: peers_http:: peers_admin:: shutdown:: access secrets:: corpus::
 	scripts/fuzz --seconds 120
 
 bench:

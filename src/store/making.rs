@@ -195,8 +195,8 @@ mod tests {
     #[test]
     fn where_one_cannot_get_its_name_none_does() {
         let dir = tempfile::tempdir().unwrap();
-        let lock = DirLock::acquire(dir.path()).unwrap();
         let staging = Staging::create(dir.path()).unwrap();
+        let lock = DirLock::acquire(dir.path()).unwrap();
         for id in ["01AAAAAA", "01BBBBBB"] {
             std::fs::write(staging.path_of(id), id).unwrap();
         }

@@ -39,7 +39,7 @@ fn an_import_that_was_killed_among_its_renames_left_half_of_its_recordings() {
 fn half_an_export_stayed_beside_its_file_for_ever() {
     let place = Place::new();
     let id = ws("/ws").s2c(0, "one").save(&place.data_dir());
-    put(&place.home().join("out"), "chat.json.4242.mockd.tmp", b"half");
+    put(&place.home().join("out"), "chat.json.0123456789abcdef.mockd.tmp", b"half");
     place.run(&["sr", "export", &id, "-o", "out/chat.json"]).expect(0);
     let left: Vec<String> = super::look::files(&place.home().join("out")).into_keys().collect();
     assert_eq!(left, ["chat.json"]);
