@@ -228,7 +228,7 @@ mod tests {
         drop(batch);
         // The lock that all processes share stays.
         let left = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
-        assert_eq!(left.filter(|name| name != files::INDEX_DIR).count(), 0);
+        assert_eq!(left.filter(|name| name != crate::store::files::INDEX_DIR).count(), 0);
         store.save(&sample("01AAAAAA", 500)).unwrap();
         assert!(matches!(store.save(&sample("01AAAAAA", 5)), Err(Error::Conflict { .. })));
     }

@@ -127,7 +127,7 @@ impl GoMetadata {
             query: self.query_params,
             source: Some(Source::Import),
             client_ip: some(self.client_ip),
-            extra: self.extra,
+            extra: without(self.extra, &["query", "sessionId", "upstream", "redaction"]),
             ..Metadata::default()
         }
     }
@@ -226,7 +226,7 @@ impl Entries<'_> {
             timestamp: String::new(),
             relative_ms: None,
             relative_us,
-            extra: without_derived(frame.extra),
+            extra: without(frame.extra, &["seq", "size", "direction", "timestamp", "relativeMs", "relativeUs"]),
         }))
     }
 
@@ -243,16 +243,15 @@ impl Entries<'_> {
             retry: event.retry,
             comment,
             relative_us: self.by_stamp(event.ts.as_deref()).or(told_us),
-            extra: without_derived(event.extra),
+            extra: without(event.extra, &["seq", "size", "type", "raw", "rawEncoding", "timestamp", "relativeMs", "relativeUs"]),
             ..SseEvent::default()
         })
     }
 }
 
-/// The fields of a frame that say nothing of their own.
-fn without_derived(mut extra: Map<String, Value>) -> Map<String, Value> {
-    for derived in ["seq", "size"] {
-        extra.shift_remove(derived);
-    }
+/// What is kept of the fields that are none of theirs: not those that say nothing of their own, nor those by which ours call something
+/// else, which would stand there twice.
+fn without(mut extra: Map<String, Value>, names: &[&str]) -> Map<String, Value> {
+    extra.retain(|name, _| !names.contains(&name.as_str()));
     extra
 }

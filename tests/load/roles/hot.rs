@@ -75,7 +75,7 @@ fn relay(count: u64) -> Result<()> {
         let stamp = tape.stamp(Direction::ClientToServer).ok_or("the tape has ended")?;
         let scan = guard.scan(&buffer[..read]);
         let bytes = &buffer[..scan.good];
-        if !send_recorded(&to, bytes, || tape.push(Direction::ClientToServer, stamp, bytes)) {
+        if !send_recorded(&to, bytes, None, || tape.push(Direction::ClientToServer, stamp, bytes)) {
             return Err("the other side is gone".into());
         }
         far.read(&mut buffer)?;

@@ -69,9 +69,9 @@ pub fn run(place: &Place, lines: &mut Vec<Line>) -> Result<()> {
     let out = place.text("out.json");
     let bare = place.time(MOCKD, &["--version"])?["maxRssKib"].as_f64().unwrap_or(0.0) / 1024.0;
     let command = |verb: &str| place.time(MOCKD, &["sr", verb, &made.id, "-o", &out, "--data-dir", &dir_text]);
-    let (ms, mib) = |used: Value| -> (f64, f64) {
-        (used["ns"].as_f64().unwrap_or(f64::NAN) / MS, used["maxRssKib"].as_f64().unwrap_or(f64::NAN) / 1024.0 - bare)
-    }(command("convert")?);
+    let used = command("convert")?;
+    let number = |name: &str| used[name].as_f64().unwrap_or(f64::NAN);
+    let (ms, mib) = (number("ns") / MS, number("maxRssKib") / 1024.0 - bare);
     lines.push(Line::new(ROW, "convert, command line").against(against, pass, "ms").got(ms, "ms").wants(Target::RatioAtMost(3.0)));
     let line = Line::new(ROW, "convert, memory").against("the frames' lines", bytes_mib, "MiB").got(mib, "MiB");
     lines.push(line.wants(Target::RatioAtMost(1.5)));
