@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::recordings::{Made, sse};
 use crate::support::sse::Stream;
+use crate::support::wait::eventually;
 use crate::support::{Conn, Server, Upstream, http};
 
 fn events() -> Made {
@@ -346,8 +347,11 @@ fn a_client_that_half_closes_gets_its_replay() {
     let mut client = Conn::open(server.mock);
     client.send("GET /events HTTP/1.0\r\n\r\n");
     client.shut_write();
-    assert_eq!(client.head().status(), 200);
-    let body = client.read_to_end();
-    // Where the end of the request is seen after the response has begun it is the end of the client.
-    assert!(body == b"data: x\n\ndata: y\n\n" || server.view(&replay)["status"] == "aborted", "{}", String::from_utf8_lossy(&body));
+    let answer = client.read_to_end();
+    let answer = String::from_utf8_lossy(&answer);
+    if answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\ndata: x\n\ndata: y\n\n") {
+        return;
+    }
+    // Where a busy machine shows the end of the request later than the request, it is the end of the client, also before the head.
+    eventually(&format!("the session's end after {answer:?}"), || (server.view(&replay)["status"] == "aborted").then_some(()));
 }
