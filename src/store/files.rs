@@ -185,22 +185,36 @@ pub fn entries(dir: &Path) -> Result<impl Iterator<Item = std::io::Result<std::f
     }
 }
 
-/// Makes a directory and those above it where they are missing, 0700 each whatever the umask; one that is there stays as it is.
+/// Makes a directory and those above it where they are missing, 0700 each whatever the umask, for good; one that is there stays as it is.
 pub fn make_dir(dir: &Path) -> Result<()> {
+    if make_dir_soon(dir)? { sync_made(dir) } else { Ok(()) }
+}
+
+/// As [`make_dir`], without waiting for the disk; `true` where it was missing: then [`sync_made`] has to follow.
+pub fn make_dir_soon(dir: &Path) -> Result<bool> {
     if dir.is_dir() {
-        return Ok(());
+        return Ok(false);
     }
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        make_dir(parent)?;
+        make_dir_soon(parent)?;
     }
     match create_private_dir(dir) {
-        // Recordings that are synced are lost all the same where the directory that they are in is.
-        Ok(()) => base::files::sync_name(dir).map_err(|error| Error::storage("create", dir, &error)),
+        Ok(()) => Ok(true),
         // Another process was quicker.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && dir.is_dir() => Ok(true),
         Err(error) => Err(Error::storage("create", dir, &error)),
     }
 }
+
+/// Makes a directory that was missing last, and those above it, which may have been missing too: recordings that are synced are lost all
+/// the same where the directory that they are in is.
+pub fn sync_made(dir: &Path) -> Result<()> {
+    let made = dir.ancestors().filter(|dir| dir.file_name().is_some());
+    made.take(MADE_LEVELS).try_for_each(|dir| base::files::sync_name(dir).map_err(|error| Error::storage("create", dir, &error)))
+}
+
+/// How many directories one above the other may have been missing; those above these were there long before.
+const MADE_LEVELS: usize = 8;
 
 /// Makes renames in a directory last.
 pub fn sync_dir(dir: &Path) -> Result<()> {

@@ -25,6 +25,8 @@ pub struct Journal {
     len: u64,
     /// Where the tail begins, once there is one.
     frames_end: u64,
+    /// The directory was missing and is not on the disk for good.
+    made_dir: bool,
     /// Up to here the disk has promised room.
     reserved: u64,
     quota: Arc<Quota>,
@@ -43,7 +45,8 @@ impl Journal {
     pub(super) fn create_unchecked(dir: &Path, quota: Arc<Quota>, head: &Head) -> Result<Self> {
         let line = recording_text::head_line(head)?;
         let len = line.len() as u64;
-        files::make_dir(dir)?;
+        // The disk is waited for at the end: until then traffic is to be written.
+        let made_dir = files::make_dir_soon(dir)?;
         check_new(dir, &head.id)?;
         let path = files::path_of(dir, &head.id, Kind::Journal);
         let temp = TempFile::create(dir, &head.id)?;
@@ -52,7 +55,17 @@ impl Journal {
         let file = temp.name(&path)?;
         quota.add(len);
         let summary = Summary::of(head, &summary::open_tail(head, Status::Recording), len, false);
-        Ok(Self { file, path, target: files::path_of(dir, &head.id, Kind::Finished), len, frames_end: len, reserved: 0, quota, summary })
+        Ok(Self {
+            file,
+            path,
+            target: files::path_of(dir, &head.id, Kind::Finished),
+            len,
+            frames_end: len,
+            reserved: 0,
+            made_dir,
+            quota,
+            summary,
+        })
     }
 
     /// Appends whole frame lines (made by `recording_text::push_frame_line`) with one write. Counts towards the store's quota.
@@ -121,6 +134,11 @@ impl Journal {
                 log::debug!("{} keeps its tail: {error}", self.path.display());
             }
             return Err(Error::storage("sync", &self.path, &error));
+        }
+        if self.made_dir
+            && let Some(dir) = self.target.parent().filter(|dir| dir.is_dir())
+        {
+            files::sync_made(dir)?;
         }
         match std::fs::symlink_metadata(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => self.salvage()?,
