@@ -37,7 +37,7 @@ pub fn record_to_files(scene: &mut Scene) {
         run.end_command();
     }
     let limit = scene.moment(if is_late { 60 } else { 200 });
-    let machine = moment::wait(limit);
+    let machine = moment::wait_to_kill(run.pid, limit);
     let killed = Instant::now();
     run.signal("KILL");
     let output = run.output();
@@ -71,7 +71,7 @@ pub fn play_missing(scene: &mut Scene) {
     let talked = Instant::now();
     run.end_command();
     let limit = scene.moment(80);
-    let machine = moment::wait(limit);
+    let machine = moment::wait_to_kill(run.pid, limit);
     let killed = Instant::now();
     run.signal("KILL");
     let output = run.output();

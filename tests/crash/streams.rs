@@ -49,7 +49,7 @@ pub fn record(scene: &mut Scene) {
     }
     let limit = scene.moment(300);
     open(&mut load, &server, &sockets, &streams);
-    let machine = moment::wait(limit);
+    let machine = moment::wait_to_kill(server.pid, limit);
     let killed = Instant::now();
     server.kill9();
     load.end();
@@ -97,7 +97,7 @@ pub fn stop(scene: &mut Scene) {
     });
     sessions.iter().for_each(|_| next("both calls", &begin));
     let limit = scene.moment(60);
-    let machine = moment::wait(limit);
+    let machine = moment::wait_to_kill(server.pid, limit);
     let killed = Instant::now();
     server.kill9();
     let answered = stops.map(|stop| stop.join().expect("a call"));
