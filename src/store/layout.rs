@@ -82,6 +82,11 @@ fn settle(tail: &mut Tail) {
 /// Head and tail of a file in our lines; `None` for any other.
 fn read_ends(file: &File, size: u64) -> std::io::Result<Option<Ends>> {
     let Some(mut text) = read_head_line(file, size)? else { return Ok(None) };
+    // A head that says nothing by itself may still have a meaning with what follows: a field that stands again there overrides it. Then its
+    // frames are what the whole text says they are, or nothing.
+    if parse_head_line(&text).is_err() {
+        return Ok(None);
+    }
     let head_end = text.len() as u64;
     let Some(tail_line) = read_last_line(file, head_end, size)? else { return Ok(None) };
     if !tail_line.starts_with(b"],") {
@@ -215,6 +220,16 @@ mod tests {
             assert_eq!(recording.frames.len(), 3);
             assert_eq!(recording.tail.stats.file_size_bytes, foreign.len() as u64);
         }
+    }
+
+    #[test]
+    fn a_head_that_only_its_tail_makes_right_is_read_whole() {
+        let text = String::from_utf8(text_of(&sample("01HXYZ123456", 3))).unwrap();
+        let damaged = text.replacen("\"metadata\":", "\"duration\":", 1);
+        let Content::Whole(recording) = content(damaged.as_bytes()) else { panic!() };
+        assert_eq!(recording.frames.len(), 3);
+        let torn = damaged.replacen("\"direction\":", "\"direction:", 1);
+        assert!(matches!(content(torn.as_bytes()), Content::Corrupted(_)));
     }
 
     #[test]
