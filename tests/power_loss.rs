@@ -18,6 +18,7 @@ use crate::support::disk_layer::Disk;
 use crate::support::effort::{Dice, rounds};
 use crate::support::one_shot::OneShot;
 use crate::support::server::{Place, text};
+use crate::support::wait::eventually;
 use crate::support::ws::Raw;
 use crate::support::{Server, Upstream};
 
@@ -191,6 +192,26 @@ fn the_data_directory_itself_outlives_a_power_failure_with_its_first_recording()
     let id = server.record("websocket", "/ws");
     server.stop(&id);
     assert!(certain(&disk).contains_key(&format!("made/for/it/rec_{id}.json")), "{:?}", certain(&disk).keys());
+}
+
+/// Trap: the recording that made the directory still runs, and is the only one that knows that it is new.
+#[test]
+fn a_recording_that_is_complete_outlives_a_power_failure_while_the_one_that_made_the_directory_runs() {
+    let Some(disk) = Disk::watched() else { return };
+    let upstream = Upstream::echo();
+    let builder = Server::builder().place(&disk.place).upstream(upstream.url()).flag("--record");
+    let server = builder.option("--data-dir", disk.place.home().join("made/for/it").display()).start();
+    let mut first = Raw::open(server.mock, "/first");
+    first.run("send text x\nexpect text x");
+    eventually("the first journal", || (server.get("/stream-recordings")["total"] == 1).then_some(()));
+    let mut second = Raw::open(server.mock, "/second");
+    second.run("send text x\nexpect text x");
+    second.close(1000, "");
+    let complete = eventually("the second recording", || {
+        server.get("/stream-recordings?status=complete")["recordings"].as_array()?.first().map(|row| text(&row["id"]))
+    });
+    let left = certain(&disk);
+    assert!(left.contains_key(&format!("made/for/it/rec_{complete}.json")), "{:?}", left.keys());
 }
 
 #[test]

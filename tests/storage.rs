@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
+use crate::support::http::ask;
 use crate::support::recordings::{Made, sse, ws};
 use crate::support::server::{Place, text};
 use crate::support::ws::Raw;
@@ -221,6 +222,34 @@ fn a_session_at_the_limit_is_refused_at_its_start_and_never_at_its_stop() {
     assert!(!kept.is_empty());
     kept.iter().for_each(|id| assert_eq!(server.recording(id)["status"], "complete"));
     assert!(server.log().contains("% of 5.9 KB used"), "the warning is logged: {}", server.log());
+}
+
+/// Trap: what was too large says nothing about the store.
+#[test]
+fn an_import_that_does_not_fit_keeps_no_recording_from_beginning() {
+    let upstream = Upstream::echo();
+    let server = Server::builder().upstream(upstream.url()).option("--max-bytes", 1 << 20).start();
+    ws("/kept").s2c(0, &"x".repeat(2000)).save(&server.place.data_dir());
+    let large = ws("/large").s2c(0, &"x".repeat(1_045_000)).json().to_string();
+    let refused = ask(server.admin, "POST", "/stream-recordings/import", &[], large.as_bytes());
+    refused.expect_error(507, "storage_full", &["more do not fit", "recording.maxBytes", "vacuum"]);
+    let id = server.record("websocket", "/ws");
+    Raw::open(server.mock, "/ws").run("send text x\nexpect text x");
+    assert_eq!(server.stop(&id)["recording"]["status"], "complete");
+}
+
+#[test]
+fn a_message_that_does_not_fit_keeps_no_other_recording_from_beginning() {
+    let upstream = Upstream::echo();
+    let server = Server::builder().upstream(upstream.url()).option("--max-bytes", 1 << 20).start();
+    let id = server.record("websocket", "/ws");
+    let large = "x".repeat(1 << 20);
+    Raw::open(server.mock, "/ws").run(&format!("send text {large}\nexpect text {large}"));
+    let recording = server.finished(&id);
+    assert_eq!((&recording["status"], &recording["statusReason"]), (&json!("incomplete"), &json!("storage_full")));
+    assert!(server.log().contains("more do not fit"), "{}", server.log());
+    let id = server.record("websocket", "/ws");
+    assert_eq!(server.stop(&id)["recording"]["status"], "complete");
 }
 
 /// Somebody saved what `GET` answered in the middle of a recording.

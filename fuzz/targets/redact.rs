@@ -39,8 +39,7 @@ pub fn redact(data: &[u8]) {
     assert!(redacted.as_ref().is_none_or(|out| *out != text));
     assert_eq!(redactor.text(out), None, "what has been redacted stays as it is: {out}");
     if let Some(tree) = Tree::parse(&text) {
-        let by_key = body_only().text(&text).unwrap_or_else(|| text.clone());
-        check_tree(&tree, &Tree::parse(&by_key).expect("JSON stays JSON"), &by_key);
+        check_tree(&tree, &Tree::parse(out).expect("JSON stays JSON"), out);
     }
     for other in [redactor.plain(&text), redactor.cut_text(&text), redactor.tail(&text)].into_iter().flatten() {
         assert_eq!(redactor.plain(&other), None, "{other}");
@@ -52,8 +51,8 @@ pub fn redact(data: &[u8]) {
     check_stream(data, redactor);
 }
 
-/// The rules without patterns, under which all else stays byte for byte.
-fn body_only() -> &'static Redactor {
+/// The rules without patterns, which would find what the keys have missed.
+fn keys_only() -> &'static Redactor {
     static REDACTOR: OnceLock<Redactor> = OnceLock::new();
     REDACTOR.get_or_init(|| {
         let rules = Redaction { patterns: Vec::new(), ..redactor().rules().clone() };
@@ -139,7 +138,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// Compares a text's tree with that of its redacted form: the values of secret keys are redacted, all others are as they were.
+/// Compares a text's tree with that of its redacted form: the values of secret keys are redacted, all others are as they were, but for
+/// what patterns have found.
 fn check_tree(before: &Tree<'_>, after: &Tree<'_>, out: &str) {
     if out == "\"[REDACTED]\"" {
         // Too large to be asked, or read in too many ways.
@@ -154,7 +154,7 @@ fn walk<'t>(before: &'t Tree<'_>, after: &Tree<'_>, path: &mut Vec<Step<'t>>) {
         return assert!(is_redacted, "{path:?} is {after:?}");
     }
     match (before, after) {
-        (Tree::Leaf(before), Tree::Leaf(after)) => assert_eq!(before, after),
+        (Tree::Leaf(before), Tree::Leaf(after)) => assert!(before == after || after.contains(VALUE), "{before} became {after}"),
         (Tree::List(before), Tree::List(after)) => {
             assert_eq!(before.len(), after.len());
             for (index, (before, after)) in before.iter().zip(after).enumerate() {
@@ -166,7 +166,7 @@ fn walk<'t>(before: &'t Tree<'_>, after: &Tree<'_>, path: &mut Vec<Step<'t>>) {
         (Tree::Object(before), Tree::Object(after)) => {
             assert_eq!(before.len(), after.len());
             for ((name, _, before), (other, _, after)) in before.iter().zip(after) {
-                assert_eq!(name, other);
+                assert!(name == other || other.contains(VALUE), "{name} became {other}");
                 path.push(Step::Name(name));
                 walk(before, after, path);
                 path.pop();
@@ -201,8 +201,9 @@ pub fn redact_made(data: &[u8]) {
     maker.value(0, &mut Vec::new());
     let text = maker.out;
     assert!(serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok(), "{text}");
-    for redactor in [redactor(), body_only()] {
+    for redactor in [redactor(), keys_only()] {
         let out = redactor.text(&text).unwrap_or_else(|| text.clone());
+        assert!(serde_json::from_str::<serde::de::IgnoredAny>(&out).is_ok(), "{text} became {out}");
         assert!(!out.contains(SECRET), "{text} became {out}");
         let stream: String = text.split('\n').map(|line| format!("data: {line}\n")).collect::<String>() + "\n";
         let mut parser = EventStreamParser::new(u64::MAX);

@@ -86,6 +86,11 @@ pub const WARN_PERCENT: u64 = 80;
 pub const ROOM_TO_BEGIN_BYTES: u64 = 4 * KIB;
 /// Bytes of a recording that passed and are not yet written; past it the recording ends.
 pub const MAX_TAPE_BYTES: usize = 64 * MIB as usize;
+/// Bytes that all recordings together have in memory, those that wait to begin among them; past it a recording ends, or does not begin. A
+/// store of the default size takes no more than this, however long a disk has hung.
+pub const MAX_TAPES_BYTES: usize = 512 * MIB as usize;
+/// Bytes that a recording which waits to begin counts for, besides its tape and its request's body.
+pub const WAITING_TAKE_BYTES: usize = 16 * KIB as usize;
 /// Milliseconds between two rounds of the recorder.
 pub const RECORDER_TICK_MS: u64 = 5;
 /// Bytes of disk that a journal keeps free behind its frames, so that its tail finds room on a disk that is full.
@@ -179,6 +184,7 @@ pub const TABLE_ID_CHARS: usize = 12;
 
 const _: () = assert!(RECORDER_TICK_MS * 4 <= JOURNAL_LAG_MS, "the recorder must meet its own promise");
 const _: () = assert!(MAX_TAPE_BYTES as u64 >= MAX_MESSAGE_BYTES, "one message of the largest size must fit on a tape");
+const _: () = assert!(MAX_TAPES_BYTES >= MAX_TAPE_BYTES, "one tape must fit");
 const _: () = assert!(CLOSE_GRACE_MS < SHUTDOWN_MS, "closing streams must fit into the time of a shutdown");
 const _: () = assert!(MIN_ID_PREFIX <= TABLE_ID_CHARS, "ids as printed must be usable as prefixes");
 const _: () = assert!(FINISH_MS + CLOSE_GRACE_MS < SHUTDOWN_MS, "streams that were closed need their moment after the last file");

@@ -1,10 +1,10 @@
 //! The recorder: one thread that drains all tapes every few milliseconds, one before it that makes files and one behind it that finishes
-//! them, with others where many end at once, so that nothing that a disk takes its time for delays another recording's journal. Traffic
-//! never waits for any of them.
+//! them, with others where many end at once, and one that looks how full the directory is, so that nothing that a disk takes its time for
+//! delays another recording's journal. Traffic never waits for any of them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::losses::{Losses, Lost, Unfinished};
 use super::take::Take;
 use super::tape::{End, Stretch, Tape};
 use crate::base::error::{Error, Result};
-use crate::base::{limits, sync};
+use crate::base::{limits, sync, text};
 use crate::store::Store;
 
 /// The way into the recorder's thread.
@@ -24,7 +24,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the three threads.
+    /// Starts the four threads.
     ///
     /// # Errors
     /// The system gives no thread.
@@ -36,15 +36,22 @@ impl Recorder {
         let count = Arc::clone(&finished);
         let losses = Arc::new(Losses::default());
         let (of_beginner, of_recorder, of_finisher) = (Arc::clone(&losses), Arc::clone(&losses), Arc::clone(&losses));
-        let finishers_store = Arc::clone(&store);
+        let (measure, to_measure) = sync_channel(1);
+        let [recorders_store, finishers_store, measurers_store] = [(); 3].map(|()| Arc::clone(&store));
         sync::spawn("beginner", move || begin_takes(&store, &to_begin, &hand_on, &of_beginner))?;
-        sync::spawn("recorder", move || record(&begun, &finish, &of_recorder))?;
+        sync::spawn("recorder", move || record(&recorders_store, &measure, &begun, &finish, &of_recorder))?;
         sync::spawn("finisher", move || finish_takes(&finishers_store, &to_finish, &count, &of_finisher))?;
+        sync::spawn("measurer", move || measure_when_asked(&measurers_store, &to_measure))?;
         Ok(Self { begin, finished, losses })
     }
 
     /// Hands a new recording over; its journal is made by a thread of the recorder's.
     pub fn begin(&self, take: Take) {
+        if !take.tape.hold_head(take.head_bytes()) {
+            let held = text::size(limits::MAX_TAPES_BYTES as u64);
+            let message = format!("recordings have {held} in memory that the disk has not taken yet: it is too slow, or hangs");
+            return take.refuse(Error::Failed(message), &self.losses);
+        }
         // The thread ends with the process alone; if it died, the tape says so by its bound.
         if self.begin.send(take).is_err() {
             log::error!("the recorder is gone: nothing more is recorded, traffic goes on");
@@ -83,7 +90,7 @@ fn begin_takes(store: &Store, new: &Receiver<Take>, hand_on: &Sender<Take>, loss
     }
 }
 
-fn record(begun: &Receiver<Take>, finish: &Sender<Take>, losses: &Losses) {
+fn record(store: &Store, measure: &SyncSender<()>, begun: &Receiver<Take>, finish: &Sender<Take>, losses: &Losses) {
     let tick = Duration::from_millis(limits::RECORDER_TICK_MS);
     let mut takes: Vec<Take> = Vec::new();
     let mut stretch = Stretch::default();
@@ -118,10 +125,21 @@ fn record(begun: &Receiver<Take>, finish: &Sender<Take>, losses: &Losses) {
                 }
             }
         }
+        if store.is_measuring_due() {
+            // Where it has been asked already, or is gone, there is nothing to do: at last the journals look themselves.
+            let _ = measure.try_send(());
+        }
         // A burst must not keep its memory for ever.
         if stretch.bytes.capacity() > 4 * limits::MIB as usize {
             stretch = Stretch::default();
         }
+    }
+}
+
+/// Looks how full the directory is whenever the recorder asks: many files take their time, and the recorder has none.
+fn measure_when_asked(store: &Store, asked: &Receiver<()>) {
+    while asked.recv().is_ok() {
+        store.measure();
     }
 }
 

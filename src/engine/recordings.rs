@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::losses::Lost;
 use super::recorder::Recorder;
 use super::take::{Bounds, Take, reason_of};
-use super::tape::{End, Tape};
+use super::tape::{End, Held, Tape};
 use crate::base::error::{Error, Result};
 use crate::base::time::{self, Origin};
 use crate::base::{id, limits, sync};
@@ -67,6 +67,8 @@ struct Session {
 pub struct Recordings {
     store: Arc<Store>,
     recorder: Recorder,
+    /// The bytes of all tapes.
+    held: Arc<Held>,
     redactor: Arc<Redactor>,
     max_event_bytes: u64,
     always: Option<Standing>,
@@ -93,7 +95,8 @@ impl std::fmt::Debug for Recordings {
 impl Recordings {
     /// No session yet; `always` is what is recorded without one.
     pub fn new(store: Arc<Store>, recorder: Recorder, redactor: Arc<Redactor>, max_event_bytes: u64, always: Option<Standing>) -> Self {
-        Self { store, recorder, redactor, max_event_bytes, always, open: Mutex::default(), change: Condvar::new() }
+        let held = Arc::default();
+        Self { store, recorder, held, redactor, max_event_bytes, always, open: Mutex::default(), change: Condvar::new() }
     }
 
     /// Opens a session. `serves` says whether anything would serve a protocol on a path; where nothing would, the answer carries a warning.
@@ -248,10 +251,10 @@ impl Recordings {
         let candidates: Vec<usize> = (0..open.sessions.len()).filter(|at| open.sessions[*at].takes(protocol, &path)).collect();
         let best = pattern::most_specific(candidates.iter().map(|at| open.sessions[*at].request.path.as_str()), &path);
         let mut reserved = match (best.map(|best| &mut open.sessions[candidates[best]]), &self.always) {
-            (Some(session), _) => session.take_connection(&mut metadata),
+            (Some(session), _) => session.take_connection(&mut metadata, &self.held),
             (None, Some(always)) if always.takes(&metadata) => {
                 metadata.session_id.clone_from(&always.session);
-                let tape = Arc::new(Tape::new(id::new()));
+                let tape = Arc::new(Tape::beside(id::new(), &self.held));
                 open.loose.retain(|tape| !tape.is_finished());
                 open.loose.push(Arc::clone(&tape));
                 let head = empty_head(tape.id(), protocol.made_name(&path));
@@ -446,9 +449,13 @@ impl Ended {
     /// The same, also for those of the sessions that saw no connection, and says which files are missing.
     pub fn finish(self, deadline: Instant) {
         self.await_finished(deadline);
-        let mut late = self.tapes().filter(|tape| !tape.is_finished());
-        if let Some(first) = late.next() {
-            log::warn!("{} recordings are not on disk yet, {} among them; the next start recovers them", 1 + late.count(), first.id());
+        let late = self.tapes().filter(|tape| !tape.is_finished());
+        let (begun, waiting): (Vec<_>, Vec<_>) = late.partition(|tape| tape.has_journal());
+        if let [first, ..] = &begun[..] {
+            log::warn!("{} recordings are not on disk yet, {} among them; the next start recovers them", begun.len(), first.id());
+        }
+        if let [first, ..] = &waiting[..] {
+            log::error!("the disk is too slow: {} recordings could not be begun and are lost, {} among them", waiting.len(), first.id());
         }
         if self.saved.recv_timeout(deadline.saturating_duration_since(Instant::now())) == Err(RecvTimeoutError::Timeout) {
             log::warn!("the disk is too slow: recordings of no frames are not written");
@@ -476,13 +483,13 @@ impl Session {
     }
 
     /// The recording of this session's next connection: the first takes the session's id.
-    fn take_connection(&mut self, metadata: &mut Metadata) -> Reserved {
+    fn take_connection(&mut self, metadata: &mut Metadata, held: &Arc<Held>) -> Reserved {
         let number = self.tapes.len() + 1;
         let (id, name) = match number {
             1 => (self.id.clone(), self.name.clone()),
             _ => (id::new(), format!("{} #{number}", self.name)),
         };
-        let tape = Arc::new(Tape::new(id));
+        let tape = Arc::new(Tape::beside(id, held));
         self.tapes.push(Arc::clone(&tape));
         metadata.session_id = Some(self.id.clone());
         let mut head = empty_head(tape.id(), name);

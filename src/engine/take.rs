@@ -9,11 +9,11 @@ use crate::base::error::{Error, Result};
 use crate::base::limits;
 use crate::base::time::{self, Micros, Origin};
 use crate::model::recording::{
-    Direction, Encoding, EndedBy, Frame, FrameType, Head, Protocol, SseEvent, Stats, Status, StreamTail, Tail, WsFrame, encode,
+    Direction, Encoding, EndedBy, Frame, FrameType, Head, Protocol, SseEvent, Stats, Status, StreamHead, StreamTail, Tail, WsFrame, encode,
 };
 use crate::model::recording_text;
 use crate::rules::redact::Redactor;
-use crate::rules::redact_ends::redact_head;
+use crate::rules::redact_ends::{redact_head, redact_tail};
 use crate::store::{Journal, Store};
 use crate::wire::sse::{Block, EventStreamParser};
 use crate::wire::ws::{self, Message, MessageReader, Side, opcode};
@@ -87,6 +87,15 @@ impl Take {
         }
     }
 
+    /// Bytes in memory of what describes the connection, about.
+    pub fn head_bytes(&self) -> usize {
+        let body = match &self.head.stream {
+            StreamHead::Sse { request, .. } => request.body.as_ref().map_or(0, String::len),
+            StreamHead::WebSocket { .. } => 0,
+        };
+        limits::WAITING_TAKE_BYTES + body
+    }
+
     /// Redacts the head and makes the journal.
     ///
     /// # Errors
@@ -95,6 +104,7 @@ impl Take {
         redact_head(&mut self.head, &self.redactor);
         let journal = store.create(&self.head)?;
         self.tape.publish(0, journal.len());
+        self.tape.free_head();
         self.journal = Some(journal);
         Ok(())
     }
@@ -291,26 +301,27 @@ impl Take {
             End::ProtocolError(..) => EndedBy::ProtocolError,
             End::Recorder | End::CutShort(_) => EndedBy::Recorder,
         };
+        let mut stream = match self.head.protocol() {
+            Protocol::WebSocket => self.ws_tail(end, by, end_relative_us),
+            Protocol::Sse => self.event_stream_tail(by, end_relative_us),
+        };
+        redact_tail(&mut stream, &self.redactor);
         Tail {
             status,
             status_reason,
             end_time: Some(time::rfc3339(self.origin.wall_us.saturating_add(end_relative_us))),
             duration: Some(end_relative_us / 1000),
-            stream: match self.head.protocol() {
-                Protocol::WebSocket => self.ws_tail(end, by, end_relative_us),
-                Protocol::Sse => self.event_stream_tail(by, end_relative_us),
-            },
+            stream,
             stats: self.stats,
         }
     }
 
     fn ws_tail(&self, end: End, by: EndedBy, end_relative_us: u64) -> StreamTail {
-        let plain = |text: &str| self.redactor.plain(text).unwrap_or_else(|| text.to_owned());
         let (close_code, close_reason, closed_by) = match (end, &self.close) {
             (End::ProtocolError(code, reason), _) => (Some(code), Some(reason), EndedBy::ProtocolError),
             (_, Some((code, reason, direction))) => {
                 let by = if *direction == Direction::ClientToServer { EndedBy::Client } else { EndedBy::Server };
-                (Some(code.unwrap_or(1005)), Some(plain(reason)), by)
+                (Some(code.unwrap_or(1005)), Some(reason.clone()), by)
             }
             (End::Side(_), None) => (Some(1006), None, by),
             (End::Recorder | End::CutShort(_), None) => (None, None, by),
@@ -319,10 +330,7 @@ impl Take {
     }
 
     fn event_stream_tail(&self, by: EndedBy, end_relative_us: u64) -> StreamTail {
-        let (text, tail_encoding) = match self.redactor.tail(&String::from_utf8_lossy(&self.rest)) {
-            Some(redacted) => (redacted, None),
-            None => encode(&self.rest),
-        };
+        let (text, tail_encoding) = encode(&self.rest);
         let tail = Some(text).filter(|tail| !tail.is_empty());
         StreamTail::Sse { tail, tail_encoding, ended_by: Some(by), end_relative_us: Some(end_relative_us) }
     }

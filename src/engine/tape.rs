@@ -1,8 +1,8 @@
 //! The tape: what passed on one connection, as raw bytes with a stamp for each read, on its way from the threads that move
 //! traffic to the recorder. Pushing is an append under an uncontended lock: no parsing, no disk, no system call.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::base::error::Result;
@@ -48,6 +48,25 @@ pub struct Stretch {
     pub end: Option<(End, Micros)>,
 }
 
+/// The bytes that all tapes of a server have in memory together: at most [`limits::MAX_TAPES_BYTES`].
+#[derive(Debug, Default)]
+pub struct Held(AtomicUsize);
+
+impl Held {
+    /// Counts more; `false`, and nothing is counted, where that would be too many.
+    fn add(&self, bytes: usize) -> bool {
+        let is_room = self.0.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= limits::MAX_TAPES_BYTES;
+        if !is_room {
+            self.free(bytes);
+        }
+        is_room
+    }
+
+    fn free(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     entries: Vec<Entry>,
@@ -55,6 +74,10 @@ struct Inner {
     /// For each direction the stamp of a read that has not been pushed yet.
     in_flight: [Option<Micros>; 2],
     end: Option<(End, Micros)>,
+    /// What the recording's head counts for until its journal is made.
+    head_bytes: usize,
+    /// The recording is over: nobody takes anything any more.
+    is_over: bool,
 }
 
 /// How far the recording on disk is.
@@ -73,6 +96,7 @@ pub struct Tape {
     id: String,
     open: AtomicBool,
     inner: Mutex<Inner>,
+    held: Arc<Held>,
     written: Mutex<Written>,
     progress: Condvar,
 }
@@ -82,10 +106,16 @@ fn index(direction: Direction) -> usize {
 }
 
 impl Tape {
-    /// An empty tape of the recording `id`.
+    /// An empty tape of the recording `id`, beside no other.
     pub fn new(id: String) -> Self {
+        Self::beside(id, &Arc::default())
+    }
+
+    /// An empty tape of the recording `id`, beside all those that `held` counts.
+    pub fn beside(id: String, held: &Arc<Held>) -> Self {
         let written = Written { frames: 0, journal_bytes: 0, outcome: None, waiters: 0 };
-        Self { id, open: AtomicBool::new(true), inner: Mutex::default(), written: Mutex::new(written), progress: Condvar::new() }
+        let held = Arc::clone(held);
+        Self { id, open: AtomicBool::new(true), inner: Mutex::default(), held, written: Mutex::new(written), progress: Condvar::new() }
     }
 
     /// The recording's id.
@@ -122,7 +152,10 @@ impl Tape {
         if inner.end.as_ref().is_some_and(|(end, _)| matches!(end, End::CutShort(_))) || bytes.is_empty() {
             return;
         }
-        if inner.bytes.len() + bytes.len() > limits::MAX_TAPE_BYTES {
+        if inner.is_over {
+            return;
+        }
+        if inner.bytes.len() + bytes.len() > limits::MAX_TAPE_BYTES || !self.held.add(bytes.len()) {
             inner.end = Some((End::CutShort("recorder_overrun"), stamp_us));
             self.open.store(false, Ordering::Relaxed);
             return;
@@ -156,12 +189,27 @@ impl Tape {
             Some(horizon) => split_at(&mut inner, horizon, stretch),
         }
         drop(inner);
+        self.held.free(stretch.bytes.len());
         let mut place = 0;
         for entry in &stretch.entries {
             stretch.places.push(place);
             place += entry.len;
         }
         sort_by_stamp(stretch);
+    }
+
+    /// Counts the bytes of a head whose recording waits to begin; `false` where there is no room for it.
+    pub fn hold_head(&self, bytes: usize) -> bool {
+        let is_room = self.held.add(bytes);
+        if is_room {
+            sync::lock(&self.inner).head_bytes += bytes;
+        }
+        is_room
+    }
+
+    /// The recording has begun.
+    pub fn free_head(&self) {
+        self.held.free(std::mem::take(&mut sync::lock(&self.inner).head_bytes));
     }
 
     /// Says how far the file is; followers wake up.
@@ -174,10 +222,25 @@ impl Tape {
         }
     }
 
-    /// Says that the file is finished, or why it could not be.
+    /// Says that the file is finished, or why it could not be. What is left on the tape goes: its connection may live long.
     pub fn publish_outcome(&self, outcome: Result<Summary>) {
+        {
+            let mut inner = sync::lock(&self.inner);
+            inner.is_over = true;
+            self.free_all(&mut inner);
+        }
         sync::lock(&self.written).outcome = Some(outcome);
         self.progress.notify_all();
+    }
+
+    fn free_all(&self, inner: &mut Inner) {
+        self.held.free(inner.bytes.len() + std::mem::take(&mut inner.head_bytes));
+        (inner.entries, inner.bytes) = (Vec::new(), Vec::new());
+    }
+
+    /// Whether its journal has been made: then what is in it survives the end of this process.
+    pub fn has_journal(&self) -> bool {
+        sync::lock(&self.written).journal_bytes > 0
     }
 
     /// Frames written so far.
@@ -221,6 +284,13 @@ impl Tape {
             }
             written = self.wait_progress(written, left);
         }
+    }
+}
+
+impl Drop for Tape {
+    fn drop(&mut self) {
+        let inner = std::mem::take(&mut *sync::lock(&self.inner));
+        self.held.free(inner.bytes.len() + inner.head_bytes);
     }
 }
 
@@ -291,6 +361,42 @@ mod tests {
         assert_eq!(tape.stamp(ServerToClient), None);
         let (entries, end) = taken(&tape);
         assert_eq!((entries.len(), end), (1, Some(End::CutShort("recorder_overrun"))));
+    }
+
+    /// Trap: a disk that hangs while a crowd of short streams comes, none of which is large.
+    #[test]
+    fn all_tapes_together_have_a_bound() {
+        let held = Arc::default();
+        let tapes: Vec<Tape> = (0..3).map(|number| Tape::beside(format!("id{number}"), &held)).collect();
+        let push = |tape: &Tape, bytes: usize| {
+            let stamp = tape.stamp(ServerToClient).unwrap();
+            tape.push(ServerToClient, stamp, &vec![0; bytes]);
+        };
+        assert!(tapes[0].hold_head(limits::MAX_TAPES_BYTES - 100));
+        push(&tapes[1], 60);
+        push(&tapes[2], 41);
+        assert_eq!(taken(&tapes[2]), (vec![], Some(End::CutShort("recorder_overrun"))));
+        assert!(!tapes[2].hold_head(41));
+        // What is written makes room, and so does a recording that begins, or ends.
+        push(&tapes[1], 40);
+        taken(&tapes[1]);
+        assert!(tapes[1].hold_head(100));
+        tapes[1].publish_outcome(Err(crate::base::error::Error::Failed("refused".into())));
+        tapes[0].free_head();
+        assert_eq!(held.0.load(Ordering::Relaxed), 0);
+        push(&tapes[0], 7);
+        drop(tapes);
+        assert_eq!(held.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_recording_that_is_over_keeps_no_bytes_of_a_connection_that_goes_on() {
+        let tape = Tape::new("id".into());
+        let stamps = [ServerToClient, ClientToServer].map(|direction| tape.stamp(direction).unwrap());
+        tape.push(ServerToClient, stamps[0], b"before");
+        tape.publish_outcome(Err(crate::base::error::Error::Failed("refused".into())));
+        tape.push(ClientToServer, stamps[1], b"after");
+        assert_eq!(taken(&tape), (vec![], None));
     }
 
     #[test]

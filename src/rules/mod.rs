@@ -22,6 +22,7 @@ pub mod player;
 pub mod redact;
 pub mod redact_ends;
 mod redact_hidden;
+mod redact_json;
 pub mod response;
 pub mod resume;
 pub mod scenario;

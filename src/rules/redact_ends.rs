@@ -80,4 +80,42 @@ mod tests {
         let (binary, encoding) = encode(b"\x00\xff");
         assert_eq!(redacted(b"\x00\xff", true), (binary, encoding), "what hides nothing stays");
     }
+
+    fn redactor(keys: &[&str]) -> Redactor {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let rules = Redaction {
+            body_keys: words(keys),
+            patterns: words(&["sk-[0-9]+"]),
+            redact_value: "[REDACTED]".to_owned(),
+            ..Redaction::default()
+        };
+        Redactor::new(&rules).unwrap()
+    }
+
+    #[test]
+    fn a_cut_text_that_begins_as_json_goes_whole_where_there_are_keys() {
+        for (keys, text, redacted) in [
+            (&["password"][..], r#" {"password":"hun"#, Some("[REDACTED]")),
+            (&["$.a"], r#"[{"b":1},"#, Some("[REDACTED]")),
+            (&["password"], "password=hun", None),
+            (&[], r#"{"password":"hun"#, None),
+            (&[], "{\"a\":\"sk-1", Some("{\"a\":\"[REDACTED]")),
+        ] {
+            assert_eq!(redactor(keys).cut_text(text).as_deref(), redacted, "{text}");
+        }
+    }
+
+    #[test]
+    fn tails_are_redacted_line_by_line_and_joined() {
+        for (tail, redacted) in [
+            ("data: {\"password\":\"x\"}\n", Some("data: [REDACTED]\n")),
+            ("id: 7\r\ndata:{\"pass", Some("id: 7\r\ndata: [REDACTED]")),
+            ("data: {\ndata: \"password\": 1}\nid: 1", Some("data: [REDACTED]\ndata: [REDACTED]\nid: 1")),
+            (": sk-1 here\n", Some(": [REDACTED]\n")),
+            ("data: plain\n", None),
+            ("data", None),
+        ] {
+            assert_eq!(redactor(&["password"]).tail(tail).as_deref(), redacted, "{tail}");
+        }
+    }
 }

@@ -184,6 +184,23 @@ mod tests {
     }
 
     #[test]
+    fn json_behind_a_byte_order_mark_is_searched_for_keys() {
+        for (text, wanted) in [
+            ("\u{feff}{\"password\":\"x\"}", Some("\u{feff}{\"password\":\"***\"}")),
+            ("\u{feff}\u{feff}[{\"password\":1}]", Some("\u{feff}\u{feff}[{\"password\":\"***\"}]")),
+            ("\u{feff}{\"a\":\"{\\\"password\\\":1}\"}", Some("\u{feff}{\"a\":\"{\\\"password\\\":\\\"***\\\"}\"}")),
+            ("{\"a\":\"\\ufeff{\\\"password\\\":1}\"}", Some("{\"a\":\"\u{feff}{\\\"password\\\":\\\"***\\\"}\"}")),
+            ("\u{feff}sk-12", Some("\u{feff}***")),
+            ("\u{feff}{\"a\":1}", None),
+        ] {
+            assert_eq!(redactor().text(text).as_deref(), wanted, "{text}");
+        }
+        assert_eq!(redactor().cut_text("\u{feff} {\"password\":\"x").as_deref(), Some("***"));
+        assert_eq!(redactor().tail("data: \u{feff}{\"password\":\"x\"}").as_deref(), Some("data: ***"));
+        assert_eq!(redactor().tail("\u{feff}data: {\ndata: \"password\":1}").as_deref(), Some("\u{feff}data: ***\ndata: ***"));
+    }
+
+    #[test]
     fn header_values_lose_secrets_of_their_urls() {
         for (name, value, wanted) in [
             ("Referer", "http://me:p@h/?%74oken=s&a=sk-1", "http://h/?%74oken=***&a=***"),

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::files;
+use super::files::{self, Lasting};
 use super::lock::DirLock;
 use super::making::Staging;
 use super::quota::Quota;
@@ -21,6 +21,7 @@ use crate::model::recording_text;
 pub struct Batch {
     dir: PathBuf,
     quota: Arc<Quota>,
+    lasting: Arc<Lasting>,
     /// Where they are until they get their names; made with the first.
     staging: Option<Staging>,
     /// Recordings that are whole. Their files are closed: an archive may have more recordings than a process may open files.
@@ -43,8 +44,8 @@ struct Open {
 }
 
 impl Batch {
-    pub(super) fn new(dir: PathBuf, quota: Arc<Quota>) -> Self {
-        Self { dir, quota, staging: None, done: Vec::new(), open: None, done_bytes: 0 }
+    pub(super) fn new(dir: PathBuf, quota: Arc<Quota>, lasting: Arc<Lasting>) -> Self {
+        Self { dir, quota, lasting, staging: None, done: Vec::new(), open: None, done_bytes: 0 }
     }
 
     /// Begins a recording; its id must be new. One that was begun and not finished is dropped.
@@ -53,7 +54,7 @@ impl Batch {
     /// [`Error::StorageFull`], [`Error::Storage`], [`Error::Conflict`] `already_exists`.
     pub fn begin(&mut self, head: &Head) -> Result<()> {
         self.drop_unfinished();
-        self.quota.check(self.done_bytes + 1)?;
+        self.quota.check_import(self.done_bytes + 1)?;
         files::make_dir(&self.dir)?;
         journal::check_new(&self.dir, &head.id)?;
         let piece = recording_text::head_line(head)?.into_bytes();
@@ -112,7 +113,9 @@ impl Batch {
         let lock = DirLock::acquire(&self.dir)?;
         // Measured in its turn: two that come at once are not let in by the same room.
         self.quota.forget();
-        self.quota.check(self.done_bytes)?;
+        self.quota.check_import(self.done_bytes)?;
+        // Made by the journal of a recording that still runs, it may not be on the disk for good.
+        self.lasting.ensure(&self.dir)?;
         let ids: Vec<&str> = self.done.iter().map(|summary| summary.id.as_str()).collect();
         staging.publish(&lock, &ids)?;
         self.quota.add(self.done_bytes);
@@ -137,7 +140,7 @@ fn staging<'a>(staging: &'a mut Option<Staging>, dir: &Path) -> Result<&'a Stagi
 impl Open {
     /// Writes what is pending; `others` is the size of the recordings that wait for their names as well.
     fn write(&mut self, quota: &Quota, others: u64) -> Result<()> {
-        quota.check(others + self.written + self.piece.len() as u64)?;
+        quota.check_import(others + self.written + self.piece.len() as u64)?;
         (&self.file).write_all(&self.piece).map_err(|error| Error::storage("write", &self.path, &error))?;
         self.written += self.piece.len() as u64;
         self.piece.clear();

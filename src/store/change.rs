@@ -125,6 +125,7 @@ impl Store {
         let mut found = files::locate(self.dir(), id)?.ok_or_else(|| not_found(id))?;
         if found.kind == Kind::Journal {
             recovery::recover_one(&lock, self.dir(), id, None)?;
+            self.lasting().ensure(self.dir())?;
             found = files::locate(self.dir(), id)?.ok_or_else(|| not_found(id))?;
         }
         if found.kind == Kind::Journal {

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::lock;
 use crate::base::error::{Error, Result};
@@ -215,6 +216,36 @@ pub fn sync_made(dir: &Path) -> Result<()> {
 
 /// How many directories one above the other may have been missing; those above these were there long before.
 const MADE_LEVELS: usize = 8;
+
+/// Whether a directory of recordings and those above it are on the disk for good. Who makes them for a journal does not wait for that; who
+/// finishes the first recording in them does, whichever that is.
+#[derive(Debug, Default)]
+pub struct Lasting {
+    /// How often they were made anew.
+    made: AtomicU64,
+    /// That number plus one when they were synced last; 0: never.
+    synced: AtomicU64,
+}
+
+impl Lasting {
+    /// They have been made anew.
+    pub fn forget(&self) {
+        self.made.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Has them last, once; nothing is done where the directory has gone.
+    ///
+    /// # Errors
+    /// As [`sync_made`].
+    pub fn ensure(&self, dir: &Path) -> Result<()> {
+        let made = self.made.load(Ordering::Relaxed) + 1;
+        if self.synced.load(Ordering::Relaxed) != made && dir.is_dir() {
+            sync_made(dir)?;
+            self.synced.store(made, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
 
 /// Makes renames in a directory last.
 pub fn sync_dir(dir: &Path) -> Result<()> {

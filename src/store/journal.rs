@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::files::{self, Kind, TempFile};
+use super::files::{self, Kind, Lasting, TempFile};
 use super::quota::Quota;
 use super::{lines, summary};
 use crate::base::error::{Error, Result};
@@ -25,28 +25,29 @@ pub struct Journal {
     len: u64,
     /// Where the tail begins, once there is one.
     frames_end: u64,
-    /// The directory was missing and is not on the disk for good.
-    made_dir: bool,
     /// Up to here the disk has promised room.
     reserved: u64,
     quota: Arc<Quota>,
+    lasting: Arc<Lasting>,
     /// What a list says of it, but for what its tail will say.
     summary: Summary,
 }
 
 impl Journal {
     /// Makes the journal of `head` in `dir`. It is locked before it gets its name, so that nobody sees it as a leftover.
-    pub(super) fn create(dir: &Path, quota: Arc<Quota>, head: &Head) -> Result<Self> {
+    pub(super) fn create(dir: &Path, quota: Arc<Quota>, lasting: Arc<Lasting>, head: &Head) -> Result<Self> {
         quota.check(recording_text::head_line(head)?.len() as u64)?;
-        Self::create_unchecked(dir, quota, head)
+        Self::create_unchecked(dir, quota, lasting, head)
     }
 
     /// As [`Journal::create`], whatever the quota says.
-    pub(super) fn create_unchecked(dir: &Path, quota: Arc<Quota>, head: &Head) -> Result<Self> {
+    pub(super) fn create_unchecked(dir: &Path, quota: Arc<Quota>, lasting: Arc<Lasting>, head: &Head) -> Result<Self> {
         let line = recording_text::head_line(head)?;
         let len = line.len() as u64;
         // The disk is waited for at the end: until then traffic is to be written.
-        let made_dir = files::make_dir_soon(dir)?;
+        if files::make_dir_soon(dir)? {
+            lasting.forget();
+        }
         check_new(dir, &head.id)?;
         let path = files::path_of(dir, &head.id, Kind::Journal);
         let temp = TempFile::create(dir, &head.id)?;
@@ -62,8 +63,8 @@ impl Journal {
             len,
             frames_end: len,
             reserved: 0,
-            made_dir,
             quota,
+            lasting,
             summary,
         })
     }
@@ -73,7 +74,7 @@ impl Journal {
     /// # Errors
     /// [`Error::StorageFull`] at the limit or on a full disk (what was written of the lines is cut off again), [`Error::Storage`].
     pub fn append(&mut self, lines: &[u8]) -> Result<()> {
-        self.quota.check(lines.len() as u64)?;
+        self.quota.check_frames(lines.len() as u64)?;
         self.reserve(self.len + lines.len() as u64 + limits::TAIL_ROOM_BYTES)?;
         self.write(lines)
     }
@@ -135,10 +136,8 @@ impl Journal {
             }
             return Err(Error::storage("sync", &self.path, &error));
         }
-        if self.made_dir
-            && let Some(dir) = self.target.parent().filter(|dir| dir.is_dir())
-        {
-            files::sync_made(dir)?;
+        if let Some(dir) = self.target.parent() {
+            self.lasting.ensure(dir)?;
         }
         match std::fs::symlink_metadata(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => self.salvage()?,
@@ -206,7 +205,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("made/for/it");
         let whole = sample("01AAAAAA", 3);
-        let mut journal = Journal::create(&dir, quota(&dir, 10_000), &whole.head).unwrap();
+        let mut journal = Journal::create(&dir, quota(&dir, 10_000), Arc::default(), &whole.head).unwrap();
         let path = files::path_of(&dir, "01AAAAAA", Kind::Journal);
         for number in 0..3 {
             journal.append(&line(number)).unwrap();
@@ -220,7 +219,10 @@ mod tests {
         assert_eq!(read.frames, whole.frames);
         assert_eq!(summary, Summary::of(&read.head, &read.tail, text.len() as u64, false));
         assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
-        assert!(matches!(Journal::create(&dir, quota(&dir, 10_000), &whole.head), Err(Error::Conflict { code: "already_exists", .. })));
+        assert!(matches!(
+            Journal::create(&dir, quota(&dir, 10_000), Arc::default(), &whole.head),
+            Err(Error::Conflict { code: "already_exists", .. })
+        ));
     }
 
     #[test]
@@ -229,8 +231,11 @@ mod tests {
         let whole = sample("01AAAAAA", 1);
         let head_len = recording_text::head_line(&whole.head).unwrap().len() as u64;
         let first = line(0).len() as u64;
-        assert!(matches!(Journal::create(dir.path(), quota(dir.path(), head_len - 1), &whole.head), Err(Error::StorageFull(_))));
-        let mut journal = Journal::create(dir.path(), quota(dir.path(), head_len + first), &whole.head).unwrap();
+        assert!(matches!(
+            Journal::create(dir.path(), quota(dir.path(), head_len - 1), Arc::default(), &whole.head),
+            Err(Error::StorageFull(_))
+        ));
+        let mut journal = Journal::create(dir.path(), quota(dir.path(), head_len + first), Arc::default(), &whole.head).unwrap();
         journal.append(&line(0)).unwrap();
         assert!(matches!(journal.append(&line(1)), Err(Error::StorageFull(_))));
         assert_eq!(journal.len(), head_len + first);
@@ -242,7 +247,7 @@ mod tests {
         use std::os::unix::fs::MetadataExt;
         let dir = tempfile::tempdir().unwrap();
         let whole = sample("01AAAAAA", 1);
-        let mut journal = Journal::create(dir.path(), quota(dir.path(), 10_000_000), &whole.head).unwrap();
+        let mut journal = Journal::create(dir.path(), quota(dir.path(), 10_000_000), Arc::default(), &whole.head).unwrap();
         journal.append(&line(0)).unwrap();
         let blocks = |path: &Path| std::fs::metadata(path).map(|data| (data.len(), data.blocks() * 512)).unwrap();
         let (len, on_disk) = blocks(&journal.path);
@@ -258,7 +263,7 @@ mod tests {
     fn a_journal_that_cannot_be_finished_says_so_and_is_recovered_later() {
         let dir = tempfile::tempdir().unwrap();
         let whole = sample("01AAAAAA", 2);
-        let mut journal = Journal::create(dir.path(), quota(dir.path(), 10_000), &whole.head).unwrap();
+        let mut journal = Journal::create(dir.path(), quota(dir.path(), 10_000), Arc::default(), &whole.head).unwrap();
         journal.append(&line(0)).unwrap();
         let len = journal.len();
         // From now on every write fails.
@@ -275,10 +280,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("file"), "").unwrap();
         let below = dir.path().join("file/x");
-        let Err(error) = Journal::create(&below, quota(&below, 10_000), &sample("01AAAAAA", 0).head) else { panic!() };
+        let Err(error) = Journal::create(&below, quota(&below, 10_000), Arc::default(), &sample("01AAAAAA", 0).head) else { panic!() };
         assert!(error.to_string().contains("--data-dir"), "{error}");
         assert!(matches!(
-            Journal::create(dir.path(), quota(dir.path(), 10_000), &sample("../x/../etc", 0).head),
+            Journal::create(dir.path(), quota(dir.path(), 10_000), Arc::default(), &sample("../x/../etc", 0).head),
             Err(Error::Invalid { .. })
         ));
     }

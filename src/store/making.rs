@@ -54,14 +54,14 @@ impl Staging {
     /// # Errors
     /// The file system's; none has its name then.
     pub fn publish(mut self, _lock: &DirLock, ids: &[&str]) -> Result<()> {
-        if let [id] = ids {
-            return files::rename(&self.path_of(id), &files::path_of(&self.dir, id, Kind::Finished));
+        // One alone has its name or has not: nobody needs to go on with it.
+        if ids.len() > 1 {
+            files::sync_dir(&self.path)?;
+            let ready = self.dir.join(format!("{READY}{}", self.id));
+            // From here on who finds it goes on with what follows.
+            files::rename(&self.path, &ready)?;
+            self.path = ready;
         }
-        files::sync_dir(&self.path)?;
-        let ready = self.dir.join(format!("{READY}{}", self.id));
-        // From here on who finds it goes on with what follows.
-        files::rename(&self.path, &ready)?;
-        self.path = ready;
         let mut moved = 0;
         let result = move_out(&self.path, &self.dir, ids, &mut moved);
         if result.is_err() {
@@ -130,6 +130,10 @@ fn move_out(from: &Path, dir: &Path, ids: &[&str], moved: &mut usize) -> Result<
         *moved += 1;
     }
     files::sync_dir(dir)?;
+    if ids.len() == 1 {
+        // What has its old name again after power went away is a leftover in the making, and goes.
+        return Ok(());
+    }
     // Their old names must not come back after power went away: one that was deleted since would come back with it.
     files::sync_dir(from)
 }

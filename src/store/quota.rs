@@ -1,11 +1,14 @@
 //! How full the directory is: measured now and then, own writes counted at once. It refuses; it never removes.
+//! Who writes frames is told by what is counted; measuring a directory of many files takes its time, and is another thread's.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use super::files;
 use crate::base::error::{Error, Result};
-use crate::base::{limits, platform, text, time};
+use crate::base::time::{self, Micros};
+use crate::base::{limits, platform, text};
 
 /// The bytes of a directory and their limit, shared by the store and its journals.
 #[derive(Debug)]
@@ -18,18 +21,28 @@ pub struct Quota {
     unmeasured: AtomicU64,
     /// When the directory was measured, on the process's clock plus one; 0: never.
     measured_us: AtomicU64,
+    /// Something was removed or changed since it was measured.
+    is_stale: AtomicBool,
     /// The bytes in use when somebody was refused; 0: nobody was, or room was made since.
     refused_at: AtomicU64,
     /// The warning has been logged, and is still true.
     warned: AtomicBool,
 }
 
-/// Other processes write as well: after this time the directory is measured again.
+/// Other processes write as well: after this time the directory is to be measured again.
 const MEASURE_EVERY_US: u64 = 5_000_000;
 /// And after this part of the room that was left has been taken: who else writes has taken some of it too.
-const MEASURE_EVERY_PART: u64 = 16;
+const MEASURE_EVERY_PART: u64 = 32;
 /// But not for less than this.
-const MEASURE_EVERY_BYTES: u64 = 256 * limits::KIB;
+const MEASURE_EVERY_BYTES: u64 = 128 * limits::KIB;
+/// Where nobody has measured meanwhile, who writes does it after this part, so that many processes exceed the limit by little;
+const MEASURE_AT_PART: u64 = 8;
+/// and not for less than this.
+const MEASURE_AT_BYTES: u64 = 256 * limits::KIB;
+/// A figure of this age refuses without another look: a full store refuses every client that comes.
+const FRESH_US: u64 = 250_000;
+/// Who asked for more than this was refused for its size; that says nothing about the next one.
+const ORDINARY_BYTES: u64 = 64 * limits::KIB;
 
 impl Quota {
     /// The quota of a directory. Does no I/O.
@@ -41,6 +54,7 @@ impl Quota {
             used_bytes: AtomicU64::new(0),
             unmeasured: AtomicU64::new(0),
             measured_us: AtomicU64::new(0),
+            is_stale: AtomicBool::new(false),
             refused_at: AtomicU64::new(0),
             warned: AtomicBool::new(false),
         }
@@ -51,28 +65,81 @@ impl Quota {
         self.max_bytes
     }
 
-    /// Refuses where `more` bytes do not fit.
+    /// Refuses where `more` bytes of a recording that begins do not fit.
     ///
     /// # Errors
     /// [`Error::StorageFull`].
     pub fn check(&self, more: u64) -> Result<()> {
-        let measured = self.measured_us.load(Ordering::Relaxed);
-        let unmeasured = self.unmeasured.load(Ordering::Relaxed);
-        let room = self.max_bytes.saturating_sub(self.used_bytes.load(Ordering::Relaxed));
-        let is_much = unmeasured >= (room / MEASURE_EVERY_PART).max(MEASURE_EVERY_BYTES);
-        if measured == 0 || is_much || time::now_us().saturating_sub(measured) > MEASURE_EVERY_US {
+        if self.is_stale.load(Ordering::Relaxed) {
             self.measure();
         }
+        self.check_frames(more)
+    }
+
+    /// Refuses where `more` bytes of a running recording do not fit. It reads counters, but where it would refuse by an old figure, or
+    /// where much was written and [`Quota::measure`] was not called though it [`Quota::is_due`].
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`].
+    pub fn check_frames(&self, more: u64) -> Result<()> {
+        self.check_frames_at(more, time::now_us())
+    }
+
+    fn check_frames_at(&self, more: u64, now: Micros) -> Result<()> {
+        if self.measured_us.load(Ordering::Relaxed) == 0 || self.has_written(MEASURE_AT_PART, MEASURE_AT_BYTES) {
+            self.measure_at(now);
+        }
+        let refused = self.check_fresh(more, now);
+        if refused.is_err() && more <= ORDINARY_BYTES.min(self.max_bytes / 2) {
+            self.refused_at.store(self.used_bytes.load(Ordering::Relaxed).max(1), Ordering::Relaxed);
+        }
+        refused
+    }
+
+    /// Refuses where `more` bytes of an import do not fit. What is too large for what is left keeps nobody else from it.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`].
+    pub fn check_import(&self, more: u64) -> Result<()> {
+        if self.is_due() {
+            self.measure();
+        }
+        self.check_fresh(more, time::now_us())
+    }
+
+    fn check_fresh(&self, more: u64, now: Micros) -> Result<()> {
         if self.fits(more) {
             return Ok(());
         }
         // Somebody may have made room; nobody is refused by an old figure.
-        self.measure();
-        if self.fits(more) {
-            return Ok(());
+        if self.is_stale.load(Ordering::Relaxed) || self.age_us(now) > FRESH_US {
+            self.measure_at(now);
+            if self.fits(more) {
+                return Ok(());
+            }
         }
-        self.refused_at.store(self.used_bytes.load(Ordering::Relaxed).max(1), Ordering::Relaxed);
-        Err(self.full())
+        Err(self.full(more))
+    }
+
+    /// Whether the directory is to be measured: by a thread that nobody waits for.
+    pub fn is_due(&self) -> bool {
+        self.is_due_at(time::now_us())
+    }
+
+    fn is_due_at(&self, now: Micros) -> bool {
+        let is_old = self.measured_us.load(Ordering::Relaxed) == 0 || self.age_us(now) > MEASURE_EVERY_US;
+        is_old || self.is_stale.load(Ordering::Relaxed) || self.has_written(MEASURE_EVERY_PART, MEASURE_EVERY_BYTES)
+    }
+
+    /// Microseconds since the directory was measured.
+    fn age_us(&self, now: Micros) -> u64 {
+        now.saturating_add(1).saturating_sub(self.measured_us.load(Ordering::Relaxed))
+    }
+
+    /// Whether this part of the room that is left was written since the directory was measured, and these bytes at least.
+    fn has_written(&self, part: u64, bytes: u64) -> bool {
+        let room = self.max_bytes.saturating_sub(self.used_bytes.load(Ordering::Relaxed));
+        self.unmeasured.load(Ordering::Relaxed) >= (room / part).max(bytes)
     }
 
     /// Counts bytes that were written.
@@ -94,9 +161,9 @@ impl Quota {
         }
     }
 
-    /// The directory has changed otherwise: the next check measures it.
+    /// The directory has changed otherwise: the next recording that begins, the next import, and who would be refused measure it.
     pub fn forget(&self) {
-        self.measured_us.store(0, Ordering::Relaxed);
+        self.is_stale.store(true, Ordering::Relaxed);
     }
 
     /// Per cent in use, one decimal.
@@ -126,7 +193,7 @@ impl Quota {
         let used = self.used_bytes.load(Ordering::Relaxed);
         let refused_at = self.refused_at.load(Ordering::Relaxed);
         if refused_at > 0 && used >= refused_at {
-            return Err(self.full());
+            return Err(self.full(0));
         }
         self.refused_at.store(0, Ordering::Relaxed);
         self.check(limits::ROOM_TO_BEGIN_BYTES.min(self.max_bytes / 10).max(1))?;
@@ -143,28 +210,37 @@ impl Quota {
         used < self.max_bytes && more <= self.max_bytes - used
     }
 
-    fn full(&self) -> Error {
-        let used = self.used_bytes.load(Ordering::Relaxed);
-        Error::StorageFull(format!(
-            "the recordings use {} of recording.maxBytes ({}): {MAKE_ROOM}",
-            text::size(used),
-            text::size(self.max_bytes)
-        ))
+    /// Why `more` bytes do not fit; 0 where that is not what matters.
+    fn full(&self, more: u64) -> Error {
+        let (used, max) = (self.used_bytes.load(Ordering::Relaxed), text::size(self.max_bytes));
+        let used = text::size(used);
+        let what = if more > 0 { format!("{} more do not fit: ", text::size(more)) } else { String::new() };
+        Error::StorageFull(format!("{what}the recordings use {used} of recording.maxBytes ({max}): {MAKE_ROOM}"))
     }
 
-    fn measure(&self) {
-        let at = time::now_us();
+    /// Looks at every file. It takes its time, and more where there are many.
+    pub fn measure(&self) {
+        self.measure_at(time::now_us());
+    }
+
+    fn measure_at(&self, now: Micros) {
+        let begun = Instant::now();
+        self.is_stale.store(false, Ordering::Relaxed);
         self.unmeasured.store(0, Ordering::Relaxed);
         match files::scan(&self.dir) {
             Ok(found) => {
-                let used = found.iter().map(|found| found.stamp.size).sum();
+                // What is written meanwhile may have been seen or not: it counts in any case, until the next look.
+                let meanwhile = self.unmeasured.load(Ordering::Relaxed);
+                let used = found.iter().map(|found| found.stamp.size).sum::<u64>() + meanwhile;
                 self.used_bytes.store(used, Ordering::Relaxed);
                 self.warn_once(used);
             }
             // What is wrong with the directory is said by the write that follows.
             Err(error) => log::debug!("the recordings' size stays as it was: {error}"),
         }
-        self.measured_us.store(at.saturating_add(1), Ordering::Relaxed);
+        // From its end on: a look that takes long is not followed by the next one.
+        let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.measured_us.store(now.saturating_add(took).saturating_add(1), Ordering::Relaxed);
     }
 }
 
@@ -192,8 +268,70 @@ mod tests {
         assert_eq!(quota.check(1), Ok(()));
         quota.add(1);
         assert_eq!(quota.warning(100).unwrap().split(';').next(), Some("100.0% of 100 B used"));
-        // Refused by what is counted, it looks again: what was counted and never written does not count.
+        // Refused by what is counted, it looks again where that may be old: what was counted and never written does not count.
+        quota.forget();
         assert_eq!(quota.check(1), Ok(()));
+    }
+
+    fn full_of(result: Result<()>) -> bool {
+        matches!(result, Err(Error::StorageFull(_)))
+    }
+
+    /// Trap: a directory of many files, and a client that is refused each millisecond.
+    #[test]
+    fn refusals_that_follow_each_other_do_not_measure_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("rec_01AAAAAA.json");
+        std::fs::write(&file, [0; 100]).unwrap();
+        let quota = Quota::new(dir.path().to_owned(), 100, 80);
+        assert!(full_of(quota.check_frames_at(1, 1_000_000)));
+        std::fs::remove_file(&file).unwrap();
+        assert!(full_of(quota.check_frames_at(1, 1_000_000 + FRESH_US)), "a figure of a moment ago refuses");
+        assert_eq!(quota.check_frames_at(1, 60_000_000), Ok(()), "an old one does not");
+        std::fs::write(&file, [0; 100]).unwrap();
+        quota.forget();
+        assert!(full_of(quota.check(1)));
+        std::fs::remove_file(&file).unwrap();
+        quota.forget();
+        assert_eq!(quota.check(1), Ok(()), "nor one from before room was made");
+    }
+
+    /// Trap: the recorder's thread, which every recording waits for.
+    #[test]
+    fn frames_are_let_in_by_what_is_counted_and_who_measures_is_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let quota = Quota::new(dir.path().to_owned(), 10 * limits::MIB, 80);
+        assert!(quota.is_due_at(0));
+        assert_eq!(quota.check_frames_at(1, 0), Ok(()));
+        assert!(!quota.is_due_at(0));
+        std::fs::write(dir.path().join("rec_01AAAAAA.json"), vec![0; 10 << 20]).unwrap();
+        assert!(quota.is_due_at(2 * MEASURE_EVERY_US));
+        assert_eq!(quota.check_frames_at(1, 2 * MEASURE_EVERY_US), Ok(()), "it reads counters");
+        quota.measure_at(2 * MEASURE_EVERY_US);
+        assert!(full_of(quota.check_frames_at(1, 2 * MEASURE_EVERY_US)));
+        std::fs::write(dir.path().join("rec_01AAAAAA.json"), "").unwrap();
+        quota.measure_at(2 * MEASURE_EVERY_US);
+        quota.add(10 * limits::MIB / MEASURE_EVERY_PART);
+        assert!(quota.is_due_at(2 * MEASURE_EVERY_US), "by a part of the room");
+        // Nobody has measured: then who writes does.
+        quota.add(2 * limits::MIB);
+        assert_eq!(quota.check_frames_at(10 * limits::MIB - 1, 2 * MEASURE_EVERY_US), Ok(()));
+        assert!(!quota.is_due_at(2 * MEASURE_EVERY_US));
+    }
+
+    #[test]
+    fn what_was_too_large_is_said_and_stops_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let quota = Quota::new(dir.path().to_owned(), limits::MIB, 80);
+        for refused in [quota.check_import(2 * limits::MIB), quota.check_import(limits::MIB + 1), quota.check_frames(2 * limits::MIB)] {
+            let Err(Error::StorageFull(message)) = refused else { panic!() };
+            assert!(message.contains("MB more do not fit: the recordings use 0 B of recording.maxBytes (1.0 MB)"), "{message}");
+            assert_eq!(quota.check_now(), Ok(None));
+        }
+        std::fs::write(dir.path().join("rec_01AAAAAA.json"), vec![0; (1 << 20) - 5000]).unwrap();
+        assert!(quota.check_now().is_ok());
+        assert!(full_of(quota.check(5001)));
+        assert!(quota.check_now().is_err(), "where frames as they come do not fit, nobody begins");
     }
 
     #[test]

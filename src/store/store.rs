@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::change::not_found;
-use super::files::{self, Kind, TempFile};
+use super::files::{self, Kind, Lasting, TempFile};
 use super::index::Index;
 use super::lock::DirLock;
 use super::quota::Quota;
@@ -19,6 +19,7 @@ use crate::model::recording::{Head, Recording, Status, Tail};
 pub struct Store {
     dir: PathBuf,
     quota: Arc<Quota>,
+    lasting: Arc<Lasting>,
     /// What was known at the last list; `None` before the first. Held to take or to put it, never while a file is read.
     index: Mutex<Option<Arc<Index>>>,
 }
@@ -26,7 +27,8 @@ pub struct Store {
 impl Store {
     /// The store at `dir`, which need not exist. Does no I/O.
     pub fn new(dir: PathBuf, max_bytes: u64, warn_percent: u64) -> Self {
-        Self { quota: Arc::new(Quota::new(dir.clone(), max_bytes, warn_percent)), dir, index: Mutex::new(None) }
+        let quota = Arc::new(Quota::new(dir.clone(), max_bytes, warn_percent));
+        Self { dir, quota, lasting: Arc::default(), index: Mutex::new(None) }
     }
 
     /// Its directory.
@@ -64,21 +66,30 @@ impl Store {
     /// # Errors
     /// The directory cannot be read. One that cannot be recovered is logged and left.
     pub fn recover(&self) -> Result<Vec<String>> {
-        recovery::recover(&self.dir)
+        let recovered = recovery::recover(&self.dir)?;
+        if !recovered.is_empty() {
+            self.lasting.ensure(&self.dir)?;
+        }
+        Ok(recovered)
     }
 
     /// Finishes a recording whose [`Journal::finish`] failed, with what is in its journal and the ending that it could not be given then;
     /// `false` where it is no such journal any more.
     ///
     /// # Errors
-    /// [`Error::StorageFull`], [`Error::Storage`]: the journal stays.
+    /// [`Error::StorageFull`], [`Error::Storage`], [`Error::Failed`] where another process has its turn: the journal stays.
     pub fn finish_late(&self, id: &str, ending: &Tail) -> Result<bool> {
         // Before the lock: a directory that has gone is not made anew.
         if files::stat(&self.dir, id, Kind::Journal)?.is_none() {
             return Ok(false);
         }
-        let lock = DirLock::acquire(&self.dir)?;
-        recovery::recover_one(&lock, &self.dir, id, Some(ending))
+        // Who calls this tries again, and has others to finish meanwhile.
+        let Some(lock) = DirLock::try_acquire(&self.dir)? else {
+            return Err(Error::Failed(format!("another process changes the recordings in {}", self.dir.display())));
+        };
+        let is_finished = recovery::recover_one(&lock, &self.dir, id, Some(ending))?;
+        self.lasting.ensure(&self.dir)?;
+        Ok(is_finished)
     }
 
     /// Begins a journal for `head`. Checks the quota.
@@ -86,7 +97,7 @@ impl Store {
     /// # Errors
     /// [`Error::StorageFull`], [`Error::Storage`].
     pub fn create(&self, head: &Head) -> Result<Journal> {
-        Journal::create(&self.dir, Arc::clone(&self.quota), head)
+        Journal::create(&self.dir, Arc::clone(&self.quota), Arc::clone(&self.lasting), head)
     }
 
     /// Whether there is room: `Error::StorageFull` at the limit; `Ok(Some(warning))` past `warnPercent`.
@@ -95,6 +106,18 @@ impl Store {
     /// As said.
     pub fn check_room(&self) -> Result<Option<String>> {
         self.quota.check_now()
+    }
+
+    /// Whether [`Store::measure`] is to be called, by a thread that no recording waits for.
+    pub fn is_measuring_due(&self) -> bool {
+        self.quota.is_due()
+    }
+
+    /// Looks how full the directory is, where that is due: it takes its time where there are many files.
+    pub fn measure(&self) {
+        if self.quota.is_due() {
+            self.quota.measure();
+        }
     }
 
     /// Writes a whole recording (import); its id must be new.
@@ -111,7 +134,7 @@ impl Store {
 
     /// Recordings to be written frame by frame, of which all are kept or none.
     pub fn batch(&self) -> Batch {
-        Batch::new(self.dir.clone(), Arc::clone(&self.quota))
+        Batch::new(self.dir.clone(), Arc::clone(&self.quota), Arc::clone(&self.lasting))
     }
 
     /// Writes a complete recording of no frames, also at the limit: its session was let in before.
@@ -119,7 +142,7 @@ impl Store {
     /// # Errors
     /// [`Error::StorageFull`] on a full disk, [`Error::Storage`].
     pub fn keep_empty(&self, head: &Head, tail: &Tail) -> Result<Summary> {
-        let mut journal = Journal::create_unchecked(&self.dir, Arc::clone(&self.quota), head)?;
+        let mut journal = Journal::create_unchecked(&self.dir, Arc::clone(&self.quota), Arc::clone(&self.lasting), head)?;
         journal.close(tail)?;
         journal.finish()
     }
@@ -210,6 +233,11 @@ impl Store {
         let index = self.index()?;
         let used = index.used_bytes;
         Ok(query::stats(&index, self.quota.max_bytes(), self.quota.percent(used), self.quota.warning(used)))
+    }
+
+    /// Whether the directory is on the disk for good.
+    pub(super) fn lasting(&self) -> &Lasting {
+        &self.lasting
     }
 
     /// The directory's bytes and their limit.

@@ -8,6 +8,7 @@ use super::files::{self, Found, Kind};
 use super::layout::{self, Content};
 use super::lines::LineReader;
 use super::lock::{self, Holder};
+use super::{recovery, scan};
 use crate::base::error::{Error, Result};
 use crate::base::time;
 use crate::model::api::Summary;
@@ -138,6 +139,13 @@ pub fn read_journal(dir: &Path, found: &Found, known: Option<&JournalView>) -> O
             view.counted_bytes = lines.position();
             view.summary.status = status;
             view.summary.status_reason = (status == Status::Incomplete).then(|| CRASHED.to_owned());
+            if status == Status::Recording {
+                (view.summary.end_time, view.summary.duration) = (None, None);
+            } else if view.summary.duration.is_none() {
+                // Nobody writes any more: its last frame is found once.
+                let tail = recovered_tail(&file, stamp.size).map_err(failed)?;
+                (view.summary.end_time, view.summary.duration) = tail.map_or((None, None), |tail| (tail.end_time, tail.duration));
+            }
         }
         view.summary.file_size_bytes = stamp.size;
         Ok(Some(view))
@@ -147,4 +155,12 @@ pub fn read_journal(dir: &Path, found: &Found, known: Option<&JournalView>) -> O
         let summary = of_corrupted(found, error.to_string());
         Some(JournalView { summary, inode: 0, counted_bytes: 0 })
     })
+}
+
+/// The tail that a journal will get when it is recovered.
+fn recovered_tail(file: &File, size: u64) -> std::io::Result<Option<Tail>> {
+    let Some(line) = layout::read_head_line(file, size)? else { return Ok(None) };
+    let Ok(head) = layout::parse_head_line(&line) else { return Ok(None) };
+    let scan = scan::scan_frames(file, head.protocol(), line.len() as u64, size)?;
+    Ok(Some(recovery::tail_of(&head, &scan, None)))
 }

@@ -294,3 +294,35 @@ fn many_threads_and_stores_on_one_directory_agree() {
     });
     assert_eq!(list(&shared).len(), 32);
 }
+
+/// Trap: the one thread that finishes recordings, with many to finish late, and a process that keeps the lock.
+#[test]
+fn who_finishes_late_does_not_wait_for_the_lock_of_another_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = sample("01AAAAAA", 2);
+    let store = store(dir.path());
+    drop(store.create(&whole.head).unwrap());
+    let kept = super::lock::DirLock::acquire(dir.path()).unwrap();
+    let begun = std::time::Instant::now();
+    assert!(store.finish_late("01AAAAAA", &whole.tail).is_err());
+    assert!(begun.elapsed().as_millis() < u128::from(crate::base::limits::DIR_LOCK_MS / 2));
+    drop(kept);
+    assert_eq!(store.finish_late("01AAAAAA", &whole.tail), Ok(true));
+}
+
+#[test]
+fn the_row_of_a_leftover_says_when_it_ended_as_the_recording_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let whole = sample("01AAAAAA", 3);
+    let mut journal = store.create(&whole.head).unwrap();
+    (0..3).for_each(|number| journal.append(&line(number)).unwrap());
+    let running = list(&store).remove(0);
+    assert_eq!((running.end_time, running.duration), (None, None));
+    drop(journal);
+    let row = list(&store).remove(0);
+    let tail = store.open("01AAAAAA").unwrap().tail;
+    assert_eq!((row.status, &row.end_time, row.duration), (Status::Incomplete, &tail.end_time, tail.duration));
+    assert_eq!(row.duration, Some(2));
+    assert_eq!(store.summary("01AAAAAA").unwrap(), row);
+}

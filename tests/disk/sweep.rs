@@ -85,6 +85,28 @@ fn an_import_whose_names_cannot_be_made_to_last_leaves_nothing() {
     assert_eq!(files(&dir).len(), 3);
 }
 
+/// The same for one recording, which gets its name by a way of its own: whichever sync of the directory fails.
+#[test]
+fn an_import_of_one_recording_that_fails_keeps_no_recording() {
+    let Some(disk) = Disk::breakable() else { return };
+    let dir = disk.place.data_dir();
+    disk.place.file("one.json", &ws("/ws").s2c(0, "x").close("server", 1, 1000, "").json().to_string());
+    let import = || disk.place.run(&["sr", "import", "one.json"]);
+    // The first makes the directory and its index; after it, one does what the next one does.
+    import().ok();
+    disk.fail("fsync", "slow:1", "/data$");
+    import().ok();
+    let calls: Vec<u64> = disk.hits().iter().filter_map(|hit| hit.split(' ').next()?.parse().ok()).collect();
+    assert!(!calls.is_empty());
+    for call in calls {
+        let before = files(&dir).len();
+        disk.rules(&format!("fsync {call} {call} {EIO} /data$\n"));
+        let output = import();
+        let kept = files(&dir).len() - before;
+        assert_eq!(kept, usize::from(output.code == 0), "call {call}: {output:?}");
+    }
+}
+
 /// Whether the command succeeded; `None` where it has fewer calls.
 fn try_command(disk: &Disk, command: &[&str], call: u64, fault: (&str, bool)) -> Option<bool> {
     disk.mend();
