@@ -115,6 +115,12 @@ pub fn stat(dir: &Path, id: &str, kind: Kind) -> Result<Option<Found>> {
     }
 }
 
+/// The stamp of the directory itself, which changes with the names in it; `None` where it is not there.
+pub fn dir_stamp(dir: &Path) -> Option<Stamp> {
+    // What is wrong with it is said by who reads it.
+    std::fs::metadata(dir).ok().map(|metadata| Stamp::of(&metadata))
+}
+
 /// The file that an id stands for.
 pub fn locate(dir: &Path, id: &str) -> Result<Option<Found>> {
     // What cannot be an id must not become part of a path.

@@ -6,7 +6,10 @@
 mod batch;
 mod change;
 mod files;
+mod finished;
+mod glance;
 mod index;
+mod index_file;
 pub mod journal;
 mod layout;
 mod lines;

@@ -1,21 +1,18 @@
 //! Filters, order, pages and counts over summaries. Pure: it reads no file.
 
+use super::finished::Entry;
 use super::index::Index;
 use crate::base::time;
 use crate::model::api::{ListPage, ListQuery, SortBy, StoreStats, Summary};
 use crate::model::recording::Protocol;
 use crate::rules::pattern;
 
-/// The page that a query asks for, of the index and of what has no file yet.
+/// The page that a query asks for, of the index and of what has no file yet. What changes from page to page, journals and what waits, is
+/// sorted in each time; the others stand in an order that is kept.
 pub fn page(index: &Index, waiting: &[Summary], query: &ListQuery) -> ListPage {
-    // A file may have come since it was said that there is none.
-    let waiting = waiting.iter().filter(|summary| !index.has(&summary.id));
-    let waiting = waiting.map(|summary| (time::parse_rfc3339(&summary.start_time).unwrap_or(0), summary));
-    let mut rows: Vec<(u64, &Summary)> = index.iter().chain(waiting).filter(|(_, summary)| takes(query, summary)).collect();
-    let total = rows.len() as u64;
-    rows.sort_unstable_by(|(a_us, a), (b_us, b)| {
+    let compare = |(a_us, a): Row<'_>, (b_us, b): Row<'_>| {
         let by = match query.sort_by {
-            SortBy::StartTime => a_us.cmp(b_us),
+            SortBy::StartTime => a_us.cmp(&b_us),
             SortBy::Name => a.name.cmp(&b.name),
             SortBy::Size => a.file_size_bytes.cmp(&b.file_size_bytes),
             SortBy::Duration => a.duration.cmp(&b.duration),
@@ -23,11 +20,40 @@ pub fn page(index: &Index, waiting: &[Summary], query: &ListQuery) -> ListPage {
         // Ids are unique, so that every page has its one place, and newer ones are greater.
         let order = by.then_with(|| a.id.cmp(&b.id));
         if query.ascending { order } else { order.reverse() }
-    });
-    let skip = usize::try_from(query.offset).unwrap_or(usize::MAX);
-    let take = query.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let recordings = rows.into_iter().skip(skip).take(take).map(|(_, summary)| summary.clone()).collect();
-    ListPage { recordings, total, limit: query.limit, offset: query.offset }
+    };
+    let order = index.finished().order(query, |entry| takes(query, &entry.summary), |a, b| compare(row(a), row(b)));
+    // A file may have come since it was said that there is none.
+    let waiting = waiting.iter().filter(|summary| !index.has(&summary.id));
+    let waiting = waiting.map(|summary| (time::parse_rfc3339(&summary.start_time).unwrap_or(0), summary));
+    let mut others: Vec<Row<'_>> = index.running().chain(waiting).filter(|(_, summary)| takes(query, summary)).collect();
+    others.sort_unstable_by(|a, b| compare(*a, *b));
+
+    let total = order.len() + others.len();
+    let skip = usize::try_from(query.offset).unwrap_or(usize::MAX).min(total);
+    let take = query.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)).min(total - skip);
+    // Of the others those stand on the pages before whose place among all is one of these.
+    let places = others.iter().enumerate().map(|(at, other)| at + order.partition_point(|entry| compare(row(entry), *other).is_lt()));
+    let skipped = places.take_while(|place| *place < skip).count();
+    let mut rows = order[skip - skipped..].iter().map(|entry| row(entry)).peekable();
+    let mut others = others.into_iter().skip(skipped).peekable();
+    let mut recordings = Vec::with_capacity(take);
+    while recordings.len() < take {
+        let is_other = match (rows.peek(), others.peek()) {
+            (Some(row), Some(other)) => compare(*row, *other).is_gt(),
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        let Some((_, summary)) = (if is_other { others.next() } else { rows.next() }) else { break };
+        recordings.push(summary.clone());
+    }
+    ListPage { recordings, total: total as u64, limit: query.limit, offset: query.offset }
+}
+
+/// A recording with its start time in microseconds.
+type Row<'a> = (u64, &'a Summary);
+
+fn row(entry: &Entry) -> Row<'_> {
+    (entry.start_us, &entry.summary)
 }
 
 fn takes(query: &ListQuery, summary: &Summary) -> bool {
@@ -135,6 +161,43 @@ mod tests {
             let found: Vec<String> =
                 page.recordings.iter().map(|summary| summary.id.replace("01AAAA", "A").replace("01BBBB", "B")).collect();
             assert_eq!((found.join(" ").as_str(), page.total), (ids, total), "{parameters}");
+        }
+    }
+
+    /// Running and waiting recordings among the others, on every page.
+    #[test]
+    fn what_runs_and_what_waits_has_its_place_among_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = |number: u64| crate::base::time::rfc3339(number / 2 * 1_000_000);
+        let mut waiting = Vec::new();
+        for number in 0..12 {
+            let mut recording = sample(&format!("01AAAA{number:02}"), 1);
+            recording.head.start_time = start(number);
+            match number {
+                2 | 3 | 8 | 11 => {
+                    let line = crate::model::recording_text::head_line(&recording.head).unwrap();
+                    std::fs::write(dir.path().join(format!("rec_01AAAA{number:02}.journal")), line).unwrap();
+                }
+                0 | 5 | 6 => waiting.push(Summary::of(&recording.head, &recording.tail, 0, false)),
+                _ => drop(put(dir.path(), &recording)),
+            }
+        }
+        let index = Index::default().refresh(dir.path()).unwrap();
+        let all: Vec<String> = (0..12).map(|number| format!("01AAAA{number:02}")).collect();
+        for ascending in [true, false] {
+            for offset in 0..14 {
+                for limit in 1..14 {
+                    let query = ListQuery { ascending, offset, limit: Some(limit), ..ListQuery::default() };
+                    let page = page(&index, &waiting, &query);
+                    let found: Vec<String> = page.recordings.into_iter().map(|summary| summary.id).collect();
+                    let mut expected = all.clone();
+                    if !ascending {
+                        expected.reverse();
+                    }
+                    let expected: Vec<String> = expected.into_iter().skip(offset as usize).take(limit as usize).collect();
+                    assert_eq!((found, page.total), (expected, 12), "{ascending} {offset} {limit}");
+                }
+            }
         }
     }
 

@@ -179,6 +179,31 @@ fn a_file_that_breaks_in_place_is_seen_at_the_next_list() {
     assert_eq!(list(&self::store(dir.path()))[0].status, Status::Corrupted);
 }
 
+/// On whichever page a file is that somebody writes in place while the directory stays as it is.
+#[test]
+fn a_page_shows_what_its_files_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths: Vec<_> = (0..6).map(|number| put(dir.path(), &sample(&format!("01AAAA{number:02}"), 1))).collect();
+    paths.iter().for_each(|path| age(path));
+    std::thread::sleep(std::time::Duration::from_millis(70));
+    let store = store(dir.path());
+    let names = |offset: u64| {
+        let query = ListQuery { limit: Some(2), offset, ascending: true, ..ListQuery::default() };
+        let page = store.list(&query).unwrap();
+        assert_eq!((page.total, page.recordings.len()), (6, 2));
+        page.recordings.into_iter().map(|summary| summary.name).collect::<Vec<_>>()
+    };
+    for round in 0..3 {
+        for (number, path) in paths.iter().enumerate() {
+            let text = std::fs::read_to_string(path).unwrap();
+            let (old, new) = if round % 2 == 0 { ("chat-", "talk-") } else { ("talk-", "chat-") };
+            std::fs::write(path, text.replace(old, new)).unwrap();
+            let shown = names(number as u64 / 2 * 2);
+            assert!(shown[number % 2].starts_with(new), "{round} {number}: {shown:?}");
+        }
+    }
+}
+
 #[test]
 fn a_list_works_where_the_index_and_the_lock_cannot_be_written() {
     let dir = tempfile::tempdir().unwrap();
