@@ -248,7 +248,7 @@ fn a_message_that_does_not_fit_keeps_no_other_recording_from_beginning() {
     let recording = server.finished(&id);
     assert_eq!((&recording["status"], &recording["statusReason"]), (&json!("incomplete"), &json!("storage_full")));
     assert!(server.log().contains("more do not fit"), "{}", server.log());
-    let id = server.record("websocket", "/ws");
+    let id = server.record("websocket", "/more");
     assert_eq!(server.stop(&id)["recording"]["status"], "complete");
 }
 

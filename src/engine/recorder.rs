@@ -4,7 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -126,8 +126,10 @@ fn record(store: &Store, measure: &SyncSender<()>, begun: &Receiver<Take>, finis
             }
         }
         if store.is_measuring_due() {
-            // Where it has been asked already, or is gone, there is nothing to do: at last the journals look themselves.
-            let _ = measure.try_send(());
+            // Where it has been asked already there is nothing to do.
+            if let Err(TrySendError::Disconnected(())) = measure.try_send(()) {
+                log::debug!("the measurer is gone: journals look themselves where much was written");
+            }
         }
         // A burst must not keep its memory for ever.
         if stretch.bytes.capacity() > 4 * limits::MIB as usize {
