@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use super::beside::Pending;
 use super::change::not_found;
 use super::files::{self, Kind, TempFile};
 use super::index::Index;
@@ -21,6 +22,8 @@ pub struct Store {
     quota: Arc<Quota>,
     /// What was known at the last list; `None` before the first. Held to take or to put it, never while a file is read.
     index: Mutex<Option<Arc<Index>>>,
+    /// What is being recovered beside; who asks what there is waits for it.
+    pending: Pending,
 }
 
 impl Store {
@@ -30,6 +33,7 @@ impl Store {
             quota: Arc::new(Quota::new(dir.clone(), max_bytes, warn_percent)),
             dir,
             index: Mutex::new(None),
+            pending: Pending::default(),
         }
     }
 
@@ -141,6 +145,7 @@ impl Store {
     /// # Errors
     /// As [`Store::list`].
     pub fn list_with(&self, query: &ListQuery, waiting: &[Summary]) -> Result<ListPage> {
+        self.pending.wait();
         if let Some(index) = self.glance() {
             let page = query::page(&index, waiting, query);
             if index.shows(&self.dir, &page.recordings) {
@@ -156,6 +161,7 @@ impl Store {
     /// [`Error::Invalid`], [`Error::NotFound`], [`Error::Ambiguous`].
     pub fn resolve(&self, prefix: &str) -> Result<String> {
         id::check_prefix(prefix)?;
+        self.pending.wait();
         if files::locate(&self.dir, prefix)?.is_some() {
             return Ok(prefix.to_owned());
         }
@@ -217,9 +223,15 @@ impl Store {
     /// # Errors
     /// The directory is there and cannot be read.
     pub fn stats(&self) -> Result<StoreStats> {
+        self.pending.wait();
         let index = self.index()?;
         let used = index.used_bytes;
         Ok(query::stats(&index, self.quota.max_bytes(), self.quota.percent(used), self.quota.warning(used)))
+    }
+
+    /// The recoveries that run beside.
+    pub(super) fn pending(&self) -> &Pending {
+        &self.pending
     }
 
     /// The directory's bytes and their limit.
