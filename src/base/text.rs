@@ -28,6 +28,53 @@ pub fn duration(ms: u64) -> String {
     }
 }
 
+/// How many bytes of a JSON string stand before what is no part of it as it is: a quote, a backslash, a control character.
+pub fn literal_run(bytes: &[u8]) -> usize {
+    run_len(bytes, |word| ends_literal(word))
+}
+
+/// How many bytes there are before the first that is no printable ASCII, or is a quote or a backslash.
+pub fn plain_run(bytes: &[u8]) -> usize {
+    run_len(bytes, |word| ends_literal(word) | equal(word, 0x7f) | word & HIGH)
+}
+
+/// The highest bit of each byte of a word.
+const HIGH: u64 = repeat(0x80);
+
+const fn repeat(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// Eight bytes at a time: `marks` sets the highest bit of bytes of a word, the lowest of which is right.
+#[inline]
+fn run_len(bytes: &[u8], marks: impl Fn(u64) -> u64) -> usize {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let marked = marks(u64::from_le_bytes(*word));
+        if marked != 0 {
+            return at * 8 + marked.trailing_zeros() as usize / 8;
+        }
+    }
+    // What fills the last word up is no end.
+    let mut last = [b' '; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    words.len() * 8 + (marks(u64::from_le_bytes(last)).trailing_zeros() as usize / 8).min(rest.len())
+}
+
+fn ends_literal(word: u64) -> u64 {
+    below_space(word) | equal(word, b'"') | equal(word, b'\\')
+}
+
+/// Marks bytes that are `byte`. A borrow can mark a byte in vain, and only above one that is marked rightly.
+fn equal(word: u64, byte: u8) -> u64 {
+    let differences = word ^ repeat(byte);
+    differences.wrapping_sub(repeat(1)) & !differences & HIGH
+}
+
+fn below_space(word: u64) -> u64 {
+    word.wrapping_sub(repeat(b' ')) & !word & HIGH
+}
+
 /// `text` with every control character written as an escape, so that recorded bytes cannot steer a terminal.
 pub fn clean(text: &str) -> Cow<'_, str> {
     if !text.contains(steers) {
@@ -93,6 +140,30 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_ends_at_the_first_other_byte() {
+        for len in [0, 1, 7, 8, 9, 15, 16, 40] {
+            for filler in [b'x', b' ', b'!', b'#', b'[', b']', b'~'] {
+                let plain = vec![filler; len];
+                assert_eq!((literal_run(&plain), plain_run(&plain)), (len, len));
+                for at in 0..len {
+                    for byte in 0..=255 {
+                        let mut bytes = plain.clone();
+                        bytes[at] = byte;
+                        let ends = byte < b' ' || byte == b'"' || byte == b'\\';
+                        assert_eq!(literal_run(&bytes), if ends { at } else { len }, "{byte} at {at} of {len}");
+                        assert_eq!(plain_run(&bytes), if ends || byte > b'~' { at } else { len }, "{byte} at {at} of {len}");
+                        // The byte above a marked one.
+                        if let Some(next) = bytes.get_mut(at + 1) {
+                            *next = byte.wrapping_add(1);
+                            assert!(!ends || literal_run(&bytes) == at);
+                        }
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn sizes_read_as_in_the_documents() {

@@ -12,6 +12,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::frame_line;
 use super::outline::Outline;
 use super::pairs::Pairs;
 use super::raw;
@@ -239,6 +240,9 @@ fn read_all(text: &[u8]) -> Result<Recording> {
 /// [`Error::Invalid`] that says what is wrong with it.
 pub fn parse_frame_line(protocol: Protocol, line: &[u8]) -> Result<Frame> {
     let line = line.strip_prefix(b",").unwrap_or(line);
+    if let Some(frame) = frame_line::read_frame(protocol, line) {
+        return Ok(frame);
+    }
     let frame = match protocol {
         Protocol::WebSocket => serde_json::from_slice(line).map(Frame::WebSocket),
         Protocol::Sse => serde_json::from_slice(line).map(Frame::Sse),

@@ -8,13 +8,13 @@ use super::door::{self, Port};
 use super::gate::Gate;
 use super::mock::MockPort;
 use crate::base::error::{Error, Result};
-use crate::base::{limits, platform};
+use crate::base::{limits, platform, sync};
 use crate::engine::app::App;
 use crate::engine::deck::Deck;
 use crate::engine::demo;
 use crate::engine::mocks::Mocks;
 use crate::model::settings::Settings;
-use crate::store::Store;
+use crate::store::{Recovery, Store};
 
 /// A server that listens on both ports. Dropping it ends nothing: [`Server::end`] does.
 pub struct Server {
@@ -28,7 +28,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens both ports. What a crash left in the data directory is turned into recordings first.
+    /// Opens both ports. What a crash left in the data directory is turned into recordings beside that, and before anybody is told of it.
     ///
     /// # Errors
     /// A setting that is wrong, a mock whose recording is not there, a port that is taken, an admin port open to others without a token.
@@ -46,7 +46,9 @@ impl Server {
         let open_files = platform::raise_open_files();
         let max_connections = settings.max_connections.min(platform::connection_cap(open_files));
         let store = Arc::new(Store::new(data_dir, settings.max_bytes, settings.warn_percent));
-        recover(&store);
+        // Beside all that follows: a large store is read for it, and a large journal. Lists, and mocks that replay a recording, wait for it.
+        let recovery = Recovery::begin(Arc::clone(&store));
+        sync::spawn("recovery", move || recover(recovery))?;
         let mocks = Mocks::new(Arc::clone(&store), settings.max_message_bytes);
         mocks.load(std::mem::take(&mut settings.mocks))?;
         let mock_port = Port::bind(&settings.host, settings.port, "--port")?;
@@ -96,8 +98,8 @@ fn check_admin_host(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-fn recover(store: &Store) {
-    match store.recover() {
+fn recover(recovery: Recovery) {
+    match recovery.run() {
         Ok(ids) => ids.iter().for_each(|id| log::warn!("recovered the recording {id} that a crash had left behind")),
         Err(error) => log::warn!("recordings that a crash left behind could not be recovered: {error}"),
     }

@@ -4,6 +4,7 @@
 //! a server and any number of commands may work on one directory at the same time.
 
 mod batch;
+mod beside;
 mod change;
 mod files;
 mod finished;
@@ -31,6 +32,7 @@ mod testing;
 mod tests;
 
 pub use batch::Batch;
+pub use beside::Recovery;
 pub use journal::Journal;
 pub use layout::write_recording;
 pub use reader::RecordingFile;

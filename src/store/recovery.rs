@@ -19,8 +19,11 @@ use crate::model::recording_text;
 /// # Errors
 /// The directory cannot be read.
 pub fn recover(dir: &Path) -> Result<Vec<String>> {
-    let (mut ids, made) = leftovers(dir)?;
+    let Leftovers { mut ids, made, is_held } = leftovers(dir)?;
     if ids.is_empty() && made.is_empty() {
+        if is_held {
+            await_others(dir);
+        }
         return Ok(ids);
     }
     let lock = match DirLock::acquire(dir) {
@@ -45,20 +48,44 @@ pub fn recover(dir: &Path) -> Result<Vec<String>> {
     Ok(ids)
 }
 
-/// The ids of journals that nobody writes, and the names of other things in the making that nobody holds.
-fn leftovers(dir: &Path) -> Result<(Vec<String>, Vec<String>)> {
-    let (mut ids, mut made) = (Vec::new(), Vec::new());
+/// What is in the making in a directory.
+#[derive(Debug, Default)]
+struct Leftovers {
+    /// The ids of journals that nobody writes.
+    ids: Vec<String>,
+    /// The names of other things that nobody holds.
+    made: Vec<String>,
+    /// Whether somebody has a journal: its writer, or another who recovers it.
+    is_held: bool,
+}
+
+/// Waits for another process that recovers: until it has ended, a journal that it works at looks as if it were written. It has the
+/// directory's lock as long.
+fn await_others(dir: &Path) {
+    let free = match DirLock::try_acquire(dir) {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => DirLock::acquire(dir).map(drop),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = free {
+        log::debug!("journals are taken for running ones: {error}");
+    }
+}
+
+fn leftovers(dir: &Path) -> Result<Leftovers> {
+    let mut found = Leftovers::default();
     for entry in files::entries(dir)? {
         let entry = entry.map_err(|error| Error::storage("read", dir, &error))?;
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
         match files::parse_name(name) {
-            Some((id, Kind::Journal)) if is_leftover(dir, id) => ids.push(id.to_owned()),
-            None if making::is_making(name) && making::is_leftover(&dir.join(name)) => made.push(name.to_owned()),
+            Some((id, Kind::Journal)) if is_leftover(dir, id) => found.ids.push(id.to_owned()),
+            Some((_, Kind::Journal)) => found.is_held = true,
+            None if making::is_making(name) && making::is_leftover(&dir.join(name)) => found.made.push(name.to_owned()),
             _ => {}
         }
     }
-    Ok((ids, made))
+    Ok(found)
 }
 
 fn is_leftover(dir: &Path, id: &str) -> bool {

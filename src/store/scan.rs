@@ -3,11 +3,9 @@
 use std::fs::File;
 use std::ops::Range;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::lines::LineReader;
-use crate::model::recording::{Direction, Encoding, FrameType, Protocol, Stats};
+use crate::model::frame_line::{SseLine, WsLine};
+use crate::model::recording::{Protocol, Stats};
 use crate::model::recording_text;
 
 /// What a pass over a journal found.
@@ -66,14 +64,8 @@ pub fn scan_frames(file: &File, protocol: Protocol, head_end: u64, end: u64) -> 
 /// Counts a line; `false` where it is no frame, which is for nobody else to find out.
 fn count_line(scan: &mut Scan, protocol: Protocol, line: &[u8]) -> bool {
     let line = line.strip_prefix(b",").unwrap_or(line);
-    let counted = match protocol {
-        // A list of the right values would pass for an object here, and for none elsewhere.
-        _ if !line.starts_with(b"{") => None,
-        Protocol::WebSocket => count_frame(&mut scan.stats, line),
-        Protocol::Sse => count_event(&mut scan.stats, line),
-    };
-    let due_us = match counted {
-        Some((us, ms)) => us.or_else(|| ms.map(|ms| ms.saturating_mul(1000))),
+    let due_us = match count_own(&mut scan.stats, protocol, line) {
+        Some(due_us) => due_us,
         // Not as this program writes it: then it is read as whoever opens the recording will read it.
         None => match recording_text::parse_frame_line(protocol, line) {
             Ok(frame) => {
@@ -87,131 +79,22 @@ fn count_line(scan: &mut Scan, protocol: Protocol, line: &[u8]) -> bool {
     true
 }
 
-/// `relativeUs` and `relativeMs`.
-type Times = (Option<u64>, Option<u64>);
-
-/// Counts a WebSocket frame as this program writes it.
-fn count_frame(stats: &mut Stats, line: &[u8]) -> Option<Times> {
-    let frame = serde_json::from_slice::<LightFrame<'_>>(line).ok()?;
-    let encoding = frame.encoding.or((frame.kind == FrameType::Binary).then_some(Encoding::Base64));
-    let len = payload_len(frame.data, encoding)?;
-    are_texts(&[frame.timestamp, frame.close_reason])?;
-    stats.count_message(frame.kind, frame.direction, len);
-    Some((frame.relative_us, frame.relative_ms))
-}
-
-/// Counts an entry of an event stream as this program writes it.
-fn count_event(stats: &mut Stats, line: &[u8]) -> Option<Times> {
-    let event = serde_json::from_slice::<LightEvent<'_>>(line).ok()?;
-    are_texts(&[event.kind, event.id, event.comment, event.raw, event.timestamp])?;
-    if let Some(data) = event.data {
-        stats.count_event(text_len(data)?);
-    }
-    Some((event.relative_us, event.relative_ms))
-}
-
-fn are_texts(values: &[Option<&RawValue>]) -> Option<()> {
-    values.iter().flatten().all(|value| text_len(value).is_some()).then_some(())
-}
-
-/// A WebSocket frame whose texts are not taken apart. It has no more fields and no other types than what is written; `null` is no text.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct LightFrame<'a> {
-    direction: Direction,
-    #[serde(rename = "type")]
-    kind: FrameType,
-    #[serde(default, borrow, deserialize_with = "given")]
-    data: Option<&'a RawValue>,
-    #[serde(default)]
-    encoding: Option<Encoding>,
-    #[serde(default, rename = "closeCode")]
-    _close_code: Option<u16>,
-    #[serde(default, borrow, deserialize_with = "given")]
-    close_reason: Option<&'a RawValue>,
-    #[serde(default, borrow, deserialize_with = "given")]
-    timestamp: Option<&'a RawValue>,
-    #[serde(default)]
-    relative_ms: Option<u64>,
-    #[serde(default)]
-    relative_us: Option<u64>,
-}
-
-/// The same of an entry of an event stream.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct LightEvent<'a> {
-    #[serde(default, rename = "type", borrow, deserialize_with = "given")]
-    kind: Option<&'a RawValue>,
-    #[serde(default, borrow, deserialize_with = "given")]
-    data: Option<&'a RawValue>,
-    #[serde(default, borrow, deserialize_with = "given")]
-    id: Option<&'a RawValue>,
-    #[serde(default, rename = "retry")]
-    _retry: Option<u64>,
-    #[serde(default, borrow, deserialize_with = "given")]
-    comment: Option<&'a RawValue>,
-    #[serde(default, borrow, deserialize_with = "given")]
-    raw: Option<&'a RawValue>,
-    #[serde(default, rename = "rawEncoding")]
-    _raw_encoding: Option<Encoding>,
-    #[serde(default, borrow, deserialize_with = "given")]
-    timestamp: Option<&'a RawValue>,
-    #[serde(default)]
-    relative_ms: Option<u64>,
-    #[serde(default)]
-    relative_us: Option<u64>,
-}
-
-/// A value as its text, `null` included.
-fn given<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
-/// The bytes that a JSON string stands for, without making it: taking its escapes apart would cost more than all the rest.
-/// `None` for what is no string, or has half a surrogate pair in it.
-fn text_len(raw: &RawValue) -> Option<u64> {
-    let text = raw.get().strip_prefix('"')?.strip_suffix('"')?.as_bytes();
-    if !text.contains(&b'\\') {
-        return Some(text.len() as u64);
-    }
-    let (mut len, mut at) = (0, 0);
-    while at < text.len() {
-        if text[at] != b'\\' {
-            (len, at) = (len + 1, at + 1);
-        } else if text.get(at + 1) != Some(&b'u') {
-            (len, at) = (len + 1, at + 2);
-        } else {
-            let (bytes, step) = match code_unit(text, at)? {
-                0..0x80 => (1, 6),
-                0x80..0x800 => (2, 6),
-                0xd800..0xdc00 if matches!(code_unit(text, at + 6), Some(0xdc00..0xe000)) => (4, 12),
-                0xd800..0xe000 => return None,
-                _ => (3, 6),
-            };
-            (len, at) = (len + bytes, at + step);
+/// Counts a line that is as this program writes it, without making its texts; gives its time.
+fn count_own(stats: &mut Stats, protocol: Protocol, line: &[u8]) -> Option<Option<u64>> {
+    match protocol {
+        Protocol::WebSocket => {
+            let frame = WsLine::read(line)?;
+            stats.count_message(frame.kind, frame.direction, frame.payload_len());
+            Some(frame.due_us())
+        }
+        Protocol::Sse => {
+            let event = SseLine::read(line)?;
+            if let Some(data) = event.data {
+                stats.count_event(data.len);
+            }
+            Some(event.due_us())
         }
     }
-    Some(len)
-}
-
-/// The number that `\\uXXXX` at a position says; `None` where there is none.
-fn code_unit(text: &[u8], at: usize) -> Option<u16> {
-    let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
-    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-}
-
-/// The bytes of a payload: as many as its text has, or as its base64 says.
-fn payload_len(raw: Option<&RawValue>, encoding: Option<Encoding>) -> Option<u64> {
-    let Some(raw) = raw else { return Some(0) };
-    let len = text_len(raw)?;
-    Some(match encoding {
-        None => len,
-        Some(Encoding::Base64) => {
-            let padding = raw.get().bytes().rev().skip(1).take(2).take_while(|byte| *byte == b'=').count();
-            (len / 4 * 3).saturating_sub(padding as u64)
-        }
-    })
 }
 
 #[cfg(test)]
@@ -311,19 +194,5 @@ mod tests {
         text.pop();
         let torn = scan_frames(&file_of(&text), Protocol::WebSocket, 0, text.len() as u64).unwrap();
         assert_eq!((torn.tail_at, torn.end(0)), (None, at));
-    }
-
-    #[test]
-    fn the_length_of_a_text_is_known_without_its_escapes() {
-        for text in ["", "plain", "é€😀", "\"quoted\"\\\n\t\u{1}", "\u{7f}\u{80}\u{7ff}\u{800}\u{ffff}"] {
-            let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
-            for json in [serde_json::to_string(text).unwrap(), format!("\"{escaped}\"")] {
-                let raw: &RawValue = serde_json::from_str(&json).unwrap();
-                assert_eq!(text_len(raw), Some(text.len() as u64), "{json}");
-            }
-        }
-        for json in ["7", "null", "[\"x\"]", "\"\\ud800\"", "\"\\udc00\\ud800\"", "\"\\ud800\\u0041\""] {
-            assert_eq!(text_len(serde_json::from_str(json).unwrap()), None, "{json}");
-        }
     }
 }

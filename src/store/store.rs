@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use super::beside::Pending;
 use super::change::not_found;
 use super::files::{self, Kind, Lasting, TempFile};
 use super::index::Index;
@@ -22,13 +23,15 @@ pub struct Store {
     lasting: Arc<Lasting>,
     /// What was known at the last list; `None` before the first. Held to take or to put it, never while a file is read.
     index: Mutex<Option<Arc<Index>>>,
+    /// What is being recovered beside; who asks what there is waits for it.
+    pending: Pending,
 }
 
 impl Store {
     /// The store at `dir`, which need not exist. Does no I/O.
     pub fn new(dir: PathBuf, max_bytes: u64, warn_percent: u64) -> Self {
         let quota = Arc::new(Quota::new(dir.clone(), max_bytes, warn_percent));
-        Self { dir, quota, lasting: Arc::default(), index: Mutex::new(None) }
+        Self { dir, quota, lasting: Arc::default(), index: Mutex::new(None), pending: Pending::default() }
     }
 
     /// Its directory.
@@ -160,6 +163,7 @@ impl Store {
     /// # Errors
     /// As [`Store::list`].
     pub fn list_with(&self, query: &ListQuery, waiting: &[Summary]) -> Result<ListPage> {
+        self.pending.wait();
         if let Some(index) = self.glance() {
             let page = query::page(&index, waiting, query);
             if index.shows(&self.dir, &page.recordings) {
@@ -175,6 +179,7 @@ impl Store {
     /// [`Error::Invalid`], [`Error::NotFound`], [`Error::Ambiguous`].
     pub fn resolve(&self, prefix: &str) -> Result<String> {
         id::check_prefix(prefix)?;
+        self.pending.wait();
         if files::locate(&self.dir, prefix)?.is_some() {
             return Ok(prefix.to_owned());
         }
@@ -236,6 +241,7 @@ impl Store {
     /// # Errors
     /// The directory is there and cannot be read.
     pub fn stats(&self) -> Result<StoreStats> {
+        self.pending.wait();
         let index = self.index()?;
         let used = index.used_bytes;
         Ok(query::stats(&index, self.quota.max_bytes(), self.quota.percent(used), self.quota.warning(used)))
@@ -244,6 +250,11 @@ impl Store {
     /// Whether the directory is on the disk for good.
     pub(super) fn lasting(&self) -> &Lasting {
         &self.lasting
+    }
+
+    /// The recoveries that run beside.
+    pub(super) fn pending(&self) -> &Pending {
+        &self.pending
     }
 
     /// The directory's bytes and their limit.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::support::effort::{Dice, rounds};
 use crate::support::http::ask;
-use crate::support::recordings::put;
+use crate::support::recordings::{put, ws};
 use crate::support::server::Place;
 use crate::support::sse::Stream;
 use crate::support::wait::{self, eventually};
@@ -57,10 +57,12 @@ fn sigterm_at_any_moment_of_the_start_ends_it_and_leaves_nothing() {
     assert_eq!(left, [""; 0], "the inner socket goes away as well");
 }
 
-/// A place whose directory's lock this test holds, with a journal that a start wants to recover under it.
+/// A place whose directory's lock this test holds, with a journal that a start wants to recover under it, and replays.
 fn locked_place() -> (Place, std::fs::File) {
     let place = Place::new();
-    put(&place.data_dir(), &format!("rec_{}.journal", mockd::base::id::new()), b"{\"torn");
+    let id = mockd::base::id::new();
+    put(&place.data_dir(), &format!("rec_{id}.journal"), b"{\"torn");
+    place.file("mockd.yaml", &format!("mocks: [{{websocket: {{path: /a, replay: {{recording: {id}}}}}}}]\n"));
     std::fs::create_dir(place.data_dir().join(".index")).unwrap();
     let lock = std::fs::File::create(place.data_dir().join(".index/lock")).unwrap();
     lock.lock().unwrap();
@@ -96,6 +98,41 @@ fn a_start_that_is_held_up_ends_at_one_signal_in_time() {
     let mut child = held_up_server(&place);
     send(&child, Signal::SIGTERM);
     assert_eq!(wait::exit("the server", &mut child).code(), Some(1));
+}
+
+/// Nothing but what needs the recordings waits for their recovery.
+#[test]
+fn a_recovery_that_is_held_up_keeps_lists_waiting_and_nobody_else() {
+    let (place, lock) = locked_place();
+    let left = ws("/left").s2c(0, "kept").save(&place.data_dir());
+    let whole = place.data_dir().join(format!("rec_{left}.json"));
+    let text = std::fs::read_to_string(&whole).unwrap();
+    put(&place.data_dir(), &format!("rec_{left}.journal"), &text.as_bytes()[..text.find("\n],").unwrap() + 1]);
+    std::fs::remove_file(whole).unwrap();
+    std::fs::remove_file(place.home().join("mockd.yaml")).unwrap();
+    let upstream = Upstream::echo();
+    let mut server = Server::builder().place(&place).upstream(upstream.url()).start();
+    Raw::open(server.mock, "/ws").run("send text hi\nexpect text hi");
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| server.get(&format!("/stream-recordings/{}", &left[..20])));
+        let listed = scope.spawn(|| server.get("/stream-recordings?status=incomplete"));
+        server.get("/health");
+        assert!(!asked.is_finished() && !listed.is_finished());
+        drop(lock);
+        assert_eq!(listed.join().unwrap()["recordings"][0]["frameCount"], 1);
+        assert_eq!(asked.join().unwrap()["status"], "incomplete");
+    });
+    server.signal("TERM");
+    assert_eq!(server.exit().code(), Some(0));
+}
+
+#[test]
+fn a_recovery_that_is_held_up_holds_up_no_end() {
+    let (place, _lock) = locked_place();
+    std::fs::remove_file(place.home().join("mockd.yaml")).unwrap();
+    let mut server = Server::builder().place(&place).start();
+    server.signal("TERM");
+    assert_eq!(server.exit().code(), Some(0));
 }
 
 /// A pipe that is full, and its reading end, which nobody reads.

@@ -6,6 +6,7 @@
 
 use serde_json::Value;
 
+use crate::base::text::plain_run;
 use crate::model::convert_options::ConfigFormat;
 
 /// Numbers on a line of a long list.
@@ -98,13 +99,12 @@ impl Writer {
 
     /// Begins an entry of an array; its value follows.
     pub fn item(&mut self) {
-        let indent = self.indent();
         let Some(Container { shape, entries }) = self.open.last_mut() else { return };
         let (is_block, is_first) = (shape.is_block(), *entries == 0);
         let begins_line = !is_block && !is_first && entries.is_multiple_of(NUMBERS_PER_LINE);
         *entries += 1;
         if self.is_yaml && is_block {
-            self.begin_line(indent);
+            self.begin_line(self.indent());
             self.text.push_str("- ");
             return;
         }
@@ -113,7 +113,7 @@ impl Writer {
         }
         if self.is_yaml && begins_line {
             // Within brackets a line must be further in than what they belong to.
-            self.begin_line(indent + 2);
+            self.begin_line(self.indent() + 2);
         } else if is_block || begins_line {
             self.text.push('\n');
         } else if self.is_yaml && !is_first {
@@ -127,7 +127,7 @@ impl Writer {
         if self.is_yaml {
             self.text.push_str(name);
         } else {
-            push_literal(&mut self.text, name);
+            self.quote(name);
         }
         self.end_key();
     }
@@ -151,7 +151,8 @@ impl Writer {
 
     /// A plain word of ours.
     pub fn word(&mut self, word: &str) {
-        if self.is_yaml { self.raw(word) } else { self.string(word) }
+        self.begin_scalar();
+        if self.is_yaml { self.text.push_str(word) } else { self.quote(word) }
     }
 
     /// What stands in both formats as it is: a number, `true`, `false`, `null`.
@@ -164,10 +165,14 @@ impl Writer {
     pub fn ms(&mut self, us: u64) {
         self.begin_scalar();
         let (ms, rest) = (us / 1000, us % 1000);
-        self.text.push_str(&ms.to_string());
+        push_number(&mut self.text, ms);
         if rest > 0 {
-            let digits = format!(".{rest:03}");
-            self.text.push_str(digits.trim_end_matches('0'));
+            self.text.push('.');
+            let (mut rest, mut unit) = (rest, 100);
+            while rest > 0 {
+                self.text.push(digit(rest / unit));
+                (rest, unit) = (rest % unit, unit / 10);
+            }
         }
     }
 
@@ -196,17 +201,23 @@ impl Writer {
         }
     }
 
+    /// A plain name of ours in quotes: there is nothing to escape in it.
+    fn quote(&mut self, name: &str) {
+        self.text.push('"');
+        self.text.push_str(name);
+        self.text.push('"');
+    }
+
     /// An entry of an object: separators, and in block style a new line.
     fn begin_entry(&mut self) {
-        let indent = self.indent();
-        // The first entry of an object that is an item stands on the item's line, the text's first one on its first.
-        let joins = self.open.len() < 2 || self.open.iter().rev().nth(1).is_some_and(|outer| outer.shape == Shape::BlockList);
         let Some(Container { shape, entries }) = self.open.last_mut() else { return };
         let is_first = *entries == 0;
         *entries += 1;
         if self.is_yaml && *shape == Shape::BlockMap {
+            // The first entry of an object that is an item stands on the item's line, the text's first one on its first.
+            let joins = self.open.len() < 2 || self.open.iter().rev().nth(1).is_some_and(|outer| outer.shape == Shape::BlockList);
             if !(is_first && joins) {
-                self.begin_line(indent);
+                self.begin_line(self.indent());
             }
         } else if !is_first {
             self.text.push_str(if self.is_yaml { ", " } else { "," });
@@ -236,6 +247,20 @@ impl Writer {
     }
 }
 
+/// Appends a whole number, of which there are as many as steps.
+fn push_number(out: &mut String, number: u64) {
+    let mut unit = number.checked_ilog10().map_or(1, |digits| 10_u64.pow(digits));
+    while unit > 0 {
+        out.push(digit(number / unit % 10));
+        unit /= 10;
+    }
+}
+
+/// A number below ten.
+fn digit(number: u64) -> char {
+    char::from(b'0' + (number % 10) as u8)
+}
+
 /// A float that YAML 1.1 takes for one too: with a fraction, and with a sign in its exponent.
 fn float(text: &str) -> String {
     let Some((digits, exponent)) = text.split_once('e') else { return text.to_owned() };
@@ -247,8 +272,10 @@ fn float(text: &str) -> String {
 /// Appends a text in quotes.
 fn push_literal(out: &mut String, text: &str) {
     out.push('"');
+    // Most texts are plain to their end.
+    let plain = plain_run(text.as_bytes());
     let mut done = 0;
-    for (at, c) in text.char_indices().filter(|(_, c)| is_escaped(*c)) {
+    for (at, c) in text[plain..].char_indices().filter(|(_, c)| is_escaped(*c)).map(|(at, c)| (plain + at, c)) {
         out.push_str(&text[done..at]);
         done = at + c.len_utf8();
         match c {
@@ -353,6 +380,37 @@ mocks:
         assert_eq!(sample(ConfigFormat::Json), JSON);
         let json: Value = serde_json::from_str(JSON).unwrap();
         assert_eq!(yaml_serde::from_str::<Value>(YAML).unwrap(), json);
+    }
+
+    #[test]
+    fn milliseconds_have_no_more_digits_than_they_need() {
+        for (us, text) in [
+            (0, "0"),
+            (1, "0.001"),
+            (20, "0.02"),
+            (300, "0.3"),
+            (1000, "1"),
+            (10_010, "10.01"),
+            (99_999, "99.999"),
+            (100_000, "100"),
+            (9_007_199_254_740_993, "9007199254740.993"),
+            (u64::MAX, "18446744073709551.615"),
+        ] {
+            let mut out = Writer::new(ConfigFormat::Json);
+            out.ms(us);
+            assert_eq!(out.text(), text);
+        }
+    }
+
+    #[test]
+    fn a_literal_is_escaped_wherever_its_plain_part_ends() {
+        for plain in [0, 1, 31, 32, 33, 70] {
+            for (text, escaped) in [("", ""), ("\"", "\\\""), ("é", "é"), ("\u{7f}x\n", "\\u007fx\\n"), ("\u{2028}\\", "\\u2028\\\\")] {
+                let mut literal = String::new();
+                push_literal(&mut literal, &("a".repeat(plain) + text));
+                assert_eq!(literal, format!("\"{}{escaped}\"", "a".repeat(plain)));
+            }
+        }
     }
 
     #[test]
