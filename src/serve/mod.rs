@@ -4,6 +4,7 @@
 //! requests that are under way, and it decides nothing about recordings or replays.
 
 pub mod admin;
+pub mod callers;
 pub mod door;
 pub mod gate;
 pub mod mock;
