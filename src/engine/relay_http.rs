@@ -274,6 +274,8 @@ impl Exchange<'_> {
             BodyEnd::Complete if keeps => After::KeepAlive,
             BodyEnd::Broken if pass == Pass::Data || framing == Framing::UntilClose && pass == Pass::Raw => After::Reset,
             _ => After::Close,
+            // The end of the server ends an event stream whose only mark of it is the end of the connection.
+            BodyEnd::Broken if is_stream && self.live.is_ending() => After::Close,
         })
     }
 
