@@ -249,6 +249,7 @@ impl Exchange<'_> {
         ResponseHead { minor_version: 1, headers, status: response.status, reason: response.reason.clone() }.write(&mut bytes);
         let tape = if is_stream { self.begin_recording(head, &response, head_us, capture) } else { None };
         let half_closed = platform::has_half_closed(client.fd());
+        let _ending = Ending(tape.as_deref());
         let _entry = self.live.enter(Running::Response(Arc::clone(&inlet.stream)));
         let stall = self.patience.map(|patience| patience.stall);
         if client.write_all(&bytes, stall).is_err() {
@@ -333,6 +334,18 @@ fn forget_body(headers: &mut Headers, status: u16) {
 }
 
 fn end_tape(tape: Option<&Tape>, side: Direction) {
+/// Ends a recording whose relay panicked; otherwise it has been ended before, and everything pushed.
+struct Ending<'a>(Option<&'a Tape>);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if let Some(tape) = self.0 {
+            tape.push(Direction::ServerToClient, 0, b"");
+            tape.end(End::CutShort("relay_failed"));
+        }
+    }
+}
+
     if let Some(tape) = tape {
         tape.end(End::Side(side));
     }
