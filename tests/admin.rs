@@ -305,6 +305,21 @@ fn an_inner_socket_that_was_cleaned_away_is_made_again() {
     assert_eq!(server.get("/health")["status"], "ok");
 }
 
+/// As where the HTTP server behind the gate has closed its listener, for want of a descriptor for one connection.
+#[test]
+fn an_inner_socket_that_nobody_listens_on_any_more_is_made_again() {
+    let server = Server::start();
+    let entries = std::fs::read_dir(server.place.home()).unwrap().flatten();
+    let mut directories =
+        entries.map(|entry| entry.path()).filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("mockd-"));
+    let socket = directories.next().expect("the directory of the inner socket").join("admin.sock");
+    std::fs::remove_file(&socket).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    assert_eq!(server.get("/health")["status"], "ok");
+    assert!(server.log().contains("nobody answers at the admin port's inner socket"), "{}", server.log());
+    assert_eq!(server.get("/health")["status"], "ok");
+}
+
 #[test]
 fn a_body_that_breaks_off_is_answered_400() {
     let server = Server::start();

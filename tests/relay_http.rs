@@ -379,6 +379,40 @@ fn a_client_that_half_closes_gets_its_response() {
     }
 }
 
+/// Trap: the time within which such an end counts as that of the request was counted from its head.
+#[test]
+fn a_client_that_half_closes_after_a_slow_body_gets_its_response() {
+    let (came, coming) = channel();
+    let upstream = Upstream::http(move |head, mut conn| {
+        let mut framing = Conn::framing(&head);
+        let mut length = 0;
+        loop {
+            let data = conn.some_body(&mut framing);
+            if data.is_empty() {
+                break;
+            }
+            length += data.len();
+            came.send(()).expect("the test runs");
+        }
+        let answer = format!("{length} bytes");
+        conn.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{answer}", answer.len()));
+    });
+    let server = Server::before(&upstream);
+    let mut client = Conn::open(server.mock);
+    client.send("POST /upload HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let begun = std::time::Instant::now();
+    let mut length = 0;
+    while begun.elapsed() < 3 * Duration::from_micros(mockd::base::limits::HALF_CLOSE_US) {
+        client.send_chunk("xx");
+        length += 2;
+        wait::next("a piece of the body at the upstream", &coming);
+    }
+    client.send_chunk([b'y'; 100_000]);
+    client.send("0\r\n\r\n");
+    client.shut_write();
+    assert_eq!(client.answer("POST").expect(200).text(), format!("{} bytes", length + 100_000));
+}
+
 #[test]
 fn options_for_the_whole_server_goes_to_the_upstream() {
     let upstream = mirror();

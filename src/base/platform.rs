@@ -159,9 +159,19 @@ pub fn raise_open_files() -> u64 {
     if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
 }
 
-/// How many connections of two threads the kernel's limits on maps, files, threads and processes allow.
+/// Descriptors of a call on the admin port: its client's, and those of the socket between the gate and the HTTP server behind it.
+const FILES_OF_A_CALL: u64 = 4;
+
+/// How many connections the admin port may have at once: [`limits::ADMIN_CONNECTIONS`], or fewer where their descriptors would be more
+/// than a quarter of those that there are.
+pub fn admin_connection_cap(open_files: u64) -> u64 {
+    limits::ADMIN_CONNECTIONS.min(open_files / 4 / FILES_OF_A_CALL).max(4)
+}
+
+/// How many connections of two threads on the mock port the kernel's limits on maps, files, threads and processes allow, beside those of
+/// the admin port.
 pub fn connection_cap(open_files: u64) -> u64 {
-    let mut cap = open_files.saturating_sub(200) / 3;
+    let mut cap = open_files.saturating_sub(200 + FILES_OF_A_CALL * admin_connection_cap(open_files)) / 3;
     #[cfg(target_os = "linux")]
     {
         let number = |path: &str| std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u64>().ok());
@@ -304,4 +314,20 @@ fn held_signals() -> nix::sys::signal::SigSet {
     set.add(Signal::SIGTERM);
     set.add(Signal::SIGHUP);
     set
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_admin_port_has_its_share_of_the_files_and_the_mock_port_the_rest() {
+        for (files, admin) in [(20_000, 256), (4_096, 256), (1_024, 64), (400, 25), (64, 4), (0, 4)] {
+            assert_eq!(admin_connection_cap(files), admin, "{files}");
+        }
+        for files in [400, 1_024, 4_096, 20_000, 1_000_000] {
+            let all = 3 * connection_cap(files) + FILES_OF_A_CALL * admin_connection_cap(files);
+            assert!(all + 200 <= files, "{files}: {all}");
+        }
+    }
 }

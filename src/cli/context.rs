@@ -22,7 +22,7 @@ use crate::store::Store;
 pub const CONFIG_FILE: &str = "mockd.yaml";
 
 /// What a process stands in: its variables and its working directory.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Surroundings {
     /// The environment; what is not UTF-8 is left out.
     pub variables: BTreeMap<String, String>,
@@ -62,6 +62,12 @@ impl Context<'_> {
     /// [`Error::File`] for a file, [`Error::Usage`] for a variable or a flag.
     pub fn settings(&self) -> Result<Settings> {
         settings(self.typed, self.surroundings, None)
+    }
+
+    /// What gives the settings that are in force at each later time that it is asked, by the same files, variables and flags.
+    pub fn rereading(&self) -> impl Fn() -> Result<Settings> + Send + 'static {
+        let (typed, surroundings) = (self.typed.clone(), self.surroundings.clone());
+        move || settings(&typed, &surroundings, None)
     }
 
     /// The settings that would be in force with one more `--config` file.

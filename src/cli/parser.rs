@@ -25,7 +25,7 @@ pub enum Parsed {
 }
 
 /// A command with its arguments; every value has been checked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Typed {
     /// The command.
     pub command: &'static Command,

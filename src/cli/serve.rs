@@ -22,7 +22,8 @@ pub fn serve(context: &mut Context<'_>) -> Result<()> {
         platform::leave_session();
     }
     begin(&settings, announce.log.is_some())?;
-    crate::serve::run(settings, &announce, &|| checked_settings(context))
+    let read_again = context.rereading();
+    crate::serve::run(settings, &announce, move || checked(read_again()?))
 }
 
 /// The settings of a server, as far as they can be checked before a port is opened.
@@ -30,7 +31,10 @@ pub fn serve(context: &mut Context<'_>) -> Result<()> {
 /// # Errors
 /// What is wrong with them.
 pub fn checked_settings(context: &Context<'_>) -> Result<Settings> {
-    let settings = context.settings()?;
+    checked(context.settings()?)
+}
+
+fn checked(settings: Settings) -> Result<Settings> {
     settings.check().map_err(|error| Error::Usage(error.to_string()))?;
     // A certificate file that can't be read is told now, and not by the first connection.
     TlsSettings::new(settings.upstream_ca.as_deref(), settings.upstream_insecure)?;

@@ -165,8 +165,8 @@ impl Inlet {
     }
 
     /// Reads an upstream's response head, interim ones included, while `peer` stays: `Ok(None)` when the peer has gone. A peer that
-    /// closes its sending half within [`limits::HALF_CLOSE_US`] of its request, at `asked_us`, waits for the response all the same;
-    /// without `asked_us` (a WebSocket needs that half) it has gone.
+    /// closes its sending half within [`limits::HALF_CLOSE_US`] of the end of its request waits for the response all the same, and so
+    /// does one whose request is not whole yet; `whole_us` says when it was. Without `whole_us` (a WebSocket needs that half) it has gone.
     /// All heads of a response together have `max_head_bytes`: interim ones could go on for ever.
     ///
     /// # Errors
@@ -174,11 +174,13 @@ impl Inlet {
     pub fn read_response(
         &mut self,
         peer: &Stream,
-        asked_us: Option<Micros>,
+        whole_us: Option<&dyn Fn() -> Option<Micros>>,
         max_head_bytes: u64,
         patience: Option<Patience>,
     ) -> Result<Option<ResponseHead>, Error> {
         let mut half_close_counts = true;
+        // While more of the request is to come, that end may stand behind it.
+        let mut comes = false;
         let deadline = patience.map(|patience| patience.until);
         let failed = |what: String| Error::BadGateway(format!("the upstream failed: {what}"));
         loop {
@@ -197,11 +199,24 @@ impl Inlet {
                 Ok(None) => {}
                 Err(malformed) => return Err(failed(format!("its response is no HTTP: {}", malformed.message))),
             }
-            match self.wait_beside(peer, half_close_counts, deadline) {
+            let asked_us = whole_us.map(|whole_us| whole_us());
+            let woken = if asked_us == Some(None) {
+                comes = true;
+                let moment = Instant::now() + Duration::from_micros(limits::HALF_CLOSE_US);
+                self.wait_beside(peer, false, Some(deadline.map_or(moment, |deadline| deadline.min(moment))))
+            } else {
+                if std::mem::take(&mut comes) {
+                    // However late this thread looks: that end came with the end of the request.
+                    half_close_counts = !platform::has_half_closed(peer.fd());
+                }
+                self.wait_beside(peer, half_close_counts, deadline)
+            };
+            match woken {
                 Woken::Readable => {}
+                Woken::TimedOut if deadline.is_none_or(|deadline| Instant::now() < deadline) => continue,
                 Woken::Gone
                     if half_close_counts
-                        && asked_us.is_some_and(|asked_us| time::now_us().saturating_sub(asked_us) <= limits::HALF_CLOSE_US) =>
+                        && asked_us.flatten().is_some_and(|asked| time::now_us().saturating_sub(asked) <= limits::HALF_CLOSE_US) =>
                 {
                     half_close_counts = false;
                     continue;

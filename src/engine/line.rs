@@ -249,6 +249,8 @@ impl Drop for Line {
     /// A recording ends with its line. The first end of a tape counts: this is one of a thread that failed before [`Line::leave`].
     fn drop(&mut self) {
         if let Some(tape) = &self.tape {
+            // What was to go out and was never pushed must not keep the recording open.
+            tape.push(Direction::ServerToClient, 0, b"");
             tape.end(End::CutShort("server_failed"));
         }
     }

@@ -36,3 +36,16 @@ fn a_recording_ends_with_its_line() {
     drop(line);
     assert!(!tape.is_open(), "also where its thread failed");
 }
+
+/// Trap: a panic between a stamp and its push left the recording unfinished for ever.
+#[test]
+fn a_delivery_that_is_never_made_does_not_keep_the_recording_open() {
+    let (near, _far) = UnixStream::pair().unwrap();
+    let tape = Arc::new(Tape::new("x".to_owned()));
+    let line = Line::websocket(Arc::new(Stream::Unix(near)), Duration::from_secs(1), Some(Arc::clone(&tape)));
+    drop(line.deliver(b"never"));
+    drop(line);
+    let mut stretch = crate::engine::tape::Stretch::default();
+    tape.take(&mut stretch);
+    assert!(matches!(stretch.end, Some((End::CutShort("server_failed"), _))), "{:?}", stretch.end);
+}

@@ -61,6 +61,8 @@ struct Session {
     opened: Origin,
     upstream: Option<Arc<UpstreamUrl>>,
     tapes: Vec<Arc<Tape>>,
+    /// It was stopped before it saw a connection.
+    is_empty: bool,
 }
 
 /// All open recording sessions, and what `--record` asks for.
@@ -80,6 +82,8 @@ pub struct Recordings {
 #[derive(Default)]
 struct Open {
     sessions: Vec<Session>,
+    /// Sessions that have been stopped, until their files are complete: who ends the server waits for these too, and followers.
+    stopped: Vec<Arc<Session>>,
     /// Recordings that belong to no session, while they run.
     loose: Vec<Arc<Tape>>,
     /// Set when the server ends: nothing new is recorded.
@@ -125,6 +129,7 @@ impl Recordings {
             opened: Origin::now(),
             upstream,
             tapes: Vec::new(),
+            is_empty: false,
             request,
         };
         let started = Started {
@@ -149,7 +154,11 @@ impl Recordings {
     /// `not_recording` for one that has been stopped; not found; what the disk says.
     pub fn stop(&self, prefix: &str) -> Result<Stopped> {
         match self.take_session(prefix) {
-            Ok(session) => self.finish_session(session),
+            Ok(session) => {
+                let stopped = self.finish_session(&session);
+                sync::lock(&self.open).forget_finished();
+                stopped
+            }
             Err(Error::NotFound { .. }) => Err(self.not_a_session(prefix)),
             Err(other) => Err(other),
         }
@@ -203,7 +212,7 @@ impl Recordings {
         let mut open = sync::lock(&self.open);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Some(session) = open.sessions.iter().find(|session| session.id == id) else { return false };
+            let Some(session) = open.all_sessions().find(|session| session.id == id) else { return false };
             if let Some(tape) = session.tapes.first().cloned() {
                 drop(open);
                 tape.wait_growth(0, left);
@@ -255,7 +264,7 @@ impl Recordings {
             (None, Some(always)) if always.takes(&metadata) => {
                 metadata.session_id.clone_from(&always.session);
                 let tape = Arc::new(Tape::beside(id::new(), &self.held));
-                open.loose.retain(|tape| !tape.is_finished());
+                open.forget_finished();
                 open.loose.push(Arc::clone(&tape));
                 let head = empty_head(tape.id(), protocol.made_name(&path));
                 Reserved { tape, head, bounds: Bounds::default() }
@@ -284,17 +293,21 @@ impl Recordings {
 
     /// Ends every recording as complete; nothing more is recorded.
     pub fn end_all(&self) -> Ended {
-        let (sessions, loose) = {
+        let (sessions, tapes) = {
             let mut open = sync::lock(&self.open);
             open.closed = true;
-            (std::mem::take(&mut open.sessions), std::mem::take(&mut open.loose))
+            open.forget_finished();
+            let sessions = std::mem::take(&mut open.sessions);
+            // They stay known until they are finished, for those who follow them.
+            open.loose.extend(sessions.iter().flat_map(|session| &session.tapes).cloned());
+            let tapes: Vec<Arc<Tape>> = open.tapes().cloned().collect();
+            (sessions, tapes)
         };
         self.change.notify_all();
         let empty = sessions.iter().filter(|session| session.tapes.is_empty());
         let saved = self.save_all_empty(empty.map(|session| self.empty_recording(session, Status::Complete)).collect());
-        let ended = Ended { sessions, loose, saved };
-        ended.tapes().for_each(|tape| tape.end(End::Recorder));
-        ended
+        tapes.iter().for_each(|tape| tape.end(End::Recorder));
+        Ended { tapes, saved }
     }
 
     /// Writes recordings of no frames on a thread of its own, for a disk may hang; what is given ends when they are written.
@@ -330,18 +343,36 @@ impl Recordings {
         sync::lock(&self.open).tapes().filter(|tape| tape.is_open()).count() as u64
     }
 
-    fn take_session(&self, prefix: &str) -> Result<Session> {
+    /// Stops a session: nothing more is recorded for it. It stays known until its files are complete.
+    fn take_session(&self, prefix: &str) -> Result<Arc<Session>> {
         let mut open = sync::lock(&self.open);
         let id = id::resolve("recording session", prefix, open.sessions.iter().map(|session| session.id.as_str()))?;
         let at = open.sessions.iter().position(|session| session.id == id);
+        let mut session = at.map(|at| open.sessions.remove(at)).ok_or(Error::NotFound { kind: "recording session", id })?;
+        if session.tapes.is_empty() {
+            // Nothing comes onto this tape; its outcome says when the recording of no frames is on disk.
+            session.is_empty = true;
+            session.tapes.push(Arc::new(Tape::new(session.id.clone())));
+        }
+        session.tapes.iter().for_each(|tape| tape.end(End::Recorder));
+        let session = Arc::new(session);
+        open.stopped.push(Arc::clone(&session));
         self.change.notify_all();
-        at.map(|at| open.sessions.remove(at)).ok_or(Error::NotFound { kind: "recording session", id })
+        Ok(session)
     }
 
     /// Why `prefix` is no open session. It asks the disk, so it holds no lock that a connection could wait for.
     fn not_a_session(&self, prefix: &str) -> Error {
         let is_meant = |tape: &&Arc<Tape>| tape.id().eq_ignore_ascii_case(prefix);
-        let running = sync::lock(&self.open).tapes().find(is_meant).map(|tape| tape.id().to_owned());
+        let (stopping, running) = {
+            let mut open = sync::lock(&self.open);
+            open.forget_finished();
+            let stopping = id::resolve("recording session", prefix, open.stopped.iter().map(|session| session.id.as_str())).ok();
+            (stopping, open.tapes().find(is_meant).map(|tape| tape.id().to_owned()))
+        };
+        if let Some(id) = stopping {
+            return Error::conflict("not_recording", format!("{id} is being stopped; its file is not complete yet"));
+        }
         if let Some(id) = running {
             return Error::NotFound { kind: "recording session", id };
         }
@@ -358,11 +389,11 @@ impl Recordings {
         }
     }
 
-    fn finish_session(&self, session: Session) -> Result<Stopped> {
-        session.tapes.iter().for_each(|tape| tape.end(End::Recorder));
-        if session.tapes.is_empty() {
-            let summary = self.save_empty(&session)?;
-            return Ok(Stopped { recording: summary.clone(), recordings: vec![summary] });
+    /// Waits for the files of a session that has been stopped.
+    fn finish_session(&self, session: &Session) -> Result<Stopped> {
+        if session.is_empty {
+            let saved = self.save_empty(session);
+            session.tapes.iter().for_each(|tape| tape.publish_outcome(saved.clone()));
         }
         let mut recordings: Vec<Summary> = Vec::new();
         let (mut kept, mut failure) = (0, None);
@@ -432,8 +463,7 @@ impl Recordings {
 
 /// Recordings that have ended and whose files may not be complete.
 pub struct Ended {
-    sessions: Vec<Session>,
-    loose: Vec<Arc<Tape>>,
+    tapes: Vec<Arc<Tape>>,
     /// Ends when the recordings of the sessions that saw no connection are written.
     saved: Receiver<()>,
 }
@@ -441,7 +471,7 @@ pub struct Ended {
 impl Ended {
     /// Waits until the files are complete, or for the deadline.
     pub fn await_finished(&self, deadline: Instant) {
-        for tape in self.tapes() {
+        for tape in &self.tapes {
             drop(tape.wait_outcome(deadline.saturating_duration_since(Instant::now())));
         }
     }
@@ -449,7 +479,7 @@ impl Ended {
     /// The same, also for those of the sessions that saw no connection, and says which files are missing.
     pub fn finish(self, deadline: Instant) {
         self.await_finished(deadline);
-        let late = self.tapes().filter(|tape| !tape.is_finished());
+        let late = self.tapes.iter().filter(|tape| !tape.is_finished());
         let (begun, waiting): (Vec<_>, Vec<_>) = late.partition(|tape| tape.has_journal());
         if let [first, ..] = &begun[..] {
             log::warn!("{} recordings are not on disk yet, {} among them; the next start recovers them", begun.len(), first.id());
@@ -461,15 +491,22 @@ impl Ended {
             log::warn!("the disk is too slow: recordings of no frames are not written");
         }
     }
-
-    fn tapes(&self) -> impl Iterator<Item = &Arc<Tape>> {
-        self.sessions.iter().flat_map(|session| &session.tapes).chain(&self.loose)
-    }
 }
 
 impl Open {
+    /// The open sessions, and those that have been stopped and are not complete.
+    fn all_sessions(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.iter().chain(self.stopped.iter().map(|session| &**session))
+    }
+
     fn tapes(&self) -> impl Iterator<Item = &Arc<Tape>> {
-        self.sessions.iter().flat_map(|session| &session.tapes).chain(&self.loose)
+        self.all_sessions().flat_map(|session| &session.tapes).chain(&self.loose)
+    }
+
+    /// Lets go of what ended and is on disk.
+    fn forget_finished(&mut self) {
+        self.loose.retain(|tape| !tape.is_finished());
+        self.stopped.retain(|session| session.tapes.iter().any(|tape| !tape.is_finished()));
     }
 }
 
@@ -524,40 +561,5 @@ fn empty_head(id: &str, name: String) -> Head {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Trap: a client that has its 101, and a `stop` that comes before the server's thread goes on.
-    #[test]
-    fn a_stop_waits_for_a_connection_that_is_being_established() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::new(dir.path().to_owned(), limits::MAX_STORE_BYTES, limits::WARN_PERCENT));
-        let recorder = Recorder::start(Arc::clone(&store)).unwrap();
-        let redactor = Arc::new(Redactor::new(&Settings::default().redaction()).unwrap());
-        let recordings = Recordings::new(store, recorder, redactor, limits::MAX_EVENT_BYTES, None);
-        let request = StartRequest {
-            protocol: Protocol::WebSocket,
-            path: "/ws".into(),
-            name: None,
-            description: None,
-            tags: Vec::new(),
-            upstream: None,
-            max_duration_ms: None,
-            max_frames: None,
-        };
-        let started = recordings.start(request, |_, _| true).unwrap();
-        let metadata = Metadata { path: "/ws".into(), client_ip: Some("127.0.0.1".into()), ..Metadata::default() };
-        let reserved = recordings.claim(Protocol::WebSocket, metadata).unwrap();
-        std::thread::scope(|scope| {
-            let stopping = scope.spawn(|| recordings.stop(&started.id).unwrap());
-            while recordings.sessions().len() == 1 {
-                std::thread::yield_now();
-            }
-            recordings.begin(reserved, Origin::now(), StreamHead::WebSocket { subprotocol: None });
-            let stopped = stopping.join().unwrap();
-            assert_eq!((stopped.recording.id.as_str(), stopped.recordings.len()), (started.id.as_str(), 1));
-        });
-        let stored = std::fs::read_to_string(dir.path().join(format!("rec_{}.json", started.id))).unwrap();
-        assert!(stored.contains("127.0.0.1"), "it is the connection's recording, not an empty session's");
-    }
-}
+#[path = "recordings_tests.rs"]
+mod tests;

@@ -111,7 +111,7 @@ impl Exchange<'_> {
         upstream.write_all(&bytes, None).map_err(|error| broken(&error))?;
         let limit = if self.record.is_some() { usize::try_from(self.max_request_body_bytes).unwrap_or(usize::MAX) } else { 0 };
         let whole = matches!(framing, Framing::None | Framing::Length(0));
-        let capture = Mutex::new(Capture { limit, whole, ..Capture::default() });
+        let capture = Mutex::new(Capture { limit, whole_us: whole.then_some(self.origin.mono_us), ..Capture::default() });
         let stream = Arc::clone(&client.stream);
         let expects = head.headers.has_token("Expect", "100-continue");
         // Not every upstream answers an expectation, and a client that waits for an answer would wait in vain.
@@ -140,7 +140,7 @@ impl Exchange<'_> {
                     .spawn_scoped(scope, pump)
                     .map_err(|error| Error::TooMany(format!("the system gives no further thread for a request body: {error}")))?;
                 let after = self.relay_response(&stream, head, &upstream, &capture);
-                let whole = sync::lock(&capture).whole;
+                let whole = sync::lock(&capture).whole_us.is_some();
                 if !whole {
                     // The response is through before the body, whose rest nobody wants. It is read all the same, for a second:
                     // a close with unread bytes would be a reset, which overtakes the response.
@@ -179,8 +179,9 @@ impl Exchange<'_> {
         capture: &Mutex<Capture>,
     ) -> Result<Option<After>> {
         let mut inlet = Inlet::new(Arc::clone(upstream));
+        let whole_us = || sync::lock(capture).whole_us;
         let response = loop {
-            let Some(response) = inlet.read_response(client, Some(self.origin.mono_us), self.max_head_bytes, None)? else {
+            let Some(response) = inlet.read_response(client, Some(&whole_us), self.max_head_bytes, None)? else {
                 return Ok(None);
             };
             match response.status {
@@ -248,6 +249,7 @@ impl Exchange<'_> {
         let mut bytes = Vec::with_capacity(1024);
         ResponseHead { minor_version: 1, headers, status: response.status, reason: response.reason.clone() }.write(&mut bytes);
         let tape = if is_stream { self.begin_recording(head, &response, head_us, capture) } else { None };
+        let _ending = Ending(tape.as_deref());
         let half_closed = platform::has_half_closed(client.fd());
         let _entry = self.live.enter(Running::Response(Arc::clone(&inlet.stream)));
         let stall = self.patience.map(|patience| patience.stall);
@@ -272,6 +274,8 @@ impl Exchange<'_> {
         end_tape(tape.as_deref(), side);
         Ok(match ended {
             BodyEnd::Complete if keeps => After::KeepAlive,
+            // The end of the server ends an event stream whose only mark of it is the end of the connection.
+            BodyEnd::Broken if is_stream && self.live.is_ending() => After::Close,
             BodyEnd::Broken if pass == Pass::Data || framing == Framing::UntilClose && pass == Pass::Raw => After::Reset,
             _ => After::Close,
         })
@@ -291,7 +295,7 @@ impl Exchange<'_> {
             let mut capture = sync::lock(capture);
             // What comes after the response's head is not kept.
             capture.limit = 0;
-            (std::mem::take(&mut capture.bytes), capture.truncated || !capture.whole)
+            (std::mem::take(&mut capture.bytes), capture.truncated || capture.whole_us.is_none())
         };
         if truncated {
             let len = bytes.len();
@@ -327,6 +331,18 @@ fn forget_body(headers: &mut Headers, status: u16) {
         headers.remove("Content-Length");
     } else if headers.all("Transfer-Encoding").next().is_some() {
         headers.remove("Content-Length");
+    }
+}
+
+/// Ends a recording whose relay panicked; otherwise it has been ended before, and everything pushed.
+struct Ending<'a>(Option<&'a Tape>);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if let Some(tape) = self.0 {
+            tape.push(Direction::ServerToClient, 0, b"");
+            tape.end(End::CutShort("relay_failed"));
+        }
     }
 }
 

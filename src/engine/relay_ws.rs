@@ -270,6 +270,10 @@ struct Leaving<'a> {
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
+        if let Some(tape) = &self.relay.tape {
+            // What was read and never pushed, for a panic, must not keep the recording open.
+            tape.push(self.direction, 0, b"");
+        }
         self.relay.leave(self.direction);
     }
 }
@@ -324,6 +328,23 @@ mod tests {
             for end in [&mut client, &mut server] {
                 assert_eq!(end.read(&mut [0; 9]).unwrap(), 0, "{panics:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_read_that_is_never_pushed_does_not_keep_the_recording_open() {
+        for panics in [Direction::ClientToServer, Direction::ServerToClient] {
+            let ends = [(); 2].map(|()| Arc::new(Stream::Unix(UnixStream::pair().unwrap().0)));
+            let tape = Arc::new(Tape::new("id".into()));
+            let relay = Relay::new(Arc::clone(&ends[0]), Arc::clone(&ends[1]), Some(Arc::clone(&tape)), limits::MAX_MESSAGE_BYTES);
+            *sync::lock(&relay.ended) = [true; 2];
+            let leaving = Leaving { relay: &relay, direction: panics };
+            tape.stamp(panics).unwrap();
+            drop(leaving);
+            drop(Ending(Some(&tape)));
+            let mut stretch = crate::engine::tape::Stretch::default();
+            tape.take(&mut stretch);
+            assert!(matches!(stretch.end, Some((End::CutShort("relay_failed"), _))), "{panics:?}: {:?}", stretch.end);
         }
     }
 

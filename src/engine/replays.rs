@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,12 @@ use crate::rules::player::Player;
 use crate::rules::redact::Redactor;
 use crate::store::Store;
 use crate::wire::stream::Stream;
+
+/// Whether somebody still waits for the answer to a call.
+pub type Wanted<'a> = &'a dyn Fn() -> bool;
+
+/// How long a call waits before it asks again whether it is wanted.
+const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// What a client of the mock port finds.
 #[derive(Debug)]
@@ -151,13 +157,19 @@ impl Replays {
     }
 
     /// Waits until the session is as asked: `Ok(Ok(view))`; or `Ok(Err(view))` when the time is up, or when the session has
-    /// ended otherwise and never will be, so that nobody takes it for what was asked.
+    /// ended otherwise and never will be, so that nobody takes it for what was asked. One that is no longer wanted ends within a second.
     ///
     /// # Errors
     /// Not found, ambiguous.
-    pub fn wait(&self, prefix: &str, until: WaitFor, limit: Duration) -> Result<std::result::Result<ReplayView, ReplayView>> {
+    pub fn wait(
+        &self,
+        prefix: &str,
+        until: WaitFor,
+        limit: Duration,
+        wanted: Wanted<'_>,
+    ) -> Result<std::result::Result<ReplayView, ReplayView>> {
         let board = self.find(prefix)?;
-        board.wait(limit, |status| until.holds(status) || status.is_ended());
+        await_status(&board, limit, wanted, |status| until.holds(status) || status.is_ended());
         let view = board.view();
         Ok(if until.holds(view.status) { Ok(view) } else { Err(view) })
     }
@@ -170,11 +182,11 @@ impl Replays {
         Ok(self.find(prefix)?.messages())
     }
 
-    /// Sends steps; answers when they are written. May wait up to the session's timeout.
+    /// Sends steps; answers when they are written. May wait up to the session's timeout, and for as long as it is wanted.
     ///
     /// # Errors
     /// `wrong_mode`, `no_client`, `client_stalled`, `until_not_found`, `replay_ended`.
-    pub fn advance(&self, prefix: &str, advance: &Advance) -> Result<Advanced> {
+    pub fn advance(&self, prefix: &str, advance: &Advance, wanted: Wanted<'_>) -> Result<Advanced> {
         let board = self.find(prefix)?;
         if board.options().mode != Mode::Triggered {
             return Err(board.forbidden("wrong_mode", "advance works in triggered mode"));
@@ -183,20 +195,24 @@ impl Replays {
             0 => Duration::from_secs(u64::from(u32::MAX)),
             ms => Duration::from_millis(ms),
         };
-        board.wait(limit, |status| status != ReplayStatus::Pending);
+        await_status(&board, limit, wanted, |status| status != ReplayStatus::Pending);
+        // What nobody waits for is not sent.
+        if !wanted() {
+            return Err(nobody_waits());
+        }
         if board.status() == ReplayStatus::Pending {
             let message = format!("no client came to {} within {} ms; connect one, then advance", board.path(), limit.as_millis());
             return Err(Error::conflict("no_client", message));
         }
         let (reply, answer) = channel();
         if board.tell(Input::Advance { advance: advance.clone(), reply }) {
-            match answer.recv_timeout(limit) {
+            match await_reply(&answer, limit, wanted)? {
                 Ok(answer) => return answer,
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                Err(RecvTimeoutError::Timeout) => {
                     let message = format!("the client did not take the bytes within {} ms", limit.as_millis());
                     return Err(Error::conflict("client_stalled", message));
                 }
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => {}
+                Err(RecvTimeoutError::Disconnected) => {}
             }
         }
         // The session's thread has ended: what it left says how.
@@ -212,32 +228,32 @@ impl Replays {
     ///
     /// # Errors
     /// `wrong_mode`, `not_playing` while pending, `replay_ended`.
-    pub fn pause(&self, prefix: &str) -> Result<ReplayView> {
-        self.steer(prefix, Some("pause works in pure mode"), |reply| Input::Pause { reply })
+    pub fn pause(&self, prefix: &str, wanted: Wanted<'_>) -> Result<ReplayView> {
+        self.steer(prefix, Some("pause works in pure mode"), wanted, |reply| Input::Pause { reply })
     }
 
     /// Lets it go on.
     ///
     /// # Errors
     /// As [`Replays::pause`].
-    pub fn resume(&self, prefix: &str) -> Result<ReplayView> {
-        self.steer(prefix, Some("resume works in pure mode"), |reply| Input::Resume { reply })
+    pub fn resume(&self, prefix: &str, wanted: Wanted<'_>) -> Result<ReplayView> {
+        self.steer(prefix, Some("resume works in pure mode"), wanted, |reply| Input::Resume { reply })
     }
 
     /// Sends something between two steps.
     ///
     /// # Errors
     /// `not_playing` while pending, `replay_ended` where no client is there any more.
-    pub fn inject(&self, prefix: &str, injection: Injection) -> Result<ReplayView> {
-        self.steer(prefix, None, |reply| Input::Inject { injection, reply })
+    pub fn inject(&self, prefix: &str, injection: Injection, wanted: Wanted<'_>) -> Result<ReplayView> {
+        self.steer(prefix, None, wanted, |reply| Input::Inject { injection, reply })
     }
 
     /// Drops the client now.
     ///
     /// # Errors
     /// As [`Replays::inject`].
-    pub fn close(&self, prefix: &str, request: CloseRequest) -> Result<ReplayView> {
-        self.steer(prefix, None, |reply| Input::Close { request, reply })
+    pub fn close(&self, prefix: &str, request: CloseRequest, wanted: Wanted<'_>) -> Result<ReplayView> {
+        self.steer(prefix, None, wanted, |reply| Input::Close { request, reply })
     }
 
     /// Ends the session; its client gets 1001, or its event stream ends. An ended one stays as it is.
@@ -342,7 +358,7 @@ impl Replays {
     }
 
     /// Hands an input to a session that has a client, and waits for its answer.
-    fn steer(&self, prefix: &str, pure_only: Option<&str>, input: impl FnOnce(Reply) -> Input) -> Result<ReplayView> {
+    fn steer(&self, prefix: &str, pure_only: Option<&str>, wanted: Wanted<'_>, input: impl FnOnce(Reply) -> Input) -> Result<ReplayView> {
         let board = self.find(prefix)?;
         if let Some(what) = pure_only.filter(|_| board.options().mode != Mode::Pure) {
             return Err(board.forbidden("wrong_mode", what));
@@ -354,7 +370,7 @@ impl Replays {
         if !board.tell(input(reply)) {
             return Err(board.forbidden("replay_ended", "its client is gone"));
         }
-        match answer.recv() {
+        match await_reply(&answer, Duration::MAX, wanted)? {
             Ok(answer) => answer.map(|()| board.view()),
             Err(_) => Err(board.forbidden("replay_ended", "its client is gone")),
         }
@@ -378,6 +394,38 @@ impl Replays {
         known.insert(id.to_owned(), Arc::downgrade(&compiled));
         Ok(compiled)
     }
+}
+
+/// Waits until `reached` holds of a session's status, at most `limit`, and for as long as somebody wants to know.
+fn await_status(board: &Board, limit: Duration, wanted: Wanted<'_>, reached: impl Fn(ReplayStatus) -> bool) {
+    let begun = Instant::now();
+    loop {
+        let left = limit.saturating_sub(begun.elapsed());
+        if board.wait(left.min(LOOK_UP), &reached) || left <= LOOK_UP || !wanted() {
+            return;
+        }
+    }
+}
+
+/// Waits for a session's answer, at most `limit`.
+///
+/// # Errors
+/// Nobody wants it any more.
+fn await_reply<T>(answer: &Receiver<T>, limit: Duration, wanted: Wanted<'_>) -> Result<std::result::Result<T, RecvTimeoutError>> {
+    let begun = Instant::now();
+    loop {
+        let left = limit.saturating_sub(begun.elapsed());
+        match answer.recv_timeout(left.min(LOOK_UP)) {
+            Err(RecvTimeoutError::Timeout) if !wanted() => return Err(nobody_waits()),
+            Err(RecvTimeoutError::Timeout) if left > LOOK_UP => {}
+            answered => return Ok(answered),
+        }
+    }
+}
+
+/// For a log at most: the caller has left, or the server ends.
+fn nobody_waits() -> Error {
+    Error::conflict("replay_ended", "nobody waits for this call any more, or the server is ending".to_owned())
 }
 
 /// Ends sessions together: each may say goodbye to its client, and is cut off where that takes too long.

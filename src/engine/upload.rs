@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::inlet::Inlet;
 use crate::base::error::{Error, Result};
+use crate::base::time::{self, Micros};
 use crate::base::{limits, platform, sync};
 use crate::wire::body::{self, BodyReader, Framing};
 use crate::wire::stream::Stream;
@@ -77,8 +78,8 @@ pub struct Capture {
     pub limit: usize,
     /// There was more.
     pub truncated: bool,
-    /// The body has been read to its end.
-    pub whole: bool,
+    /// When the body had been read to its end.
+    pub whole_us: Option<Micros>,
 }
 
 impl Capture {
@@ -155,7 +156,9 @@ impl Pump {
                     }
                 }
             }
-            sync::lock(capture).whole = reader.is_done();
+            if reader.is_done() {
+                sync::lock(capture).whole_us = Some(time::now_us());
+            }
             if self.in_chunks && reader.is_done() {
                 chunks.extend_from_slice(body::LAST_CHUNK);
             }

@@ -125,6 +125,15 @@ impl WsReader {
     }
 }
 
+impl Drop for WsReader {
+    /// What was read and never pushed, for a panic, must not keep the recording open.
+    fn drop(&mut self) {
+        if let Some(tape) = &self.tape {
+            tape.push(Direction::ClientToServer, 0, b"");
+        }
+    }
+}
+
 /// A close frame; one that no endpoint may send is answered like any breach of the protocol (RFC 6455 §7.4, §5.5.1).
 fn closing(payload: &[u8]) -> Input {
     let (code, reason) = ws::parse_close(payload);
@@ -146,5 +155,24 @@ fn input_of(message: Message) -> Input {
         opcode::CLOSE => closing(&message.payload),
         // The reader knows no further opcode.
         _ => Input::Pong,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Trap: a panic between a stamp and its push left the recording unfinished for ever.
+    #[test]
+    fn a_read_that_is_never_pushed_does_not_keep_the_recording_open() {
+        let stream = Arc::new(Stream::Unix(std::os::unix::net::UnixStream::pair().unwrap().0));
+        let tape = Arc::new(Tape::new("id".into()));
+        let reader = WsReader { stream, early: Vec::new(), tape: Some(Arc::clone(&tape)), max_message_bytes: 1, max_queued: 1 };
+        tape.stamp(Direction::ClientToServer).unwrap();
+        drop(reader);
+        tape.end(End::Recorder);
+        let mut stretch = crate::engine::tape::Stretch::default();
+        tape.take(&mut stretch);
+        assert!(matches!(stretch.end, Some((End::Recorder, _))));
     }
 }

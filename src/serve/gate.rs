@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::admin::{self, AdminSocket};
+use super::callers::{CALLER_FIELD, Callers};
 use super::door::Behind;
 use crate::base::error::{Error, Result};
 use crate::base::time::Origin;
@@ -24,17 +25,20 @@ pub struct Gate {
     app: Arc<App>,
     /// The HTTP server's socket; `None` when the server ends.
     inner: Mutex<Option<AdminSocket>>,
+    callers: Arc<Callers>,
     head_limits: HeadLimits,
     patience: Patience,
+    max_connections: u64,
 }
 
 impl Gate {
-    /// Starts the HTTP server and puts the gate before it.
+    /// Starts the HTTP server and puts the gate before it, for at most so many connections at once.
     ///
     /// # Errors
     /// There is no place for its socket, or no thread.
-    pub fn open(app: Arc<App>) -> Result<Self> {
-        let inner = admin::open(&app)?;
+    pub fn open(app: Arc<App>, max_connections: u64) -> Result<Self> {
+        let callers = Arc::default();
+        let inner = admin::open(&app, &callers, max_connections)?;
         let settings = &app.settings;
         let head_limits = HeadLimits {
             max_head_bytes: settings.max_head_bytes,
@@ -42,7 +46,7 @@ impl Gate {
             idle_timeout: Duration::from_millis(settings.idle_timeout_ms),
         };
         let patience = Patience { body: head_limits.head_timeout, stall: Duration::from_millis(settings.stall_timeout_ms) };
-        Ok(Self { app, inner: Mutex::new(Some(inner)), head_limits, patience })
+        Ok(Self { app, inner: Mutex::new(Some(inner)), callers, head_limits, patience, max_connections })
     }
 
     /// Ends the HTTP server and removes its socket.
@@ -50,19 +54,20 @@ impl Gate {
         drop(sync::lock(&self.inner).take());
     }
 
-    /// A connection to the HTTP server. Where somebody has cleaned its socket away it gets a new one.
+    /// A connection to the HTTP server. Where somebody has cleaned its socket away, or it has closed it (as it does for ever after one
+    /// connection that it could not accept, for want of a descriptor), there is a new one.
     fn connect(&self) -> Result<UnixStream> {
         let ends = || Error::Failed("the server is ending".to_owned());
         let path = sync::lock(&self.inner).as_ref().map(|inner| inner.path.clone()).ok_or_else(ends)?;
         let failed =
             |error: std::io::Error| Error::Failed(format!("the admin port's server at {} does not answer: {error}", path.display()));
         match UnixStream::connect(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                log::warn!("the admin port's inner socket {} was removed; it gets a new one", path.display());
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => {
+                log::warn!("nobody answers at the admin port's inner socket {} any more ({error}); it gets a new one", path.display());
                 let mut inner = sync::lock(&self.inner);
                 // Another call may have been here first.
                 if inner.as_ref().is_some_and(|inner| inner.path == path) {
-                    *inner = Some(admin::open(&self.app)?);
+                    *inner = Some(admin::open(&self.app, &self.callers, self.max_connections)?);
                 }
                 let path = inner.as_ref().map(|inner| inner.path.clone()).ok_or_else(ends)?;
                 drop(inner);
@@ -92,7 +97,10 @@ impl Gate {
 
     fn relay(&self, client: &mut Inlet, head: &RequestHead) -> Result<After> {
         let inner = self.connect()?;
+        let caller = self.callers.enter();
         let mut headers = head.headers.end_to_end(&[]);
+        // It takes the place of one that the client sent.
+        headers.set(CALLER_FIELD, caller.number.to_string());
         headers.set("Connection", "close");
         // It is met here.
         headers.remove("Expect");
@@ -130,12 +138,12 @@ impl Behind for Gate {
     }
 
     fn max_connections(&self) -> u64 {
-        limits::ADMIN_CONNECTIONS
+        self.max_connections
     }
 
     fn count(&self, admitted: bool) {
         if !admitted {
-            log::warn!("the admin port is at its limit of {} connections", limits::ADMIN_CONNECTIONS);
+            log::warn!("the admin port is at its limit of {} connections", self.max_connections);
         }
     }
 

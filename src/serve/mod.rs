@@ -4,6 +4,7 @@
 //! requests that are under way, and it decides nothing about recordings or replays.
 
 pub mod admin;
+pub mod callers;
 pub mod door;
 pub mod gate;
 pub mod mock;
@@ -13,13 +14,13 @@ mod signals;
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use self::pid_file::PidFile;
 pub use self::server::Server;
 use self::signals::Signals;
 use crate::base::error::{Error, Result};
-use crate::base::platform::Signal;
 use crate::base::{files, limits, platform, sync};
 use crate::engine::app::App;
 use crate::model::settings::Settings;
@@ -35,13 +36,13 @@ pub struct Announce {
     pub log: Option<PathBuf>,
 }
 
-/// Runs the server until SIGINT or SIGTERM; a second one ends it at once. At SIGHUP `reload` gives the settings that the files, the
+/// Runs the server until SIGINT or SIGTERM; a second one ends it at once. At SIGHUP `reload`, on a thread of its own, gives the settings that the files, the
 /// environment and the flags ask for now, and the mocks among them are served from then on. Signals must be held already
 /// ([`crate::base::platform::hold_signals`]).
 ///
 /// # Errors
 /// Those of [`Server::open`]; a place that takes no announcement.
-pub fn run(settings: Settings, announce: &Announce, reload: &dyn Fn() -> Result<Settings>) -> Result<()> {
+pub fn run(settings: Settings, announce: &Announce, reload: impl Fn() -> Result<Settings> + Send + 'static) -> Result<()> {
     // From the first moment on: what keeps the start waiting, a lock or a pipe, must not keep the end waiting as well.
     let signals = Signals::hear()?;
     announce.forget_killed();
@@ -51,12 +52,17 @@ pub fn run(settings: Settings, announce: &Announce, reload: &dyn Fn() -> Result<
     if !signals.is_stopping() {
         announce.say(&server)?;
     }
-    while signals.next() == Signal::Reload {
-        match reload().and_then(|settings| take_over(&server.app, settings)) {
-            Ok(()) => log::info!("SIGHUP: the config has been read again; mocks that are served: {}", server.app.mocks.served()),
-            Err(error) => log::error!("SIGHUP: the mocks stay as they were: {error}"),
+    // A file that hangs (a pipe, a share that is gone) must not hold up the end.
+    let (app, reloads) = (Arc::clone(&server.app), Arc::clone(&signals));
+    sync::spawn("reload", move || {
+        while reloads.await_reload() {
+            match reload().and_then(|settings| take_over(&app, settings)) {
+                Ok(()) => log::info!("SIGHUP: the config has been read again; mocks that are served: {}", app.mocks.served()),
+                Err(error) => log::error!("SIGHUP: the mocks stay as they were: {error}"),
+            }
         }
-    }
+    })?;
+    signals.await_stop();
     // Nobody is to come any more; and a second signal leaves no file that says otherwise.
     announce.withdraw();
     server.end();

@@ -56,7 +56,7 @@ impl Server {
         let (mock, admin) = (reachable(mock_port.address), reachable(admin_port.address));
         let demo = if settings.demo { Some(demo::start()?) } else { None };
         let app = Arc::new(App::new(settings, store, mocks, deck, mock, demo, max_connections)?);
-        let gate = Arc::new(Gate::open(Arc::clone(&app))?);
+        let gate = Arc::new(Gate::open(Arc::clone(&app), platform::admin_connection_cap(open_files))?);
         door::open("admin port", admin_port, &gate, &Arc::default())?;
         door::open("mock port", mock_port, &Arc::new(MockPort::new(Arc::clone(&app))), &app.open_connections)?;
         log::info!("mock port http://{mock}, admin port http://{admin}, at most {max_connections} connections");

@@ -45,15 +45,21 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Waits for the next one. The wish to end comes before all others.
-    pub fn next(&self) -> Signal {
+    /// Waits until the end is asked for.
+    pub fn await_stop(&self) {
+        self.wait(|asked| asked.stop.then_some(()));
+    }
+
+    /// Waits until the configuration is to be read again; `false` when the end has been asked for, which comes before that.
+    pub fn await_reload(&self) -> bool {
+        self.wait(|asked| (asked.stop || std::mem::take(&mut asked.reload)).then_some(!asked.stop))
+    }
+
+    fn wait<T>(&self, look: impl Fn(&mut Asked) -> Option<T>) -> T {
         let mut asked = sync::lock(&self.asked);
         loop {
-            if asked.stop {
-                return Signal::Stop;
-            }
-            if std::mem::take(&mut asked.reload) {
-                return Signal::Reload;
+            if let Some(seen) = look(&mut asked) {
+                return seen;
             }
             asked = sync::wait(&self.change, asked, Duration::from_secs(3600));
         }
@@ -85,9 +91,10 @@ mod tests {
     fn many_of_a_kind_are_one_and_the_end_comes_first() {
         let signals = Signals::default();
         (0..3).for_each(|_| signals.ask(|asked| asked.reload = true));
-        assert_eq!((signals.next(), signals.is_stopping()), (Signal::Reload, false));
+        assert!(signals.await_reload() && !signals.is_stopping() && !sync::lock(&signals.asked).reload);
         signals.ask(|asked| asked.reload = true);
         signals.ask(|asked| asked.stop = true);
-        assert_eq!((signals.next(), signals.next(), signals.is_stopping()), (Signal::Stop, Signal::Stop, true));
+        signals.await_stop();
+        assert!(!signals.await_reload() && !signals.await_reload() && signals.is_stopping());
     }
 }

@@ -135,3 +135,58 @@ fn all_places_taken_by_slow_callers_are_free_again_after_their_time() {
     wait::eventually("a place", || (ask(server.admin, "GET", "/health", &[], b"").status() == 200).then_some(()));
     drop(slow);
 }
+
+/// A recording's replay that waits for its client without end.
+fn pending(server: &Server) -> String {
+    let id = recordings::ws("/nobody").s2c(0, "x").close("server", 1, 1000, "").save(&server.place.data_dir());
+    server.replay(&id, &json!({"mode": "triggered", "timeout": 0}))
+}
+
+fn begin_calls(server: &Server, count: usize, call: &str) -> Vec<Conn> {
+    let begin = |_| {
+        let mut conn = Conn::open(server.admin);
+        conn.send(format!("{call} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        conn
+    };
+    (0..count).map(begin).collect()
+}
+
+/// With a reset: who only ends its sending half right behind its request waits for the answer.
+fn leave(callers: Vec<Conn>) {
+    callers.iter().for_each(|conn| mockd::base::platform::reset_at_close(&conn.stream).expect("a socket"));
+}
+
+/// Trap: calls that went on for nobody, each with a thread, descriptors and one of the places of all calls, the one that would have
+/// ended their session among those that found none.
+#[test]
+fn a_call_that_waits_ends_when_its_caller_has_left() {
+    let server = Server::start();
+    let replay = pending(&server);
+    let id = server.record("websocket", "/nobody-either");
+    let under_way = || Usage::thread_names(server.pid).get("admin call").copied().unwrap_or(0);
+    let mut callers = begin_calls(&server, 20, &format!("POST /replay/{replay}/advance"));
+    callers.extend(begin_calls(&server, 20, &format!("GET /replay/{replay}?wait=ended&timeout=3600000")));
+    callers.extend(begin_calls(&server, 20, &format!("GET /stream-recordings/{id}/frames?follow=true")));
+    wait::eventually("all calls to begin", || (under_way() == 60).then_some(()));
+    let mut staying = begin_calls(&server, 1, &format!("GET /replay/{replay}?wait=ended&timeout=3600000"));
+    leave(callers);
+    wait::eventually("their end", || (under_way() == 1).then_some(()));
+    server.call("DELETE", &format!("/replay/{replay}"), &serde_json::Value::Null).expect(204);
+    assert_eq!(staying[0].answer("GET").expect(200).json()["status"], "aborted");
+}
+
+/// Trap: one connection that the HTTP server behind the gate could not accept closed its listener for ever.
+#[test]
+fn a_server_of_few_descriptors_keeps_its_admin_port() {
+    let server = Server::builder().open_files(400).start();
+    let replay = pending(&server);
+    let log = wait::eventually("the cap", || Some(server.log()).filter(|log| log.contains(" connections")));
+    assert!(log.contains("at most 33 connections"), "{log}");
+    let callers = begin_calls(&server, 130, &format!("GET /replay/{replay}?wait=ended&timeout=3600000"));
+    wait::eventually("a refusal", || (ask(server.admin, "GET", "/health", &[], b"").status() == 503).then_some(()));
+    let clients: Vec<Conn> = (0..33).map(|_| Conn::open(server.mock)).collect();
+    leave(callers);
+    wait::eventually("a place", || (ask(server.admin, "GET", "/health", &[], b"").status() == 200).then_some(()));
+    assert!(!server.log().contains("inner"), "{}", server.log());
+    drop(clients);
+}

@@ -17,7 +17,8 @@ fn open(server: &Server) -> u64 {
 /// What the server holds when it has served both ports once.
 pub fn settled(server: &Server) -> Usage {
     ask(server.mock, "GET", "/nothing/here", &[], b"");
-    wait::eventually("a quiet server", || (open(server) == 0).then(|| Usage::of(server.pid)))
+    wait::eventually("a quiet server", || (open(server) == 0).then_some(()));
+    Usage::of_started(server)
 }
 
 /// Writes a whole request before it reads; gives the answer's status, and whether it says when to come again.

@@ -9,24 +9,10 @@ use crate::support::server::Place;
 use crate::support::sse::Stream;
 use crate::support::tls::{before, fixture};
 use crate::support::upstream::{EVENT_STREAM, closed_port};
+use crate::support::usage::Usage;
 use crate::support::wait::eventually;
 use crate::support::ws::{HANDSHAKE, Raw};
 use crate::support::{Server, Upstream};
-
-/// What a process has of the system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Figures {
-    threads: usize,
-    files: usize,
-    rss_kb: u64,
-}
-
-fn figures(pid: u32) -> Figures {
-    let count = |what: &str| std::fs::read_dir(format!("/proc/{pid}/{what}")).expect("a process").count();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).and_then(|rest| rest.split_whitespace().next());
-    Figures { threads: count("task"), files: count("fd"), rss_kb: rss.and_then(|kb| kb.parse().ok()).expect("a figure") }
-}
 
 /// Ends a connection by a reset.
 fn reset(conn: &Conn) {
@@ -215,23 +201,20 @@ fn many_clients_of_all_kinds_leave_nothing_behind() {
     let (upstream, secure) = (plain_upstream(), plain_upstream());
     let mut scene = Scene::new(&upstream, &secure);
     let pid = scene.server.pid;
-    let fresh = figures(pid);
+    let fresh = Usage::of_started(&scene.server);
     let (warm, cycles) = (rounds(2 * KINDS, 1_500), rounds(300, 10_000));
     (0..warm).for_each(|number| scene.cycle(number % KINDS));
-    let warmed = figures(pid);
+    let warmed = Usage::of(pid);
     let mut at_three_thousand = warmed;
     for number in 0..cycles {
         if number == 3_000 {
-            at_three_thousand = figures(pid);
+            at_three_thousand = Usage::of(pid);
         }
         scene.cycle(dice.below(KINDS));
     }
-    let ended = figures(pid);
+    let ended = Usage::of(pid);
     // The admin port's HTTP server keeps threads that were busy for some seconds.
-    let quiet = eventually("as few threads and descriptors as before", || {
-        let now = figures(pid);
-        (now.threads <= fresh.threads && now.files <= fresh.files).then_some(now)
-    });
+    let quiet = Usage::back_to(pid, &fresh);
     println!(
         "leaks: fresh {fresh:?}, after {warm} cycles {warmed:?}, after {cycles} more {ended:?}, quiet {quiet:?}; at 3,000 {at_three_thousand:?}"
     );
@@ -253,8 +236,8 @@ fn many_clients_of_all_kinds_leave_nothing_behind() {
     let index = std::fs::metadata(server.place.data_dir().join(".index/index.jsonl")).map_or(0, |file| file.len());
     assert!(index < 8192, "{index} bytes of index for two recordings");
     // What a thread of a debug build touches, and a thousand ended sessions.
-    assert!(ended.rss_kb < warmed.rss_kb + 32 * 1024, "{warmed:?} {ended:?}");
+    assert!(ended.rss_kib < warmed.rss_kib + 32 * 1024, "{warmed:?} {ended:?}");
     if cycles >= 10_000 {
-        assert!(ended.rss_kb < at_three_thousand.rss_kb + 8 * 1024, "{at_three_thousand:?} {ended:?}");
+        assert!(ended.rss_kib < at_three_thousand.rss_kib + 8 * 1024, "{at_three_thousand:?} {ended:?}");
     }
 }

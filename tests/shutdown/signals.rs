@@ -225,6 +225,31 @@ fn a_storm_of_sighup_disturbs_nobody() {
     }
 }
 
+/// Trap: the config was read by the thread that ends the server.
+#[test]
+fn a_reload_that_hangs_does_not_hold_up_the_end() {
+    use std::os::unix::fs::OpenOptionsExt;
+    let upstream = Upstream::echo();
+    let place = Place::new();
+    let config = place.file("mockd.yaml", "mocks: []\n");
+    let mut server = Server::builder().place(&place).upstream(upstream.url()).flag("--record").start();
+    let mut client = Raw::open(server.mock, "/ws");
+    client.run("send text hi\nexpect text hi");
+    std::fs::remove_file(&config).unwrap();
+    nix::unistd::mkfifo(&config, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    server.signal("HUP");
+    let mut open = std::fs::File::options();
+    open.write(true).custom_flags(nix::libc::O_NONBLOCK);
+    // It can be opened so from when the server opens the other end, which then waits for what never comes.
+    let _unwritten = eventually("the reload", || open.open(&config).ok());
+    let status = server.terminate();
+    assert!(status.success(), "{status:?}");
+    assert!(client.rest()[0].starts_with("close 1001"));
+    // Its own reading of the config is not to hang.
+    std::fs::remove_file(&config).unwrap();
+    assert_eq!(place.run(&["sr", "list", "--json", "--status", "complete"]).json()["total"], 1);
+}
+
 #[test]
 fn kill_9_in_the_middle_of_the_end_leaves_recordings_that_can_be_read() {
     let mut dice = Dice::new("kill in the end");

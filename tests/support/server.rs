@@ -60,7 +60,17 @@ impl Place {
 
     /// A command of mockd in this place, with a clean environment and no input.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(MOCKD);
+        self.prepare(Command::new(MOCKD), args)
+    }
+
+    /// The same, with so many descriptors at most.
+    fn command_within(&self, open_files: u64, args: &[&str]) -> Command {
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c").arg(format!("ulimit -n {open_files} && exec \"$0\" \"$@\"")).arg(MOCKD);
+        self.prepare(shell, args)
+    }
+
+    fn prepare(&self, mut command: Command, args: &[&str]) -> Command {
         command
             .args(args)
             .env_clear()
@@ -174,6 +184,7 @@ pub(super) fn collect(mut pipe: impl Read + Send + 'static) -> Receiver<String> 
 pub struct Builder {
     place: Place,
     args: Vec<String>,
+    open_files: Option<u64>,
 }
 
 impl Builder {
@@ -211,10 +222,16 @@ impl Builder {
         self
     }
 
+    /// How many descriptors it may have.
+    pub fn open_files(mut self, open_files: u64) -> Self {
+        self.open_files = Some(open_files);
+        self
+    }
+
     /// Starts it and waits until it says its addresses.
     #[track_caller]
     pub fn start(self) -> Server {
-        let (child, ready, stderr) = launch(&self.place, &self.args);
+        let (child, ready, stderr) = launch(&self.place, self.open_files, &self.args);
         let address = |name: &str| -> SocketAddr {
             let url = ready[name].as_str().unwrap_or_else(|| panic!("no {name} in {ready}"));
             url.strip_prefix("http://").and_then(|rest| rest.parse().ok()).unwrap_or_else(|| panic!("no address: {url}"))
@@ -233,9 +250,10 @@ impl Builder {
 const SERVE: &[&str] = &["serve", "--port", "0", "--admin-port", "0", "--json", "--ready-file", "ready.json"];
 
 #[track_caller]
-fn launch(place: &Place, args: &[String]) -> (Child, Value, Arc<Mutex<String>>) {
+fn launch(place: &Place, open_files: Option<u64>, args: &[String]) -> (Child, Value, Arc<Mutex<String>>) {
     let args: Vec<&str> = SERVE.iter().copied().chain(args.iter().map(String::as_str)).collect();
-    let mut child = place.command(&args).spawn().expect("mockd can be started");
+    let mut command = open_files.map_or_else(|| place.command(&args), |open_files| place.command_within(open_files, &args));
+    let mut child = command.spawn().expect("mockd can be started");
     let stderr = Arc::new(Mutex::new(String::new()));
     let (lines, log) = (BufReader::new(child.stderr.take().expect("a pipe")), Arc::clone(&stderr));
     std::thread::spawn(move || {
@@ -431,7 +449,7 @@ impl Server {
     /// Another server in the same place with the same flags. This one should have ended.
     #[track_caller]
     pub fn again(&self) -> Self {
-        Builder { place: self.place.clone(), args: self.args.clone() }.start()
+        Builder { place: self.place.clone(), args: self.args.clone(), ..Builder::default() }.start()
     }
 }
 

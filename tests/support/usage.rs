@@ -22,6 +22,20 @@ impl Usage {
         Self { threads: entries("task"), descriptors: entries("fd"), rss_kib }
     }
 
+    /// Asks about a server that has just started, once all that it starts with is there. Its admin port's HTTP server makes the threads
+    /// that it keeps (four, without a name of their own, like the main thread and the one that accepts) some time after the ready line.
+    #[track_caller]
+    pub fn of_started(server: &super::Server) -> Self {
+        let mut last = None;
+        super::wait::eventually("the server's own threads", || {
+            super::http::ask(server.admin, "GET", "/health", &[], b"").expect(200);
+            let now = Self::of(server.pid);
+            let held = |usage: &Self| (usage.threads, usage.descriptors);
+            let settled = last.replace(now).is_some_and(|last| held(&last) == held(&now));
+            (settled && Self::thread_names(server.pid).get("mockd").is_some_and(|count| *count >= 6)).then_some(now)
+        })
+    }
+
     /// Waits until a process that runs holds no more threads and descriptors than `before`; tells what it holds then.
     #[track_caller]
     pub fn back_to(pid: u32, before: &Self) -> Self {
@@ -39,7 +53,7 @@ impl Usage {
     }
 
     /// The names of its threads, each once, with how many have it.
-    fn thread_names(pid: u32) -> std::collections::BTreeMap<String, usize> {
+    pub fn thread_names(pid: u32) -> std::collections::BTreeMap<String, usize> {
         let mut names = std::collections::BTreeMap::new();
         for entry in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
             let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();

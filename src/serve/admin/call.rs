@@ -12,6 +12,7 @@ use crate::base::limits::MAX_API_BODY_BYTES;
 use crate::base::text;
 use crate::engine::app::App;
 use crate::model::api;
+use crate::serve::callers::Caller;
 use crate::wire::url;
 
 /// One call.
@@ -19,6 +20,8 @@ use crate::wire::url;
 pub struct Call {
     /// What the call is about.
     pub app: Arc<App>,
+    /// Who asks.
+    pub caller: Caller,
     /// The id in the path, decoded and checked to be able to be one; empty where the route has none.
     pub id: String,
     /// The query.
@@ -30,6 +33,11 @@ pub struct Call {
 }
 
 impl Call {
+    /// Whether the answer is still wanted: a call that waits for something looks at it at least every second.
+    pub fn is_wanted(&self) -> bool {
+        self.caller.is_here() && !self.app.is_ending()
+    }
+
     /// The body as JSON, whatever its `Content-Type`; an empty one is `{}`.
     ///
     /// # Errors

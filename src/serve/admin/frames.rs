@@ -12,12 +12,29 @@ use crate::base::error::{Error, Result};
 use crate::base::time::{self, Micros};
 use crate::engine::app::App;
 use crate::model::recording::Status;
+use crate::serve::callers::Caller;
 use crate::store::RecordingFile;
 
-/// The longest silence; without an end to it a client that left would never be noticed.
+/// The longest silence, for what stands between the server and its client; and a client without the gate is only noticed by it.
 const KEEP_ALIVE_US: Micros = 15_000_000;
-/// How long one wait for more frames lasts, so that the end of the server is seen.
+/// How long one wait for more frames lasts, so that the end of the server is seen, and the client's leaving.
 const LOOK_UP: Duration = Duration::from_secs(1);
+
+/// Who reads frames, and which.
+struct Reader {
+    app: Arc<App>,
+    caller: Caller,
+    /// The number of the first frame that it wants.
+    from: u64,
+    /// It wants those that come, too.
+    follow: bool,
+}
+
+impl Reader {
+    fn is_wanted(&self) -> bool {
+        self.caller.is_here() && !self.app.is_ending()
+    }
+}
 
 /// One `data: <frame>` event for each frame, its number from 0 as `id`; a client that comes again with `Last-Event-ID` gets what
 /// follows, and 204, which tells an event source to stop, where nothing ever will.
@@ -25,7 +42,10 @@ pub fn frames(call: &Call) -> Result<Answer> {
     let follow = call.parameters.flag("follow")?;
     let from = first_wanted(call.last_event_id.as_deref());
     let id = match (call.app.store.resolve(&call.id), call.app.recordings.waiting(&call.id)) {
-        (Err(Error::NotFound { .. }), Some(recording)) => return Ok(await_first(call, recording.head.id, from, follow)),
+        (Err(Error::NotFound { .. }), Some(recording)) => {
+            let reader = Reader { app: Arc::clone(&call.app), caller: call.caller.clone(), from, follow };
+            return Ok(await_first(reader, recording.head.id));
+        }
         (resolved, _) => resolved?,
     };
     let file = call.app.store.open(&id)?;
@@ -33,22 +53,21 @@ pub fn frames(call: &Call) -> Result<Answer> {
     if from > 0 && !running && file.frames()?.nth(usize::try_from(from).unwrap_or(usize::MAX)).is_none() {
         return Ok(Answer::empty());
     }
-    let app = Arc::clone(&call.app);
+    let reader = Reader { app: Arc::clone(&call.app), caller: call.caller.clone(), from, follow };
     Ok(Answer::stream("text/event-stream", move |out| {
-        if running { write_running(&app, &file, &id, from, follow, out) } else { write_finished(&file, from, out) }
+        if running { write_running(&reader, &file, &id, out) } else { write_finished(&file, from, out) }
     }))
 }
 
 /// The frames of a session that waits for its first connection.
-fn await_first(call: &Call, id: String, from: u64, follow: bool) -> Answer {
-    let app = Arc::clone(&call.app);
+fn await_first(reader: Reader, id: String) -> Answer {
     Answer::stream("text/event-stream", move |out| {
         flush(out)?;
         let mut last_us = time::now_us();
-        while follow && !app.is_ending() {
-            let is_open = app.recordings.wait_begun(&id, LOOK_UP);
-            match app.store.open(&id) {
-                Ok(file) => return write_running(&app, &file, &id, from, follow, out),
+        while reader.follow && reader.is_wanted() {
+            let is_open = reader.app.recordings.wait_begun(&id, LOOK_UP);
+            match reader.app.store.open(&id) {
+                Ok(file) => return write_running(&reader, &file, &id, out),
                 Err(Error::NotFound { .. }) if is_open => keep_alive(out, &mut last_us)?,
                 Err(error) => return Err(error),
             }
@@ -75,15 +94,15 @@ fn write_finished(file: &RecordingFile, from: u64, out: &mut Outlet) -> Result<(
 }
 
 /// The frames so far, then those that come.
-fn write_running(app: &App, file: &RecordingFile, id: &str, from: u64, follow: bool, out: &mut Outlet) -> Result<()> {
-    let (mut position, mut index, mut seen, mut running) = (0, 0, 0, follow);
+fn write_running(reader: &Reader, file: &RecordingFile, id: &str, out: &mut Outlet) -> Result<()> {
+    let (mut position, mut index, mut seen, mut running) = (0, 0, 0, reader.follow);
     let mut last_us = time::now_us();
     // The client gets the head before the first frame is there.
     flush(out)?;
     loop {
         let (lines, next) = file.lines_from(position)?;
         for line in &lines {
-            if index >= from {
+            if index >= reader.from {
                 write_event(out, index, line)?;
             }
             index += 1;
@@ -94,13 +113,13 @@ fn write_running(app: &App, file: &RecordingFile, id: &str, from: u64, follow: b
             last_us = time::now_us();
             continue;
         }
-        if !running || app.is_ending() {
+        if !running || !reader.is_wanted() {
             return Ok(());
         }
         keep_alive(out, &mut last_us)?;
         // The size counts bytes that are no frames (the head line), so it is what the next wait must pass. Once the
         // recording has ended one more look finds what was written between the last look and the end.
-        (seen, running) = app.recordings.wait_growth(id, seen.max(position), LOOK_UP);
+        (seen, running) = reader.app.recordings.wait_growth(id, seen.max(position), LOOK_UP);
     }
 }
 

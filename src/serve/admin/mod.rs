@@ -28,6 +28,7 @@ use self::access::{Asked, Verdict};
 use self::answer::Answer;
 use self::call::{Budget, Call, Parameters};
 use self::routes::Found;
+use super::callers::{CALLER_FIELD, Caller, Callers};
 use crate::base::error::{Error, Result};
 use crate::base::sync::Place;
 use crate::base::{limits, sync, time};
@@ -35,27 +36,24 @@ use crate::engine::app::App;
 
 pub use self::socket::{AdminSocket, bind};
 
-/// Requests answered at once. The gate lets in [`limits::ADMIN_CONNECTIONS`]; a call that waits for something may
-/// outlive its connection, so there is a bound here too.
-const MAX_CALLS: u64 = limits::ADMIN_CONNECTIONS * 2;
+/// Requests answered at once for each connection that the gate lets in: a call that waits for something outlives its connection for
+/// up to a second, so there is a bound here too.
+const CALLS_PER_CONNECTION: u64 = 2;
 
 /// Whether the body of a request may be large: `target` as it stands in the request line.
 pub fn takes_large_body(method: &str, target: &str) -> bool {
     matches!(routes::find(method, Target::of(target).path), Found::Call(route, _) if route.large)
 }
 
-/// Starts the HTTP server on a socket of its own; it ends when the socket is dropped.
+/// Starts the HTTP server on a socket of its own; it ends when the socket is dropped. `callers` are those whom the gate, which lets in
+/// `max_connections`, sees leave.
 ///
 /// # Errors
 /// There is no place for the socket, or no thread.
-pub fn open(app: &Arc<App>) -> Result<AdminSocket> {
+pub fn open(app: &Arc<App>, callers: &Arc<Callers>, max_connections: u64) -> Result<AdminSocket> {
     let socket = bind(&socket_parents())?;
-    let (app, server) = (Arc::clone(app), Arc::clone(&socket.server));
-    sync::spawn("admin calls", move || {
-        if let Err(error) = serve_requests(&app, &server) {
-            log::error!("{error}");
-        }
-    })?;
+    let (app, callers, server) = (Arc::clone(app), Arc::clone(callers), Arc::clone(&socket.server));
+    sync::spawn("admin calls", move || serve_requests(&app, &callers, max_connections * CALLS_PER_CONNECTION, &server))?;
     Ok(socket)
 }
 
@@ -66,10 +64,7 @@ fn socket_parents() -> Vec<PathBuf> {
 }
 
 /// Answers requests until `server` is unblocked.
-///
-/// # Errors
-/// [`Error::Failed`] where the listener broke.
-pub fn serve_requests(app: &Arc<App>, server: &Server) -> Result<()> {
+fn serve_requests(app: &Arc<App>, callers: &Arc<Callers>, max_calls: u64, server: &Server) {
     // The uptime counts from the first look at the clock.
     time::now_us();
     let under_way = Arc::new(AtomicU64::new(0));
@@ -79,20 +74,24 @@ pub fn serve_requests(app: &Arc<App>, server: &Server) -> Result<()> {
         let request = match server.recv() {
             Ok(request) => request,
             // That is how tiny_http says that it was unblocked.
-            Err(error) if error.kind() == std::io::ErrorKind::Other => return Ok(()),
-            Err(error) => return Err(Error::Failed(format!("the admin port's listener broke: {error}"))),
+            Err(error) if error.kind() == std::io::ErrorKind::Other => return,
+            // It accepts nothing more, but requests that it has accepted still come.
+            Err(error) => {
+                log::warn!("the admin port's inner listener broke: {error}; the next call gets a new one");
+                continue;
+            }
         };
         let place = Place::take(&under_way);
-        if place.number > MAX_CALLS {
-            let error = Error::TooMany(format!("{MAX_CALLS} calls are under way; try again when some of them have ended"));
+        if place.number > max_calls {
+            let error = Error::TooMany(format!("{max_calls} calls are under way; try again when some of them have ended"));
             finish(answer::send_unread(request, Answer::error(&error)));
             continue;
         }
-        let (app, held) = (Arc::clone(app), Arc::clone(&held));
+        let (app, callers, held) = (Arc::clone(app), Arc::clone(callers), Arc::clone(&held));
         // Where there is no thread the request is dropped with the closure, which tiny_http answers with 500.
         let started = sync::spawn("admin call", move || {
             let _place = place;
-            serve(&app, &held, request);
+            serve(&app, &callers, &held, request);
         });
         if let Err(error) = started {
             log::warn!("an admin call gets no answer: {error}");
@@ -101,7 +100,7 @@ pub fn serve_requests(app: &Arc<App>, server: &Server) -> Result<()> {
 }
 
 /// Answers one request.
-fn serve(app: &Arc<App>, held: &Arc<AtomicU64>, mut request: Request) {
+fn serve(app: &Arc<App>, callers: &Arc<Callers>, held: &Arc<AtomicU64>, mut request: Request) {
     let method = request.method().as_str().to_owned();
     let url = request.url().to_owned();
     let target = Target::of(&url);
@@ -132,7 +131,10 @@ fn serve(app: &Arc<App>, held: &Arc<AtomicU64>, mut request: Request) {
     let result = match (refused, body) {
         (Some(error), _) | (None, Err(error)) => Err(error),
         (None, Ok(_)) if preflight => Ok(allow_preflight()),
-        (None, Ok(body)) => answer_found(app, found, &target, &method, fields.last_event_id.clone(), body),
+        (None, Ok(body)) => {
+            let caller = Caller::of(callers, fields.caller.as_deref());
+            answer_found(app, found, &target, &method, Asker { caller, last_event_id: fields.last_event_id.clone() }, body)
+        }
     };
     let answer = result.unwrap_or_else(|error| Answer::error(&error)).with_common_fields(origin);
     log::debug!("{method} {} {}", target.path, answer.status);
@@ -145,14 +147,13 @@ fn finish(sent: Result<()>) {
     }
 }
 
-fn answer_found(
-    app: &Arc<App>,
-    found: Found<'_>,
-    target: &Target<'_>,
-    method: &str,
+/// Who asks, as far as a call wants to know.
+struct Asker {
+    caller: Caller,
     last_event_id: Option<String>,
-    body: Vec<u8>,
-) -> Result<Answer> {
+}
+
+fn answer_found(app: &Arc<App>, found: Found<'_>, target: &Target<'_>, method: &str, from: Asker, body: Vec<u8>) -> Result<Answer> {
     let (route, segment) = match found {
         Found::Call(route, segment) => (route, segment),
         Found::Methods(allow) if method == "OPTIONS" => return Ok(Answer::empty().with("Allow", allow)),
@@ -161,7 +162,8 @@ fn answer_found(
     };
     let id = routes::read_id(route, segment)?;
     let parameters = Parameters::read(target.query, route.parameters)?;
-    let call = Call { app: Arc::clone(app), id, parameters, last_event_id, body };
+    let Asker { caller, last_event_id } = from;
+    let call = Call { app: Arc::clone(app), caller, id, parameters, last_event_id, body };
     catch_unwind(AssertUnwindSafe(|| (route.handler)(&call))).unwrap_or_else(|_| {
         log::error!("{} {} panicked; its caller got 500, the rest goes on", route.method, route.path);
         Err(Error::Failed("this call failed inside the server; its log says where".to_owned()))
@@ -209,6 +211,7 @@ struct Fields {
     authorization: Option<String>,
     is_preflight: bool,
     last_event_id: Option<String>,
+    caller: Option<String>,
 }
 
 impl Fields {
@@ -230,6 +233,7 @@ impl Fields {
             authorization: single("Authorization")?,
             is_preflight: single("Access-Control-Request-Method")?.is_some(),
             last_event_id: single("Last-Event-ID")?,
+            caller: single(CALLER_FIELD)?,
         })
     }
 

@@ -11,7 +11,7 @@ use crate::base::limits::REPLAY_TIMEOUT_MS;
 use crate::model::fields;
 use crate::model::replay::{Advance, CloseRequest, Injection, ReplayOptions, WaitFor};
 
-/// The longest `?timeout=` of a wait: a client that left is not noticed before the wait is over.
+/// The longest `?timeout=` of a wait.
 const MAX_WAIT_MS: u64 = 3_600_000;
 
 /// `POST /stream-recordings/{id}/replay`
@@ -38,7 +38,7 @@ pub fn view(call: &Call) -> Result<Answer> {
     };
     let until = wait_for(word)?;
     let limit = Duration::from_millis(limit_ms.unwrap_or(REPLAY_TIMEOUT_MS));
-    match call.app.replays.wait(&call.id, until, limit)? {
+    match call.app.replays.wait(&call.id, until, limit, &|| call.is_wanted())? {
         Ok(view) => Answer::json(200, &view),
         Err(view) => Answer::json(408, &view),
     }
@@ -61,32 +61,32 @@ pub fn messages(call: &Call) -> Result<Answer> {
 /// `POST /replay/{id}/advance`
 pub fn advance(call: &Call) -> Result<Answer> {
     let advance = Advance::from_json(&call.json()?)?;
-    Answer::json(200, &call.app.replays.advance(&call.id, &advance)?)
+    Answer::json(200, &call.app.replays.advance(&call.id, &advance, &|| call.is_wanted())?)
 }
 
 /// `POST /replay/{id}/pause`
 pub fn pause(call: &Call) -> Result<Answer> {
     call.expect_no_fields()?;
-    Answer::json(200, &call.app.replays.pause(&call.id)?)
+    Answer::json(200, &call.app.replays.pause(&call.id, &|| call.is_wanted())?)
 }
 
 /// `POST /replay/{id}/resume`
 pub fn resume(call: &Call) -> Result<Answer> {
     call.expect_no_fields()?;
-    Answer::json(200, &call.app.replays.resume(&call.id)?)
+    Answer::json(200, &call.app.replays.resume(&call.id, &|| call.is_wanted())?)
 }
 
 /// `POST /replay/{id}/inject`
 pub fn inject(call: &Call) -> Result<Answer> {
     let protocol = call.app.replays.protocol(&call.id)?;
     let injection = Injection::from_json(protocol, &call.json()?)?;
-    Answer::json(200, &call.app.replays.inject(&call.id, injection)?)
+    Answer::json(200, &call.app.replays.inject(&call.id, injection, &|| call.is_wanted())?)
 }
 
 /// `POST /replay/{id}/close`
 pub fn close(call: &Call) -> Result<Answer> {
     let request = CloseRequest::from_json(&call.json()?)?;
-    Answer::json(200, &call.app.replays.close(&call.id, request)?)
+    Answer::json(200, &call.app.replays.close(&call.id, request, &|| call.is_wanted())?)
 }
 
 /// `DELETE /replay/{id}`

@@ -1,0 +1,119 @@
+//! Sessions that are stopped while a connection of theirs is being established, and what others see of them meanwhile.
+
+use super::*;
+
+/// Recordings in a directory of their own, with an open session on `/ws`, and its id.
+fn opened() -> (tempfile::TempDir, Recordings, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::new(dir.path().to_owned(), limits::MAX_STORE_BYTES, limits::WARN_PERCENT));
+    let recorder = Recorder::start(Arc::clone(&store)).unwrap();
+    let redactor = Arc::new(Redactor::new(&Settings::default().redaction()).unwrap());
+    let recordings = Recordings::new(store, recorder, redactor, limits::MAX_EVENT_BYTES, None);
+    let request = StartRequest {
+        protocol: Protocol::WebSocket,
+        path: "/ws".into(),
+        name: None,
+        description: None,
+        tags: Vec::new(),
+        upstream: None,
+        max_duration_ms: None,
+        max_frames: None,
+    };
+    let started = recordings.start(request, |_, _| true).unwrap();
+    (dir, recordings, started.id)
+}
+
+fn claim(recordings: &Recordings) -> Reserved {
+    let metadata = Metadata { path: "/ws".into(), client_ip: Some("127.0.0.1".into()), ..Metadata::default() };
+    recordings.claim(Protocol::WebSocket, metadata).unwrap()
+}
+
+fn begin(recordings: &Recordings, reserved: Reserved) -> Arc<Tape> {
+    recordings.begin(reserved, Origin::now(), StreamHead::WebSocket { subprotocol: None })
+}
+
+fn await_no_session(recordings: &Recordings) {
+    while recordings.sessions().len() == 1 {
+        std::thread::yield_now();
+    }
+}
+
+/// Trap: a client that has its 101, and a `stop` that comes before the server's thread goes on.
+#[test]
+fn a_stop_waits_for_a_connection_that_is_being_established() {
+    let (dir, recordings, id) = opened();
+    let reserved = claim(&recordings);
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| recordings.stop(&id).unwrap());
+        await_no_session(&recordings);
+        begin(&recordings, reserved);
+        let stopped = stopping.join().unwrap();
+        assert_eq!((&stopped.recording.id, stopped.recordings.len()), (&id, 1));
+    });
+    let stored = std::fs::read_to_string(dir.path().join(format!("rec_{id}.json"))).unwrap();
+    assert!(stored.contains("127.0.0.1"), "it is the connection's recording, not an empty session's");
+    assert!(sync::lock(&recordings.open).stopped.is_empty(), "what is complete is let go of");
+}
+
+/// Trap: a session that was off the list at once, so that the end of the server waited for none of its files.
+#[test]
+fn the_end_of_the_server_waits_for_a_stop_that_is_under_way() {
+    let (dir, recordings, id) = opened();
+    let reserved = claim(&recordings);
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| recordings.stop(&id));
+        await_no_session(&recordings);
+        let ended = recordings.end_all();
+        assert_eq!(ended.tapes.iter().map(|tape| tape.id()).collect::<Vec<_>>(), [&id]);
+        begin(&recordings, reserved);
+        ended.finish(Instant::now() + Duration::from_secs(9));
+        assert!(dir.path().join(format!("rec_{id}.json")).exists());
+        assert_eq!(stopping.join().unwrap().unwrap().recordings.len(), 1);
+    });
+}
+
+/// Trap: a follower who took the recording for ended before its last frames were in the file.
+#[test]
+fn a_follower_waits_for_the_file_of_a_stop_that_is_under_way() {
+    for ends in [false, true] {
+        let (_dir, recordings, id) = opened();
+        let reserved = claim(&recordings);
+        std::thread::scope(|scope| {
+            let ending = scope.spawn(|| if ends { recordings.finish_all(Duration::from_secs(9)) } else { drop(recordings.stop(&id)) });
+            await_no_session(&recordings);
+            assert_eq!(recordings.wait_growth(&id, 0, Duration::ZERO), (0, true), "ends: {ends}");
+            begin(&recordings, reserved);
+            ending.join().unwrap();
+            assert!(!recordings.wait_growth(&id, u64::MAX, Duration::ZERO).1, "ends: {ends}");
+        });
+    }
+}
+
+#[test]
+fn a_second_stop_while_the_first_writes_is_told_so() {
+    let (_dir, recordings, id) = opened();
+    let reserved = claim(&recordings);
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| recordings.stop(&id));
+        await_no_session(&recordings);
+        let error = recordings.stop(&id[..12]).unwrap_err();
+        assert_eq!(error.code(), "not_recording");
+        assert_eq!(error.to_string(), format!("{id} is being stopped; its file is not complete yet"));
+        begin(&recordings, reserved);
+        stopping.join().unwrap().unwrap();
+        let error = recordings.stop(&id).unwrap_err();
+        assert_eq!(error.to_string(), format!("{id} is not being recorded; its status is complete"));
+    });
+}
+
+#[test]
+fn a_session_that_saw_nobody_is_known_until_its_recording_is_there() {
+    let (dir, recordings, id) = opened();
+    let session = recordings.take_session(&id).unwrap();
+    let ended = recordings.end_all();
+    ended.await_finished(Instant::now());
+    assert!(!ended.tapes[0].is_finished());
+    let stopped = recordings.finish_session(&session).unwrap();
+    assert_eq!((stopped.recording.id.as_str(), stopped.recording.frame_count), (id.as_str(), 0));
+    assert!(ended.tapes[0].is_finished() && dir.path().join(format!("rec_{id}.json")).exists());
+}
