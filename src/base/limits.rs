@@ -103,7 +103,7 @@ pub const FINISH_AGAIN_MS: u64 = 1_000;
 pub const MAX_UNFINISHED: usize = 1_000;
 /// Milliseconds that a journal may lag behind the traffic.
 pub const JOURNAL_LAG_MS: u64 = 50;
-/// Threads that finish recordings at once.
+/// Threads that finish or recover recordings at once.
 pub const MAX_FINISHERS: usize = 16;
 /// Milliseconds that who changes recordings waits for its turn among all processes.
 pub const DIR_LOCK_MS: u64 = 30_000;

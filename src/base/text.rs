@@ -30,7 +30,7 @@ pub fn duration(ms: u64) -> String {
 
 /// How many bytes of a JSON string stand before what is no part of it as it is: a quote, a backslash, a control character.
 pub fn literal_run(bytes: &[u8]) -> usize {
-    run_len(bytes, |word| ends_literal(word))
+    run_len(bytes, ends_literal)
 }
 
 /// How many bytes there are before the first that is no printable ASCII, or is a quote or a backslash.

@@ -166,32 +166,15 @@ fn finish_takes(store: &Store, takes: &Receiver<Take>, finished: &AtomicU64, los
     }
 }
 
-/// Finishes takes that have ended together, and gives those that the disk did not take. Each waits for the disk; those that wait at once
-/// share what the disk does for them, so that a thousand do not take a thousand times as long as one.
+/// Finishes takes that have ended together, and gives those that the disk did not take.
 fn finish_all(takes: Vec<Take>, finished: &AtomicU64, losses: &Losses) -> Vec<Unfinished> {
-    let others = takes.len().min(limits::MAX_FINISHERS) - 1;
-    let rest = Mutex::new(takes.into_iter());
     let unfinished = Mutex::new(Vec::new());
-    let next = || sync::lock(&rest).next();
-    let work = || {
-        while let Some(take) = next() {
-            let tape = Arc::clone(&take.tape);
-            if let Some(again) = guard(&tape, losses, || take.finish(losses)) {
-                sync::lock(&unfinished).extend(again);
-                finished.fetch_add(1, Ordering::Relaxed);
-            }
+    sync::share_out("finisher", takes, limits::MAX_FINISHERS, |take| {
+        let tape = Arc::clone(&take.tape);
+        if let Some(again) = guard(&tape, losses, || take.finish(losses)) {
+            sync::lock(&unfinished).extend(again);
+            finished.fetch_add(1, Ordering::Relaxed);
         }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..others {
-            let thread = std::thread::Builder::new().name("finisher".to_owned()).stack_size(limits::STACK_BYTES);
-            if let Err(error) = thread.spawn_scoped(scope, work) {
-                // Then it takes longer.
-                log::debug!("no further thread to finish recordings: {error}");
-                break;
-            }
-        }
-        work();
     });
     std::mem::take(&mut *sync::lock(&unfinished))
 }

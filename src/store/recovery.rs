@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Mutex;
 
 use super::files::{self, Kind, TempFile};
 use super::lock::{self, DirLock};
 use super::scan::{self, Scan};
 use super::{layout, lines, making, summary};
 use crate::base::error::{Error, Result};
-use crate::base::time;
+use crate::base::{limits, sync, time};
 use crate::model::recording::{Head, Stats, Status, StreamTail, Tail};
 use crate::model::recording_text;
 
@@ -19,7 +20,7 @@ use crate::model::recording_text;
 /// # Errors
 /// The directory cannot be read.
 pub fn recover(dir: &Path) -> Result<Vec<String>> {
-    let Leftovers { mut ids, made, is_held } = leftovers(dir)?;
+    let Leftovers { ids, made, is_held } = leftovers(dir)?;
     if ids.is_empty() && made.is_empty() {
         if is_held {
             await_others(dir);
@@ -38,13 +39,14 @@ pub fn recover(dir: &Path) -> Result<Vec<String>> {
             log::warn!("{name}, left by a process that was killed, stays: {error}");
         }
     }
-    ids.retain(|id| match recover_one(&lock, dir, id, None) {
-        Ok(recovered) => recovered,
-        Err(error) => {
-            log::warn!("the recording {id} that was cut short stays as it is: {error}");
-            false
-        }
+    let recovered = Mutex::new(Vec::new());
+    sync::share_out("recovery", ids, limits::MAX_FINISHERS, |id| match recover_one(&lock, dir, &id, None) {
+        Ok(true) => sync::lock(&recovered).push(id),
+        Ok(false) => {}
+        Err(error) => log::warn!("the recording {id} that was cut short stays as it is: {error}"),
     });
+    let mut ids = std::mem::take(&mut *sync::lock(&recovered));
+    ids.sort_unstable();
     Ok(ids)
 }
 
