@@ -91,7 +91,8 @@ fn an_import_of_one_recording_that_fails_keeps_no_recording() {
     let Some(disk) = Disk::breakable() else { return };
     let dir = disk.place.data_dir();
     disk.place.file("one.json", &ws("/ws").s2c(0, "x").close("server", 1, 1000, "").json().to_string());
-    // Each begins with an empty directory, so that all do the same calls.
+    std::fs::create_dir(&dir).expect("a directory");
+    // Each begins with no recording, so that all do the same calls.
     let import = || {
         files(&dir).keys().for_each(|name| std::fs::remove_file(dir.join(name)).expect("a file"));
         disk.place.run(&["sr", "import", "one.json"])
