@@ -297,9 +297,9 @@ impl Recordings {
             let mut open = sync::lock(&self.open);
             open.closed = true;
             open.forget_finished();
-            let sessions = std::mem::take(&mut open.sessions);
-            // They stay known until they are finished, for those who follow them.
-            open.loose.extend(sessions.iter().flat_map(|session| &session.tapes).cloned());
+            let sessions: Vec<Arc<Session>> = std::mem::take(&mut open.sessions).into_iter().map(Arc::new).collect();
+            // They stay known until they are finished, for those who follow or stop them.
+            open.stopped.extend(sessions.iter().filter(|session| !session.tapes.is_empty()).cloned());
             let tapes: Vec<Arc<Tape>> = open.tapes().cloned().collect();
             (sessions, tapes)
         };

@@ -82,6 +82,7 @@ fn a_follower_waits_for_the_file_of_a_stop_that_is_under_way() {
             let ending = scope.spawn(|| if ends { recordings.finish_all(Duration::from_secs(9)) } else { drop(recordings.stop(&id)) });
             await_no_session(&recordings);
             assert_eq!(recordings.wait_growth(&id, 0, Duration::ZERO), (0, true), "ends: {ends}");
+            assert_eq!(recordings.stop(&id).unwrap_err().code(), "not_recording", "ends: {ends}");
             begin(&recordings, reserved);
             ending.join().unwrap();
             assert!(!recordings.wait_growth(&id, u64::MAX, Duration::ZERO).1, "ends: {ends}");
