@@ -52,6 +52,9 @@ impl FrameGuard {
                 }
                 self.end_frame(&mut scan);
             }
+            let (skipped, frames) = self.rules.skip_small(&bytes[scan.good..]);
+            scan.good += skipped;
+            scan.frames_ended += frames;
             match self.rules.read_header(&bytes[scan.good..]) {
                 Ok(Some(header)) => {
                     scan.good += header.len;
@@ -154,6 +157,31 @@ mod tests {
         {
             let scan = FrameGuard::new(Side::Server, 1000).scan(&bytes[..end]);
             assert_eq!((scan.good, scan.at_boundary), (good, at_boundary), "{end}");
+        }
+    }
+
+    #[test]
+    fn small_messages_are_passed_over_only_where_they_are_right() {
+        let masked = |first: u8, payload: &[u8]| {
+            let mut out = Vec::new();
+            push_frame(&mut out, first & 0x0f, payload, Some([1, 2, 3, 4]));
+            out[0] = first;
+            out
+        };
+        let sound = [masked(0x81, &[7; 125]), masked(0x82, b"")].concat();
+        for (frames, max, good, ended, code) in [
+            (vec![sound.clone(), masked(0x82, b"x")], 125, sound.len() + 7, 3, None),
+            (vec![masked(0x82, b""), sound.clone()], 124, 6, 1, Some(1009)),
+            (vec![sound.clone(), frame(opcode::TEXT, b"x")], 125, sound.len(), 2, Some(1002)),
+            (vec![sound.clone(), masked(0xc1, b"x")], 125, sound.len(), 2, Some(1002)),
+            (vec![sound.clone(), masked(0x01, b"x"), masked(0x81, b"x")], 125, sound.len() + 7, 3, Some(1002)),
+            (vec![sound.clone(), masked(0x81, &[7; 126])], 200, sound.len() + 8 + 126, 3, None),
+            (vec![sound.clone(), masked(0x81, b"cut")[..7].to_vec()], 125, sound.len() + 7, 2, None),
+            (vec![sound.clone(), masked(0x81, b"cut")[..5].to_vec()], 125, sound.len(), 2, None),
+            (vec![sound.clone(), vec![0x81]], 125, sound.len(), 2, None),
+        ] {
+            let scan = FrameGuard::new(Side::Client, max).scan(&frames.concat());
+            assert_eq!((scan.good, scan.frames_ended, scan.violation.map(|violation| violation.code)), (good, ended, code), "{frames:x?}");
         }
     }
 
