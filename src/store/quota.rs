@@ -95,7 +95,7 @@ impl Quota {
     }
 
     fn check_frames_at(&self, more: u64, now: Micros) -> Result<()> {
-        if sync::lock(&self.figure).ended_us == 0 || self.has_written(MEASURE_AT_PART, MEASURE_AT_BYTES) {
+        if sync::lock(&self.figure).ended_us == 0 || self.writes_much(more, MEASURE_AT_PART, MEASURE_AT_BYTES) {
             self.measure_at(now);
         }
         let refused = self.check_fresh(more, now);
@@ -137,7 +137,7 @@ impl Quota {
 
     fn is_due_at(&self, now: Micros) -> bool {
         let is_old = sync::lock(&self.figure).ended_us == 0 || self.age_us(now) > MEASURE_EVERY_US;
-        is_old || self.is_stale.load(Ordering::Relaxed) || self.has_written(MEASURE_EVERY_PART, MEASURE_EVERY_BYTES)
+        is_old || self.is_stale.load(Ordering::Relaxed) || self.writes_much(0, MEASURE_EVERY_PART, MEASURE_EVERY_BYTES)
     }
 
     /// Microseconds since the directory was measured.
@@ -145,12 +145,12 @@ impl Quota {
         now.saturating_add(1).saturating_sub(sync::lock(&self.figure).ended_us)
     }
 
-    /// Whether this part of the room that is left was written since the directory was measured, and these bytes at least.
-    fn has_written(&self, part: u64, bytes: u64) -> bool {
+    /// Whether what was written since the directory was measured, and `more`, is this part of the room that was left, and these bytes.
+    fn writes_much(&self, more: u64, part: u64, bytes: u64) -> bool {
         let figure = *sync::lock(&self.figure);
         let written = self.counted.load(Ordering::Relaxed).saturating_sub(figure.counted);
         let room = self.max_bytes.saturating_sub(figure.bytes + written);
-        written >= (room / part).max(bytes)
+        written.saturating_add(more) >= (room / part).max(bytes)
     }
 
     /// The bytes in use, as far as is known.
@@ -337,7 +337,8 @@ mod tests {
         assert!(quota.is_due_at(2 * MEASURE_EVERY_US), "by a part of the room");
         // Nobody has measured: then who writes does.
         quota.add(2 * limits::MIB);
-        assert_eq!(quota.check_frames_at(10 * limits::MIB - 1, 2 * MEASURE_EVERY_US), Ok(()));
+        assert_eq!(quota.check_frames_at(1, 2 * MEASURE_EVERY_US), Ok(()));
+        assert_eq!(quota.check_frames_at(10 * limits::MIB - 1, 2 * MEASURE_EVERY_US), Ok(()), "what was counted and never written");
         assert!(!quota.is_due_at(2 * MEASURE_EVERY_US));
     }
 
