@@ -2,13 +2,14 @@
 //! Who writes frames is told by what is counted; measuring a directory of many files takes its time, and is another thread's.
 
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::files;
 use crate::base::error::{Error, Result};
 use crate::base::time::{self, Micros};
-use crate::base::{limits, platform, text};
+use crate::base::{limits, platform, sync, text};
 
 /// The bytes of a directory and their limit, shared by the store and its journals.
 #[derive(Debug)]
@@ -16,17 +17,26 @@ pub struct Quota {
     dir: PathBuf,
     max_bytes: u64,
     warn_percent: u64,
-    used_bytes: AtomicU64,
-    /// Bytes of our own that were counted since the directory was measured.
-    unmeasured: AtomicU64,
-    /// When the directory was measured, on the process's clock plus one; 0: never.
-    measured_us: AtomicU64,
+    /// Bytes of our own that were ever written.
+    counted: AtomicU64,
+    figure: Mutex<Figure>,
     /// Something was removed or changed since it was measured.
     is_stale: AtomicBool,
     /// The bytes in use when somebody was refused; 0: nobody was, or room was made since.
     refused_at: AtomicU64,
     /// The warning has been logged, and is still true.
     warned: AtomicBool,
+}
+
+/// What the last look at the directory gave.
+#[derive(Debug, Clone, Copy, Default)]
+struct Figure {
+    bytes: u64,
+    /// Those of our own that were counted when it began; later ones come on top, whether it has seen them or not.
+    counted: u64,
+    begun_us: Micros,
+    /// When it ended, on the process's clock plus one; 0: there was none.
+    ended_us: Micros,
 }
 
 /// Other processes write as well: after this time the directory is to be measured again.
@@ -36,7 +46,7 @@ const MEASURE_EVERY_PART: u64 = 32;
 /// But not for less than this.
 const MEASURE_EVERY_BYTES: u64 = 128 * limits::KIB;
 /// Where nobody has measured meanwhile, who writes does it after this part, so that many processes exceed the limit by little;
-const MEASURE_AT_PART: u64 = 8;
+const MEASURE_AT_PART: u64 = 16;
 /// and not for less than this.
 const MEASURE_AT_BYTES: u64 = 256 * limits::KIB;
 /// A figure of this age refuses without another look: a full store refuses every client that comes.
@@ -51,9 +61,8 @@ impl Quota {
             dir,
             max_bytes,
             warn_percent,
-            used_bytes: AtomicU64::new(0),
-            unmeasured: AtomicU64::new(0),
-            measured_us: AtomicU64::new(0),
+            counted: AtomicU64::new(0),
+            figure: Mutex::default(),
             is_stale: AtomicBool::new(false),
             refused_at: AtomicU64::new(0),
             warned: AtomicBool::new(false),
@@ -86,12 +95,12 @@ impl Quota {
     }
 
     fn check_frames_at(&self, more: u64, now: Micros) -> Result<()> {
-        if self.measured_us.load(Ordering::Relaxed) == 0 || self.has_written(MEASURE_AT_PART, MEASURE_AT_BYTES) {
+        if sync::lock(&self.figure).ended_us == 0 || self.writes_much(more, MEASURE_AT_PART, MEASURE_AT_BYTES) {
             self.measure_at(now);
         }
         let refused = self.check_fresh(more, now);
         if refused.is_err() && more <= ORDINARY_BYTES.min(self.max_bytes / 2) {
-            self.refused_at.store(self.used_bytes.load(Ordering::Relaxed).max(1), Ordering::Relaxed);
+            self.refused_at.store(self.used().max(1), Ordering::Relaxed);
         }
         refused
     }
@@ -127,26 +136,33 @@ impl Quota {
     }
 
     fn is_due_at(&self, now: Micros) -> bool {
-        let is_old = self.measured_us.load(Ordering::Relaxed) == 0 || self.age_us(now) > MEASURE_EVERY_US;
-        is_old || self.is_stale.load(Ordering::Relaxed) || self.has_written(MEASURE_EVERY_PART, MEASURE_EVERY_BYTES)
+        let is_old = sync::lock(&self.figure).ended_us == 0 || self.age_us(now) > MEASURE_EVERY_US;
+        is_old || self.is_stale.load(Ordering::Relaxed) || self.writes_much(0, MEASURE_EVERY_PART, MEASURE_EVERY_BYTES)
     }
 
     /// Microseconds since the directory was measured.
     fn age_us(&self, now: Micros) -> u64 {
-        now.saturating_add(1).saturating_sub(self.measured_us.load(Ordering::Relaxed))
+        now.saturating_add(1).saturating_sub(sync::lock(&self.figure).ended_us)
     }
 
-    /// Whether this part of the room that is left was written since the directory was measured, and these bytes at least.
-    fn has_written(&self, part: u64, bytes: u64) -> bool {
-        let room = self.max_bytes.saturating_sub(self.used_bytes.load(Ordering::Relaxed));
-        self.unmeasured.load(Ordering::Relaxed) >= (room / part).max(bytes)
+    /// Whether what was written since the directory was measured, and `more`, is this part of the room that was left, and these bytes.
+    fn writes_much(&self, more: u64, part: u64, bytes: u64) -> bool {
+        let figure = *sync::lock(&self.figure);
+        let written = self.counted.load(Ordering::Relaxed).saturating_sub(figure.counted);
+        let room = self.max_bytes.saturating_sub(figure.bytes + written);
+        written.saturating_add(more) >= (room / part).max(bytes)
+    }
+
+    /// The bytes in use, as far as is known.
+    fn used(&self) -> u64 {
+        let figure = *sync::lock(&self.figure);
+        figure.bytes + self.counted.load(Ordering::Relaxed).saturating_sub(figure.counted)
     }
 
     /// Counts bytes that were written.
     pub fn add(&self, bytes: u64) {
-        self.unmeasured.fetch_add(bytes, Ordering::Relaxed);
-        let used = self.used_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        self.warn_once(used);
+        self.counted.fetch_add(bytes, Ordering::Relaxed);
+        self.warn_once(self.used());
     }
 
     /// Logs the warning when it becomes true.
@@ -190,7 +206,7 @@ impl Quota {
     /// [`Error::StorageFull`].
     pub fn check_now(&self) -> Result<Option<String>> {
         self.measure();
-        let used = self.used_bytes.load(Ordering::Relaxed);
+        let used = self.used();
         let refused_at = self.refused_at.load(Ordering::Relaxed);
         if refused_at > 0 && used >= refused_at {
             return Err(self.full(0));
@@ -206,14 +222,13 @@ impl Quota {
     }
 
     fn fits(&self, more: u64) -> bool {
-        let used = self.used_bytes.load(Ordering::Relaxed);
+        let used = self.used();
         used < self.max_bytes && more <= self.max_bytes - used
     }
 
     /// Why `more` bytes do not fit; 0 where that is not what matters.
     fn full(&self, more: u64) -> Error {
-        let (used, max) = (self.used_bytes.load(Ordering::Relaxed), text::size(self.max_bytes));
-        let used = text::size(used);
+        let (used, max) = (text::size(self.used()), text::size(self.max_bytes));
         let what = if more > 0 { format!("{} more do not fit: ", text::size(more)) } else { String::new() };
         Error::StorageFull(format!("{what}the recordings use {used} of recording.maxBytes ({max}): {MAKE_ROOM}"))
     }
@@ -226,21 +241,28 @@ impl Quota {
     fn measure_at(&self, now: Micros) {
         let begun = Instant::now();
         self.is_stale.store(false, Ordering::Relaxed);
-        self.unmeasured.store(0, Ordering::Relaxed);
-        match files::scan(&self.dir) {
-            Ok(found) => {
-                // What is written meanwhile may have been seen or not: it counts in any case, until the next look.
-                let meanwhile = self.unmeasured.load(Ordering::Relaxed);
-                let used = found.iter().map(|found| found.stamp.size).sum::<u64>() + meanwhile;
-                self.used_bytes.store(used, Ordering::Relaxed);
-                self.warn_once(used);
-            }
-            // What is wrong with the directory is said by the write that follows.
-            Err(error) => log::debug!("the recordings' size stays as it was: {error}"),
-        }
+        let counted = self.counted.load(Ordering::Relaxed);
+        let found = files::scan(&self.dir);
         // From its end on: a look that takes long is not followed by the next one.
         let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.measured_us.store(now.saturating_add(took).saturating_add(1), Ordering::Relaxed);
+        let ended_us = now.saturating_add(took).saturating_add(1);
+        match found {
+            Ok(found) => {
+                let bytes = found.iter().map(|found| found.stamp.size).sum();
+                let mut figure = sync::lock(&self.figure);
+                // Of two who look at once, the one who began later has seen more.
+                if now >= figure.begun_us {
+                    *figure = Figure { bytes, counted, begun_us: now, ended_us };
+                }
+                drop(figure);
+                self.warn_once(self.used());
+            }
+            // What is wrong with the directory is said by the write that follows.
+            Err(error) => {
+                log::debug!("the recordings' size stays as it was: {error}");
+                sync::lock(&self.figure).ended_us = ended_us;
+            }
+        }
     }
 }
 
@@ -315,7 +337,8 @@ mod tests {
         assert!(quota.is_due_at(2 * MEASURE_EVERY_US), "by a part of the room");
         // Nobody has measured: then who writes does.
         quota.add(2 * limits::MIB);
-        assert_eq!(quota.check_frames_at(10 * limits::MIB - 1, 2 * MEASURE_EVERY_US), Ok(()));
+        assert_eq!(quota.check_frames_at(1, 2 * MEASURE_EVERY_US), Ok(()));
+        assert_eq!(quota.check_frames_at(10 * limits::MIB - 1, 2 * MEASURE_EVERY_US), Ok(()), "what was counted and never written");
         assert!(!quota.is_due_at(2 * MEASURE_EVERY_US));
     }
 
