@@ -55,7 +55,8 @@ pub struct Inlet {
     pub stream: Arc<Stream>,
     /// The client has been told to go on with the body of its request.
     pub continued: bool,
-    buffer: ReadBuffer,
+    /// Apart, because an inlet travels by value, often with an error beside it.
+    buffer: Box<ReadBuffer>,
     /// Bytes of the response heads that were read here.
     head_bytes: u32,
 }
@@ -63,7 +64,7 @@ pub struct Inlet {
 impl Inlet {
     /// An inlet with nothing read yet. The buffer is made at the first read.
     pub fn new(stream: Arc<Stream>) -> Self {
-        Self { stream, continued: false, buffer: ReadBuffer::default(), head_bytes: 0 }
+        Self { stream, continued: false, buffer: Box::default(), head_bytes: 0 }
     }
 
     /// What was read and not yet used.
