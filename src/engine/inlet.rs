@@ -119,8 +119,8 @@ impl Inlet {
             }
             if !matches!(self.data(), b"" | b"\r") {
                 began.get_or_insert_with(Instant::now);
-                match RequestHead::parse(self.data()) {
-                    Ok(Some((_, len))) if len as u64 > within.max_head_bytes => return Err(too_large(within)),
+                // What stands behind the limit is not looked at, however much was read at once.
+                match RequestHead::parse(front(self.data(), within.max_head_bytes)) {
                     Ok(Some((head, len))) => {
                         self.consume(len);
                         self.continued = false;
@@ -168,13 +168,10 @@ impl Inlet {
         let deadline = patience.map(|patience| patience.until);
         let failed = |what: String| Error::BadGateway(format!("the upstream failed: {what}"));
         loop {
-            match ResponseHead::parse(self.data()) {
+            match ResponseHead::parse(front(self.data(), max_head_bytes.saturating_sub(self.head_bytes.into()))) {
                 Ok(Some((head, len))) => {
                     self.consume(len);
                     self.head_bytes = self.head_bytes.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
-                    if u64::from(self.head_bytes) > max_head_bytes {
-                        return Err(failed("its response head is too large".to_owned()));
-                    }
                     return Ok(Some(head));
                 }
                 Ok(None) if u64::from(self.head_bytes) + self.data().len() as u64 >= max_head_bytes => {
@@ -235,6 +232,11 @@ impl Inlet {
             }
         }
     }
+}
+
+/// The first bytes, at most `limit`.
+fn front(data: &[u8], limit: u64) -> &[u8] {
+    &data[..data.len().min(usize::try_from(limit).unwrap_or(usize::MAX))]
 }
 
 fn too_large(within: HeadLimits) -> NoHead {
