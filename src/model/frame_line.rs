@@ -45,8 +45,14 @@ impl Times {
             self.text.extend_from_slice(b"\"timestamp\":\"");
             self.seconds.push_rfc3339(&mut self.text, self.start_us.saturating_add(relative_us));
             self.text.push(b'"');
-            push_number(&mut self.text, "relativeMs", relative_us / 1000);
-            push_number(&mut self.text, "relativeUs", relative_us);
+            // Milliseconds are what the last three digits of microseconds leave.
+            let mut buffer = [0; MAX_DIGITS];
+            let us = digits(relative_us, &mut buffer);
+            let ms = us.split_last_chunk::<3>().map_or(&b""[..], |(ms, _)| ms);
+            push_name(&mut self.text, "relativeMs");
+            self.text.extend_from_slice(if ms.is_empty() { b"0" } else { ms });
+            push_name(&mut self.text, "relativeUs");
+            self.text.extend_from_slice(us);
             self.text.push(b'}');
             self.relative_us = Some(relative_us);
         }
@@ -165,18 +171,24 @@ fn push_text(out: &mut Vec<u8>, name: &str, text: Option<&str>) {
 
 fn push_number(out: &mut Vec<u8>, name: &str, number: u64) {
     push_name(out, name);
-    let mut digits = [0; 20];
-    let mut start = digits.len();
+    out.extend_from_slice(digits(number, &mut [0; MAX_DIGITS]));
+}
+
+/// Digits of the largest number.
+const MAX_DIGITS: usize = 20;
+
+/// A number in decimal, at the end of `buffer`.
+fn digits(number: u64, buffer: &mut [u8; MAX_DIGITS]) -> &[u8] {
+    let mut start = MAX_DIGITS;
     let mut rest = number;
     loop {
         start -= 1;
-        digits[start] = b'0' + (rest % 10) as u8;
+        buffer[start] = b'0' + (rest % 10) as u8;
         rest /= 10;
         if rest == 0 {
-            break;
+            return &buffer[start..];
         }
     }
-    out.extend_from_slice(&digits[start..]);
 }
 
 /// The payload in base64, the quotation mark behind it, and the field that says so.
