@@ -9,6 +9,7 @@ pub mod convert_options;
 pub mod duration;
 pub mod fields;
 pub mod frame_line;
+pub mod frame_writer;
 pub mod har;
 pub mod long_lists;
 pub mod mock;
