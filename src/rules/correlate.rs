@@ -110,7 +110,7 @@ impl Correlator {
     }
 
     /// What gives way in a text now, in its order, and to what. Of places that overlap the outermost counts.
-    fn swaps<'a>(&'a self, edits: &'a [Edit]) -> impl Iterator<Item = (Range<usize>, &'a str)> {
+    pub(super) fn swaps<'a>(&'a self, edits: &'a [Edit]) -> impl Iterator<Item = (Range<usize>, &'a str)> {
         let mut done = 0;
         edits.iter().filter_map(move |edit| {
             let live = self.live.get(edit.slot)?.as_deref()?;

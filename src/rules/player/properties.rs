@@ -145,6 +145,47 @@ proptest! {
         }
     }
 
+    /// A session that correlates is sent what its frames are one by one, whatever goes out in one write, and writes are no larger than they may be.
+    #[test]
+    fn live_values_change_their_frames_and_no_other_byte(lines in proptest::collection::vec(0usize..7, 1..40), live in 0usize..3) {
+        let live = ["LIVE-VALUE", "live", "a longer live value"][live];
+        let large = |id: &str| format!("{{\"id\":\"{id}\",\"data\":\"{}\"}}", "x".repeat(limits::MAX_WRITE_BYTES * 2 / 5));
+        let told = |line: usize, id: &str| match line {
+            0 => format!("s2c text {{\"id\":\"{id}\"}}"),
+            1 => format!("s2c text [\"{id}\", {{\"{id}\":\"of RECORDED-1\"}}]"),
+            2 => "s2c text plain".to_owned(),
+            3 => "s2c ping p".to_owned(),
+            4 => "s2c binary AAE=".to_owned(),
+            5 => format!("s2c text {}", large(id)),
+            _ => "s2c text {\"id\":\"RECORDED-2\"}".to_owned(),
+        };
+        let texts: Vec<String> = std::iter::once("c2s text {\"id\":\"RECORDED-1\"}".to_owned()).chain(lines.iter().map(|line| told(*line, "RECORDED-1"))).collect();
+        let said: Vec<String> = lines.iter().map(|line| told(*line, live)).collect();
+        let timed = |texts: &[String]| websocket(&texts.iter().map(|text| (0, text.as_str())).collect::<Vec<_>>(), None);
+        let script = Arc::new(timed(&texts));
+        for _ in 0..2 {
+            let mut player = player(&script, r#"{"mode":"synchronized","correlate":["$.id"]}"#);
+            player.start(0);
+            player.client(FrameType::Text, format!("{{\"id\":\"{live}\"}}").as_bytes(), 0);
+            let mut out = Vec::new();
+            loop {
+                let (before, steps) = (out.len(), player.current_frame());
+                match player.next(0) {
+                    Turn::Write { range, .. } => out.extend_from_slice(&script.bytes[range]),
+                    Turn::WriteOwned { bytes, .. } => {
+                        out.extend_from_slice(&bytes);
+                        player.give_back(bytes);
+                    }
+                    _ => break,
+                }
+                player.written(0);
+                prop_assert!(out.len() - before <= limits::MAX_WRITE_BYTES || player.current_frame() == steps + 1);
+            }
+            prop_assert!(out == timed(&said).bytes);
+            prop_assert_eq!(player.status(), ReplayStatus::Complete);
+        }
+    }
+
     /// No sequence of inputs makes it panic, spin, or lose its count.
     #[test]
     fn any_inputs_keep_the_player_whole(mode in 0..3usize, inputs in proptest::collection::vec((0u8..9, 0u64..400), 0..60)) {

@@ -136,35 +136,51 @@ impl Player {
     fn rewritten_stretch(&self, start: usize, mark: Mark, now_us: u64, mut bytes: Vec<u8>) -> (Place, Option<Vec<u8>>) {
         let script = &self.script;
         let (first, stop) = (self.place.entry, self.next_client());
-        let mut changes = false;
         bytes.clear();
-        let mut end = first;
+        // What stays is copied when something that changes follows it: `kept` is where that began.
+        let (mut end, mut kept, mut changes) = (first, start, false);
         for (index, entry) in script.entries[..stop].iter().enumerate().skip(first) {
             let Entry::Server { wire, .. } = entry else { break };
-            let so_far = if changes { bytes.len() } else { wire.start.max(start) - start };
             if self.due(&mark, entry.sent_us()).0.is_some_and(|due_us| due_us > now_us) {
                 break;
             }
             let rewritten = self.rewrite(index, entry);
-            if index > first && so_far + rewritten.as_ref().map_or(wire.len(), Rewritten::len) > limits::MAX_WRITE_BYTES {
+            let (begin, len) = (wire.start.max(start), rewritten.as_ref().map_or(wire.len(), Rewritten::len));
+            if index > first && bytes.len() + (begin - kept) + len > limits::MAX_WRITE_BYTES {
                 break;
             }
-            if rewritten.is_some() && !changes {
+            if let Some(rewritten) = rewritten {
                 changes = true;
-                bytes.extend_from_slice(&script.bytes[start..wire.start.max(start)]);
-            }
-            match rewritten {
-                Some(Rewritten::Message { text, edits, payload_len }) => {
-                    ws::push_head(&mut bytes, opcode::TEXT, payload_len, None);
-                    self.correlator.push_changed(&mut bytes, text, edits);
+                match rewritten {
+                    // A frame of the same size has the same header.
+                    Rewritten::Message { text, edits, payload_len } if payload_len == text.len() => {
+                        let text_at = wire.end - text.len();
+                        for (span, live) in self.correlator.swaps(edits) {
+                            bytes.extend_from_slice(&script.bytes[kept..text_at + span.start]);
+                            bytes.extend_from_slice(live.as_bytes());
+                            kept = text_at + span.end;
+                        }
+                    }
+                    Rewritten::Message { text, edits, payload_len } => {
+                        bytes.extend_from_slice(&script.bytes[kept..begin]);
+                        ws::push_head(&mut bytes, opcode::TEXT, payload_len, None);
+                        self.correlator.push_changed(&mut bytes, text, edits);
+                        kept = wire.end;
+                    }
+                    Rewritten::Event(event) => {
+                        bytes.extend_from_slice(&script.bytes[kept..begin]);
+                        bytes.extend_from_slice(&event);
+                        kept = wire.end;
+                    }
                 }
-                Some(Rewritten::Event(event)) => bytes.extend_from_slice(&event),
-                None if changes => bytes.extend_from_slice(&script.bytes[wire.clone()]),
-                None => {}
             }
             end = index + 1;
         }
-        (self.place_at(end, mark), changes.then_some(bytes))
+        if !changes {
+            return (self.place_at(end, mark), None);
+        }
+        bytes.extend_from_slice(&script.bytes[kept..script.entries[end - 1].wire_end()]);
+        (self.place_at(end, mark), Some(bytes))
     }
 
     /// What `correlate` makes of an entry, where it changes it.

@@ -2,7 +2,7 @@
 //! What it does is said by the path of the request. It checks nothing: the clients do.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 
 use mockd::wire::ws::{self, opcode};
@@ -19,7 +19,8 @@ use crate::{Result, clock, content};
 /// Listens until the bench ends.
 pub fn run(spec: &Value) -> Result<()> {
     clock::sharpen()?;
-    let listener = TcpListener::bind("127.0.0.1:0")?;
+    // A crowd comes faster than the backlog of std's listeners is emptied.
+    let listener = mockd::base::platform::listen("127.0.0.1:0".parse()?)?;
     let tls = if spec["certificate"].is_string() { Some(config(spec)?) } else { None };
     say(&json!({"port": listener.local_addr()?.port()}));
     for socket in listener.incoming() {
