@@ -5,6 +5,8 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::compiled::Compiled;
 use super::inbox::Input;
 use super::lateness::Histogram;
@@ -58,9 +60,9 @@ pub struct Board {
 
 impl Board {
     /// The board of a pending session.
-    pub fn new(id: String, path: String, options: ReplayOptions, compiled: Arc<Compiled>, player: Player) -> Self {
+    pub fn new(id: String, path: String, options: ReplayOptions, compiled: Arc<Compiled>, player: Box<Player>) -> Self {
         let mut board = Self::vacant(id, path, options, &compiled, &player);
-        board.state.get_mut().unwrap_or_else(PoisonError::into_inner).pending = Some((Box::new(player), compiled));
+        board.state.get_mut().unwrap_or_else(PoisonError::into_inner).pending = Some((player, compiled));
         board
     }
 
@@ -94,7 +96,8 @@ impl Board {
             started_at: None,
             elapsed_ms: 0,
             lateness: Default::default(),
-            config: options.to_json(),
+            // Written when it is asked for: it is larger than the options.
+            config: Value::Null,
         };
         let state = State {
             pending: None,
@@ -190,6 +193,7 @@ impl Board {
             view.elapsed_ms = started.relative_us(state.ended_us.unwrap_or_else(time::now_us)) / 1000;
         }
         view.lateness = state.lateness.figures();
+        view.config = self.options.to_json();
         view
     }
 
@@ -434,7 +438,7 @@ mod tests {
         let compiled = Arc::new(Compiled { head, script: Arc::clone(&script), redactor: None });
         let options = ReplayOptions::default();
         let matcher = Matcher::new(options.matching, &[], Vec::new()).unwrap();
-        let player = Player::new(script, options.clone(), matcher).unwrap();
+        let player = Box::new(Player::new(script, options.clone(), matcher).unwrap());
         (Board::new(id.to_owned(), "/ws".to_owned(), options, Arc::clone(&compiled), player), compiled)
     }
 

@@ -105,6 +105,13 @@ impl Inlet {
         self.buffer.take()
     }
 
+    /// Gives the buffer's room back, where nothing stands in it: a stream begins, and nothing is read here for as long as it lasts.
+    pub fn rest(&mut self) {
+        if self.data().is_empty() {
+            drop(self.take_data());
+        }
+    }
+
     /// Reads a request's head.
     ///
     /// # Errors

@@ -50,6 +50,7 @@ impl Visit<'_> {
         };
         let hear = hear_end(&client.stream);
         let opening = Opening { app: self.app, head: self.head, origin: self.origin, metadata: self.metadata, body };
+        client.rest();
         let line = opening.open(&client.stream, response.status, response.headers);
         performance::perform(self.app, show, line, start_us, hear)?;
         Ok(After::Close)

@@ -87,6 +87,7 @@ impl Met<'_> {
         let ResponseHead { status, mut headers, .. } = recorded_head(&self.seat.compiled.head);
         cors::allow(&mut headers, self.head, self.app.settings.cors_origin.as_deref());
         let opening = Opening { app: self.app, head: self.head, origin: self.origin, metadata: self.metadata, body };
+        client.rest();
         let line = opening.open(&client.stream, status, headers);
         start(self.app, self.seat, self.player, line, self.origin, hear_end(&client.stream))?;
         Ok(After::Close)

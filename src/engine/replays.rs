@@ -118,6 +118,9 @@ impl Replays {
     ///
     /// # Errors
     /// A JSONPath in the options; those of a mock that was read are right.
+    // What is built here passes over the stack in pieces of hundreds of bytes. Inlined, they would lie below the client's thread for as
+    // long as the session lasts.
+    #[inline(never)]
     pub fn open(
         &self,
         mock: &str,
@@ -131,7 +134,7 @@ impl Replays {
         let mut boards = sync::lock(&self.boards);
         forget_old(&mut boards);
         boards.insert(seat.board.id().to_owned(), Arc::clone(&seat.board));
-        Ok((seat, Box::new(player)))
+        Ok((seat, player))
     }
 
     /// Active sessions, or all; oldest first.
@@ -376,11 +379,11 @@ impl Replays {
         }
     }
 
-    fn player(&self, compiled: &Compiled, options: &ReplayOptions) -> Result<Player> {
+    fn player(&self, compiled: &Compiled, options: &ReplayOptions) -> Result<Box<Player>> {
         let mut redactors: Vec<Arc<Redactor>> = compiled.redactor.iter().cloned().collect();
         redactors.push(Arc::clone(&self.redactor));
         let matcher = Matcher::new(options.matching, &options.ignore, redactors)?;
-        Player::new(Arc::clone(&compiled.script), options.clone(), matcher)
+        Ok(Box::new(Player::new(Arc::clone(&compiled.script), options.clone(), matcher)?))
     }
 
     fn compile(&self, id: &str) -> Result<Arc<Compiled>> {

@@ -17,6 +17,9 @@ use crate::wire::handshake;
 use crate::wire::stream::Stream;
 use crate::wire::ws::{self, Message, MessageReader, Side, opcode};
 
+/// Bytes that a read takes of a client that has not sent more at once.
+const SMALL_READ_BYTES: usize = 512;
+
 /// A WebSocket whose 101 has been sent.
 #[derive(Debug)]
 pub struct WsClient {
@@ -76,7 +79,8 @@ impl WsReader {
     /// Reads until the client closes, breaks the protocol or is gone.
     pub fn read(mut self, inbox: &Sender<Input>, gate: &Gate) {
         let mut reader = MessageReader::new(Side::Client, self.max_message_bytes);
-        let mut buffer = vec![0; limits::READ_BYTES / 2];
+        // The client of a replay says little: room for more than this is made where it says more.
+        let mut buffer = vec![0; SMALL_READ_BYTES];
         let early = std::mem::take(&mut self.early);
         let mut bytes: &[u8] = &early;
         loop {
@@ -84,6 +88,9 @@ impl WsReader {
                 // After a close or a violation only the end of the connection is of interest.
                 while matches!(self.stream.read(&mut buffer), Ok(1..)) {}
                 break;
+            }
+            if bytes.len() == buffer.len() && buffer.len() < limits::READ_BYTES / 2 {
+                buffer = vec![0; limits::READ_BYTES / 2];
             }
             bytes = match self.stream.read(&mut buffer) {
                 Ok(read @ 1..) => &buffer[..read],

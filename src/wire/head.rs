@@ -47,15 +47,21 @@ impl RequestHead {
     /// # Errors
     /// [`Malformed`] with 400, 431 (more than [`MAX_HEADERS`] fields), 501 (`CONNECT`) or 505.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Malformed> {
-        let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        with_room(|fields| Self::parse_into(bytes, fields)).unwrap_or_else(|error| Err(explain_request(error, bytes)))
+    }
+
+    fn parse_into<'b>(bytes: &'b [u8], fields: &mut Room<'b>) -> Parsed<Self> {
         let mut request = httparse::Request::new(&mut []);
-        let length = match ParserConfig::default().parse_request_with_uninit_headers(&mut request, bytes, &mut fields) {
-            Ok(Status::Complete(length)) => length,
+        let length = match ParserConfig::default().parse_request_with_uninit_headers(&mut request, bytes, fields)? {
+            Status::Complete(length) => length,
             // A bare LF is refused as soon as it is seen: a client that writes no CR would wait for ever.
-            Ok(Status::Partial) => return refuse_bare_lf(bytes).map(|()| None),
-            Err(error) => return Err(explain_request(error, bytes)),
+            Status::Partial => return Ok(refuse_bare_lf(bytes).map(|()| None)),
         };
-        refuse_bare_lf(&bytes[..length])?;
+        Ok(Self::of_parsed(&request, &bytes[..length]).map(|head| Some((head, length))))
+    }
+
+    fn of_parsed(request: &httparse::Request<'_, '_>, bytes: &[u8]) -> Result<Self, Malformed> {
+        refuse_bare_lf(bytes)?;
         let (Some(method), Some(target), Some(minor_version)) = (request.method, request.path, request.version) else {
             return Err(Malformed::new(400, "the request line is incomplete"));
         };
@@ -67,7 +73,7 @@ impl RequestHead {
             headers.set("Host", authority);
             check_host(&headers, minor_version)?;
         }
-        Ok(Some((Self { method: method.to_owned(), target, minor_version, headers }, length)))
+        Ok(Self { method: method.to_owned(), target, minor_version, headers })
     }
 
     /// How long the body is (RFC 9112 §6.3). Both lengths, two lengths that differ, or a coding other than `chunked` at the end: refused.
@@ -140,13 +146,19 @@ impl ResponseHead {
     /// # Errors
     /// [`Malformed`] with 502.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Malformed> {
-        let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let malformed = |error| Err(Malformed::new(502, format!("the response head is malformed: {error}")));
+        with_room(|fields| Self::parse_into(bytes, fields)).unwrap_or_else(malformed)
+    }
+
+    fn parse_into<'b>(bytes: &'b [u8], fields: &mut Room<'b>) -> Parsed<Self> {
         let mut response = httparse::Response::new(&mut []);
-        let length = match ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut fields) {
-            Ok(Status::Complete(length)) => length,
-            Ok(Status::Partial) => return Ok(None),
-            Err(error) => return Err(Malformed::new(502, format!("the response head is malformed: {error}"))),
-        };
+        Ok(match ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, fields)? {
+            Status::Complete(length) => Self::of_parsed(&response, bytes).map(|head| Some((head, length))),
+            Status::Partial => Ok(None),
+        })
+    }
+
+    fn of_parsed(response: &httparse::Response<'_, '_>, bytes: &[u8]) -> Result<Self, Malformed> {
         let (Some(minor_version), Some(status)) = (response.version, response.code) else {
             return Err(Malformed::new(502, "the status line is incomplete"));
         };
@@ -157,7 +169,7 @@ impl ResponseHead {
             Some(reason) if !reason.is_empty() => reason.to_owned(),
             _ => foreign_reason(bytes),
         };
-        Ok(Some((Self { minor_version, status, reason, headers: collect(response.headers) }, length)))
+        Ok(Self { minor_version, status, reason, headers: collect(response.headers) })
     }
 
     /// How long the body of an answer to `request_method` is (RFC 9112 §6.3).
@@ -190,6 +202,22 @@ impl ResponseHead {
         out.extend(self.reason.bytes().map(|b| if b.is_ascii_control() && b != b'\t' { b' ' } else { b }));
         out.extend_from_slice(b"\r\n");
         self.headers.write(out);
+    }
+}
+
+/// Room for a head's fields.
+type Room<'b> = [MaybeUninit<Header<'b>>];
+
+/// A head and its length, or why not; outside, what the parser says of bytes that are no head, or have more fields than it had room for.
+type Parsed<T> = Result<Result<Option<(T, usize)>, Malformed>, httparse::Error>;
+
+/// Parses with room for as many fields as most heads have, then with room for [`MAX_HEADERS`]. Those on the stack would keep 128 KiB of
+/// every connection's stack in memory.
+fn with_room<'b, T>(parse: impl Fn(&mut Room<'b>) -> Parsed<T>) -> Parsed<T> {
+    const FEW: usize = 64;
+    match parse(&mut [const { MaybeUninit::uninit() }; FEW]) {
+        Err(httparse::Error::TooManyHeaders) => parse(&mut vec![MaybeUninit::uninit(); MAX_HEADERS]),
+        parsed => parsed,
     }
 }
 

@@ -90,6 +90,24 @@ fn what_smugglers_use_is_refused() {
     }
 }
 
+/// Heads of more fields than there is room for at first are read like all others, in any split, and so is what is wrong with them.
+#[test]
+fn a_head_of_many_fields_is_as_any_other() {
+    for count in [1, 63, 64, 65, 66, 500] {
+        let fields: String = (0..count).map(|at| format!("A{at}: {at}\r\n")).collect();
+        let text = format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+        let head = request(text.as_bytes());
+        assert_eq!(head.headers.0.len(), count + 1, "{count}");
+        assert_eq!(head.headers.0[count], (format!("A{}", count - 1), (count - 1).to_string().into_bytes()), "{count}");
+        assert_eq!(RequestHead::parse(&text.as_bytes()[..text.len() - 1]), Ok(None), "{count}");
+        assert_eq!(refused(format!("GET / HTTP/1.1\r\n{fields}\r\n").as_bytes()), 400, "{count} and no Host");
+        assert_eq!(refused(format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}a b: c\r\n\r\n").as_bytes()), 400, "{count} and a bad name");
+        let text = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+        assert_eq!(response(&text).headers.0.len(), count, "{count}");
+        assert_eq!(ResponseHead::parse(&text.as_bytes()[..text.len() - 1]), Ok(None), "{count}");
+    }
+}
+
 #[test]
 fn too_many_fields_are_431() {
     let head = |count: usize| format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(count - 1));
