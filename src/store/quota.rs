@@ -311,7 +311,7 @@ mod tests {
         assert!(full_of(quota.check_frames_at(1, 1_000_000 + FRESH_US)), "a figure of a moment ago refuses");
         assert_eq!(quota.check_frames_at(1, 60_000_000), Ok(()), "an old one does not");
         std::fs::write(&file, [0; 100]).unwrap();
-        quota.forget();
+        let quota = Quota::new(dir.path().to_owned(), 100, 80);
         assert!(full_of(quota.check(1)));
         std::fs::remove_file(&file).unwrap();
         quota.forget();
