@@ -45,7 +45,7 @@ fn a_delivery_that_is_never_made_does_not_keep_the_recording_open() {
     let line = Line::websocket(Arc::new(Stream::Unix(near)), Duration::from_secs(1), Some(Arc::clone(&tape)));
     drop(line.deliver(b"never"));
     drop(line);
-    let mut stretch = crate::engine::tape::Stretch::default();
+    let mut stretch = crate::engine::stretch::Stretch::default();
     tape.take(&mut stretch);
     assert!(matches!(stretch.end, Some((End::CutShort("server_failed"), _))), "{:?}", stretch.end);
 }

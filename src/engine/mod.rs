@@ -35,6 +35,7 @@ pub mod replay_door;
 pub mod replays;
 mod request_body;
 pub mod session;
+pub mod stretch;
 pub mod take;
 pub mod tape;
 mod upload;

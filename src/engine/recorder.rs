@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::losses::{Losses, Lost, Unfinished};
+use super::stretch::Stretch;
 use super::take::Take;
-use super::tape::{End, Stretch, Tape};
+use super::tape::{End, Tape};
 use crate::base::error::{Error, Result};
 use crate::base::{limits, sync, text};
 use crate::store::Store;

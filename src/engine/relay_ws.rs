@@ -370,7 +370,7 @@ mod tests {
             tape.stamp(panics).unwrap();
             drop(leaving);
             drop(Ending(Some(&tape)));
-            let mut stretch = crate::engine::tape::Stretch::default();
+            let mut stretch = crate::engine::stretch::Stretch::default();
             tape.take(&mut stretch);
             assert!(matches!(stretch.end, Some((End::CutShort("relay_failed"), _))), "{panics:?}: {:?}", stretch.end);
         }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::lines::{Closing, Lines};
 use super::losses::{Losses, Unfinished};
-use super::tape::{End, Run, Stretch, Tape};
+use super::stretch::{Run, Stretch};
+use super::tape::{End, Tape};
 use crate::base::error::{Error, Result};
 use crate::base::limits;
 use crate::base::time::{self, Micros, Origin};

@@ -178,7 +178,7 @@ mod tests {
         tape.stamp(Direction::ClientToServer).unwrap();
         drop(reader);
         tape.end(End::Recorder);
-        let mut stretch = crate::engine::tape::Stretch::default();
+        let mut stretch = crate::engine::stretch::Stretch::default();
         tape.take(&mut stretch);
         assert!(matches!(stretch.end, Some((End::Recorder, _))));
     }
