@@ -63,10 +63,11 @@ pub fn correlate(data: &[u8]) {
     let [paths, recorded, live, text] = lines(data);
     let paths: Vec<String> = paths.split(';').map(str::to_owned).collect();
     let Ok(mut correlator) = Correlator::new(&paths) else { return };
-    assert!(correlator.is_idle() && correlator.rewrite(&text).is_none());
-    correlator.learn(&recorded, &live);
+    let plan = correlator.plan(std::iter::once(recorded.as_ref()));
+    assert!(correlator.is_idle() && correlator.rewrite(&text, &plan.edits(&text)).is_none());
+    correlator.learn(&plan, &recorded, &live);
     for text in [&text, &recorded, &live] {
-        if let Some(rewritten) = correlator.rewrite(text) {
+        if let Some(rewritten) = correlator.rewrite(text, &plan.edits(text)) {
             assert!(is_json(text) && is_json(&rewritten), "{text} became {rewritten}");
             assert!(!correlator.is_idle() && rewritten != **text);
         }

@@ -258,6 +258,9 @@ impl Session {
         }
         if self.write(&bytes, true) {
             self.parts.player.written(time::now_us());
+            if let Bytes::Own(own) = bytes {
+                self.parts.player.give_back(own);
+            }
             self.publish(None);
             self.answer_tickets();
         }

@@ -1,36 +1,37 @@
 //! `correlate`: values that a live client makes up take the place of the recorded ones in what the server says later.
 //! It learns from pairs of recorded and live messages and rewrites texts; it knows no frame and no wire.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
 
+use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use super::json_span::{Document, Parsed, Segment, segments, splice, unescape};
+use super::correlate_plan::{Edit, Plan};
+use super::json_span::{Document, Parsed, Segment, segments};
 use super::matching::canonical;
+use super::script::Script;
 use crate::base::error::Result;
 use crate::model::replay_options::check_json_path;
 
 /// A recorded string of so many characters is replaced wherever it stands alone; a shorter one may stand there by chance.
-const MIN_FREE_CHARS: usize = 8;
+pub(super) const MIN_FREE_CHARS: usize = 8;
 /// A live value that is larger is no id; keeping it for every message would cost memory.
 const MAX_VALUE_BYTES: usize = 64 * 1024;
 /// Places that are learnt at; a path that finds more in a message means no ids.
-const MAX_PLACES: usize = 1_000;
+pub(super) const MAX_PLACES: usize = 1_000;
 
 /// The paths, and what has been learnt at them.
 #[derive(Debug)]
 pub struct Correlator {
+    names: Vec<String>,
     paths: Vec<JsonPath>,
-    sites: Vec<Site>,
-    /// Recorded strings that count wherever they stand, with the live literal.
-    strings: HashMap<String, String>,
-}
-
-/// What was learnt at one place: recorded values (in canonical form) with live literals.
-#[derive(Debug)]
-struct Site {
-    place: Vec<Segment>,
-    live: HashMap<String, String>,
+    plan: Option<Arc<Plan>>,
+    /// Live literals by the plan's slots, as far as they have been learnt.
+    live: Vec<Option<Box<str>>>,
+    /// The places that something was learnt at.
+    learnt_at: HashSet<usize>,
 }
 
 impl Correlator {
@@ -38,95 +39,126 @@ impl Correlator {
     ///
     /// # Errors
     /// `Error::Invalid` at `correlate[n]` for a bad JSONPath.
-    pub fn new(paths: &[String]) -> Result<Self> {
-        let paths = paths.iter().enumerate().map(|(index, path)| check_json_path(&format!("correlate[{index}]"), path));
-        Ok(Self { paths: paths.collect::<Result<_>>()?, sites: Vec::new(), strings: HashMap::new() })
+    pub fn new(names: &[String]) -> Result<Self> {
+        let paths = names.iter().enumerate().map(|(index, path)| check_json_path(&format!("correlate[{index}]"), path));
+        let paths = paths.collect::<Result<_>>()?;
+        Ok(Self { names: names.to_vec(), paths, plan: None, live: Vec::new(), learnt_at: HashSet::new() })
     }
 
     /// Whether nothing has been learnt, so that nothing will be rewritten.
     pub fn is_idle(&self) -> bool {
-        self.sites.is_empty()
+        self.learnt_at.is_empty()
     }
 
-    /// Learns from a recorded message and the live one in its place. What is no JSON teaches nothing.
-    pub fn learn(&mut self, recorded: &str, live: &str) {
+    /// Learns from a recorded message of a script (one of its client's, or its `request`) and the live one in its place.
+    pub fn learn_of(&mut self, script: &Script, recorded: &str, live: &str) {
         if self.paths.is_empty() {
             return;
         }
+        let plan = self.plan.take().unwrap_or_else(|| Plan::of(script, &self.names, &self.paths, recorded));
+        self.learn(&plan, recorded, live);
+        self.plan = Some(plan);
+    }
+
+    /// Makes the plan of some recorded messages, without a script.
+    pub fn plan<'a>(&self, recorded: impl Iterator<Item = &'a str>) -> Plan {
+        Plan::new(&self.names, &self.paths, recorded, 0)
+    }
+
+    /// Learns from a recorded message that the plan knows and the live one in its place. What is no JSON teaches nothing.
+    pub fn learn(&mut self, plan: &Plan, recorded: &str, live: &str) {
         let (Parsed::Json(recorded), Parsed::Json(live)) = (Document::parse(recorded), Document::parse(live)) else { return };
         let (recorded_value, live_value) = (recorded.value(), live.value());
-        for path in &self.paths {
-            let recorded_at: Vec<_> = path.query_located(&recorded_value).locations().map(segments).take(MAX_PLACES).collect();
-            let live_at: Vec<_> = path.query_located(&live_value).locations().map(segments).take(2).collect();
+        let (recorded_nodes, live_nodes) = (recorded.last_at(plan.places()), live.last_at(plan.places()));
+        for index in 0..self.paths.len() {
+            let recorded_at = located(&self.paths[index], &recorded_value, MAX_PLACES);
+            let live_at = located(&self.paths[index], &live_value, 2);
+            // A path that finds one value in each message means these two, wherever they stand.
+            let alone = if recorded_at.len() == 1 && live_at.len() == 1 { live.find(&live_at[0]).pop() } else { None };
             for place in &recorded_at {
-                // A path that finds one value in each message means these two, wherever they stand.
-                let alone = recorded_at.len() == 1 && live_at.len() == 1;
-                let live_place = if alone { &live_at[0] } else { place };
-                let (Some(old), Some(new)) = (recorded.find(place).pop(), live.find(live_place).pop()) else { continue };
+                let Some(place) = plan.places().number(place) else { continue };
+                let new = alone.or_else(|| live_nodes.get(&place).copied());
+                let (Some(old), Some(new)) = (recorded_nodes.get(&place).copied(), new) else { continue };
                 let new = live.literal(new);
                 if new.len() > MAX_VALUE_BYTES {
                     continue;
                 }
-                let old_literal = recorded.literal(old);
-                if old_literal.starts_with('"') {
-                    let text = unescape(old_literal);
-                    if text.chars().nth(MIN_FREE_CHARS - 1).is_some() {
-                        self.strings.insert(text.into_owned(), new.to_owned());
-                    }
+                if let Some(slot) = plan.string_slot(recorded.literal(old)) {
+                    self.fill(slot, new);
                 }
-                let old = canonical(&recorded.value_at(old));
-                let site = match self.sites.iter_mut().position(|site| site.place == *place) {
-                    Some(index) => &mut self.sites[index],
-                    None if self.sites.len() >= MAX_PLACES => continue,
-                    None => {
-                        self.sites.push(Site { place: place.clone(), live: HashMap::new() });
-                        let last = self.sites.len() - 1;
-                        &mut self.sites[last]
-                    }
-                };
-                site.live.insert(old, new.to_owned());
+                if !self.learnt_at.contains(&place) && self.learnt_at.len() >= MAX_PLACES {
+                    continue;
+                }
+                self.learnt_at.insert(place);
+                if let Some(slot) = plan.value_slot(place, canonical(&recorded.value_at(old))) {
+                    self.fill(slot, new);
+                }
             }
         }
     }
 
-    /// A server's text with the live values; `None` where nothing changes. Every other byte stays.
-    pub fn rewrite(&self, text: &str) -> Option<String> {
-        if self.is_idle() {
-            return None;
+    fn fill(&mut self, slot: usize, literal: &str) {
+        if self.live.len() <= slot {
+            self.live.resize(slot + 1, None);
         }
-        let Parsed::Json(document) = Document::parse(text) else { return None };
-        let mut edits = Vec::new();
-        for site in &self.sites {
-            for node in document.find(&site.place) {
-                if let Some(live) = site.live.get(&canonical(&document.value_at(node))) {
-                    edits.push((document.span(node), live.as_str()));
-                }
-            }
-        }
-        if !self.strings.is_empty() {
-            for node in 0..document.len() {
-                if let Some(live) = self.free_string(document.literal(node)) {
-                    edits.push((document.span(node), live));
-                }
-                let key = document.key_span(node);
-                // A key stays a string: one that gave way to a number would be no JSON.
-                if let Some((span, live)) = key.and_then(|span| Some((span.clone(), self.free_string(&text[span])?)))
-                    && live.starts_with('"')
-                {
-                    edits.push((span, live));
-                }
-            }
-        }
-        splice(text, edits)
+        self.live[slot] = Some(literal.into());
     }
 
-    fn free_string(&self, literal: &str) -> Option<&str> {
-        if !literal.starts_with('"') {
-            return None;
+    /// What may give way in an entry of the script that is learnt from; nothing before the first message.
+    pub fn edits_of(&self, script: &Script, index: usize) -> &[Edit] {
+        self.plan.as_ref().map_or(&[], |plan| plan.edits_of(script, index))
+    }
+
+    /// What gives way in a text now, in its order, and to what. Of places that overlap the outermost counts.
+    pub(super) fn swaps<'a>(&'a self, edits: &'a [Edit]) -> impl Iterator<Item = (Range<usize>, &'a str)> {
+        let mut done = 0;
+        edits.iter().filter_map(move |edit| {
+            let live = self.live.get(edit.slot)?.as_deref()?;
+            if edit.span.start < done || (edit.is_key && !live.starts_with('"')) {
+                return None;
+            }
+            done = edit.span.end;
+            Some((edit.span.clone(), live))
+        })
+    }
+
+    /// The length of a server's text with the live values; `None` where nothing changes.
+    pub fn changed_len(&self, text: &[u8], edits: &[Edit]) -> Option<usize> {
+        let (mut len, mut changed) = (text.len(), false);
+        for (span, live) in self.swaps(edits) {
+            len = len - span.len() + live.len();
+            changed |= text[span] != *live.as_bytes();
         }
-        self.strings.get(unescape(literal).as_ref()).map(String::as_str)
+        changed.then_some(len)
+    }
+
+    /// Adds a server's text with the live values to `out`. Every other byte stays.
+    pub fn push_changed(&self, out: &mut Vec<u8>, text: &[u8], edits: &[Edit]) {
+        let mut done = 0;
+        for (span, live) in self.swaps(edits) {
+            out.extend_from_slice(&text[done..span.start]);
+            out.extend_from_slice(live.as_bytes());
+            done = span.end;
+        }
+        out.extend_from_slice(&text[done..]);
+    }
+
+    /// A server's text with the live values; `None` where nothing changes.
+    pub fn rewrite(&self, text: &str, edits: &[Edit]) -> Option<String> {
+        let mut out = Vec::with_capacity(self.changed_len(text.as_bytes(), edits)?);
+        self.push_changed(&mut out, text.as_bytes(), edits);
+        // Whole literals gave way to whole literals.
+        String::from_utf8(out).ok()
     }
 }
+
+/// The first places that a path finds.
+pub(super) fn located(path: &JsonPath, value: &Value, most: usize) -> Vec<Vec<Segment>> {
+    path.query_located(value).locations().map(segments).take(most).collect()
+}
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {
@@ -159,8 +191,9 @@ mod tests {
             (&["$.id"], r#"{"id":1}"#, r#"{"other":7}"#, r#"{"id":1}"#, None),
         ] {
             let mut correlator = correlator(paths);
-            correlator.learn(recorded, live);
-            assert_eq!(correlator.rewrite(text).as_deref(), rewritten, "{recorded} {live} {text}");
+            let plan = correlator.plan(std::iter::once(recorded));
+            correlator.learn(&plan, recorded, live);
+            assert_eq!(correlator.rewrite(text, &plan.edits(text)).as_deref(), rewritten, "{recorded} {live} {text}");
         }
     }
 
@@ -168,11 +201,13 @@ mod tests {
     fn later_messages_add_to_what_is_known() {
         let mut correlator = correlator(&["$.id"]);
         assert!(correlator.is_idle());
-        correlator.learn(r#"{"id":1}"#, r#"{"id":2}"#);
-        correlator.learn(r#"{"id":2}"#, r#"{"id":3}"#);
-        assert_eq!(correlator.rewrite(r#"{"id":1}"#).as_deref(), Some(r#"{"id":2}"#), "a replaced value is not replaced again");
-        assert_eq!(correlator.rewrite(r#"{"id":2}"#).as_deref(), Some(r#"{"id":3}"#));
-        correlator.learn(r#"{"id":1}"#, r#"{"id":1}"#);
-        assert_eq!(correlator.rewrite(r#"{"id":1}"#), None);
+        let plan = correlator.plan([r#"{"id":1}"#, r#"{"id":2}"#].into_iter());
+        let rewrite = |correlator: &Correlator, text: &str| correlator.rewrite(text, &plan.edits(text));
+        correlator.learn(&plan, r#"{"id":1}"#, r#"{"id":2}"#);
+        correlator.learn(&plan, r#"{"id":2}"#, r#"{"id":3}"#);
+        assert_eq!(rewrite(&correlator, r#"{"id":1}"#).as_deref(), Some(r#"{"id":2}"#), "a replaced value is not replaced again");
+        assert_eq!(rewrite(&correlator, r#"{"id":2}"#).as_deref(), Some(r#"{"id":3}"#));
+        correlator.learn(&plan, r#"{"id":1}"#, r#"{"id":1}"#);
+        assert_eq!(rewrite(&correlator, r#"{"id":1}"#), None);
     }
 }

@@ -286,13 +286,6 @@ pub enum Segment {
     Index(usize),
 }
 
-/// Paths that share their beginnings.
-#[derive(Debug, Default)]
-struct Branch {
-    is_wanted: bool,
-    next: BTreeMap<Segment, Branch>,
-}
-
 /// The steps of a located path.
 pub fn segments(path: &NormalizedPath<'_>) -> Vec<Segment> {
     let segment = |element: &PathElement<'_>| match element {
@@ -363,47 +356,14 @@ impl<'a> Document<'a> {
         self.nodes[node].key.clone()
     }
 
-    fn key(&self, node: usize) -> Option<Cow<'a, str>> {
+    pub(super) fn key(&self, node: usize) -> Option<Cow<'a, str>> {
         self.key_span(node).map(|span| unescape(&self.text[span]))
     }
 
-    fn children(&self, node: usize) -> impl Iterator<Item = usize> + '_ {
+    pub(super) fn children(&self, node: usize) -> impl Iterator<Item = usize> + '_ {
         let end = self.nodes[node].next;
         std::iter::successors(Some(node + 1), move |child| self.nodes.get(*child).map(|node| node.next))
             .take_while(move |child| *child < end)
-    }
-
-    /// Every value at a path: several where keys stand twice.
-    pub fn find(&self, path: &[Segment]) -> Vec<usize> {
-        self.find_all(std::iter::once(path.to_vec()))
-    }
-
-    /// Every value at one of some paths, outermost ones alone; in one walk, however many the paths.
-    pub fn find_all(&self, paths: impl Iterator<Item = Vec<Segment>>) -> Vec<usize> {
-        let mut root = Branch::default();
-        for path in paths {
-            path.into_iter().fold(&mut root, |branch, segment| branch.next.entry(segment).or_default()).is_wanted = true;
-        }
-        let mut found = Vec::new();
-        self.walk(0, &root, &mut found);
-        found
-    }
-
-    /// Recursion is bounded by the nesting, and so by `limits::MAX_JSON_DEPTH`.
-    fn walk(&self, node: usize, branch: &Branch, found: &mut Vec<usize>) {
-        if branch.is_wanted {
-            found.push(node);
-            return;
-        }
-        if branch.next.is_empty() {
-            return;
-        }
-        for (index, child) in self.children(node).enumerate() {
-            let segment = self.key(child).map_or(Segment::Index(index), |key| Segment::Name(key.into_owned()));
-            if let Some(branch) = branch.next.get(&segment) {
-                self.walk(child, branch, found);
-            }
-        }
     }
 
     /// The whole text as a value. Of keys that stand twice the last counts, as in other readers.

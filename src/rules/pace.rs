@@ -79,6 +79,12 @@ impl Pace {
         self.scale > 0.0
     }
 
+    /// Whether no silence is cut but the first, or none matters: then [`Pace::due`] of any later item, by the mark of any item before it,
+    /// is what a walk over all items between them would give, and grows with the recorded time.
+    pub(super) fn is_straight(&self) -> bool {
+        self.max_gap_us.is_none() || !self.is_timed()
+    }
+
     /// When the item recorded at `recorded_us`, which follows `mark`, is due; and the mark after it.
     pub(super) fn due(&self, mark: &Mark, recorded_us: u64) -> (u64, Mark) {
         let (shifted_us, after) = self.shift(mark, recorded_us);

@@ -5,10 +5,10 @@
 
 mod dialogue;
 mod ending;
+mod sending;
 mod turn;
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::correlate::Correlator;
@@ -17,7 +17,7 @@ use super::pace::{Mark, Pace};
 use super::performance::Backlog;
 use super::script::{Entry, ItemKind, Script};
 use crate::base::error::{Error, Result};
-use crate::base::{limits, text};
+use crate::base::text;
 use crate::model::recording::{FrameType, Protocol};
 use crate::model::replay::{Advance, Mode, OnEnd, ReplayError, ReplayOptions, ReplayStatus};
 
@@ -89,6 +89,8 @@ pub struct Player {
     resumed_us: Option<u64>,
     judged: Vec<(u64, u64, Option<bool>)>,
     error: Option<ReplayError>,
+    /// What the next rewritten bytes are put in, while one write follows another.
+    spare: Vec<u8>,
 }
 
 impl Player {
@@ -118,6 +120,7 @@ impl Player {
             resumed_us: None,
             judged: Vec::new(),
             error: None,
+            spare: Vec::new(),
             script,
             options,
         };
@@ -197,6 +200,15 @@ impl Player {
 
     /// What to do now.
     pub fn next(&mut self, now_us: u64) -> Turn {
+        let turn = self.decide(now_us);
+        if matches!(turn, Turn::Sleep { .. } | Turn::Wait) {
+            // A session that waits holds no more memory than it must.
+            self.spare = Vec::new();
+        }
+        turn
+    }
+
+    fn decide(&mut self, now_us: u64) -> Turn {
         if self.over || self.pending.is_some() || matches!(self.status, ReplayStatus::Pending | ReplayStatus::Paused) {
             return Turn::Wait;
         }
@@ -234,6 +246,11 @@ impl Player {
             }
         }
         self.settle(now_us);
+    }
+
+    /// The buffer of a [`Turn::WriteOwned`] that is out, for the next one.
+    pub fn give_back(&mut self, bytes: Vec<u8>) {
+        self.spare = bytes;
     }
 
     /// A data message of the client (`Text` or `Binary`) came. Early messages queue inside and are judged when their turn comes:
@@ -384,103 +401,6 @@ impl Player {
         } else {
             ReplayStatus::Playing
         };
-    }
-
-    /// The next write, or the sleep before it; `None` where no item may go out now.
-    fn send(&mut self, now_us: u64) -> Option<Turn> {
-        let script = Arc::clone(&self.script);
-        let mode = self.options.mode;
-        let allowed = if mode == Mode::Triggered { self.promised.saturating_sub(self.place.steps) } else { u64::MAX };
-        let mut place = self.place;
-        let mut range: Option<Range<usize>> = None;
-        let mut owned: Option<Vec<u8>> = None;
-        let mut first_due_us = None;
-        while let Some(entry) = script.entries.get(place.entry) {
-            let Entry::Server { kind, due_us, wire, .. } = entry else {
-                if mode == Mode::Synchronized {
-                    break;
-                }
-                place.entry += 1;
-                continue;
-            };
-            // Rides go with the step that follows them, or with the last one.
-            let nothing_follows = place.steps >= script.server_steps && !self.ending_is_step();
-            if mode == Mode::Triggered && place.steps - self.place.steps >= allowed && !(*kind == ItemKind::Ride && nothing_follows) {
-                break;
-            }
-            let (due_us, mark) = self.due(&place.mark, *due_us);
-            if due_us.is_some_and(|due_us| due_us > now_us) {
-                if range.is_none() {
-                    return due_us.map(|until_us| Turn::Sleep { until_us });
-                }
-                break;
-            }
-            let wire = self.skip_bom(&script, wire);
-            let rewritten = self.rewrite(&script, entry);
-            let so_far = owned.as_ref().map_or_else(|| range.as_ref().map_or(0, Range::len), Vec::len);
-            if range.is_some() && so_far + rewritten.as_ref().map_or(wire.len(), Vec::len) > limits::MAX_WRITE_BYTES {
-                break;
-            }
-            match (&mut owned, rewritten) {
-                (Some(bytes), rewritten) => bytes.extend_from_slice(rewritten.as_deref().unwrap_or(&script.bytes[wire.clone()])),
-                (None, Some(rewritten)) => {
-                    let mut bytes = range.as_ref().map_or_else(Vec::new, |range| script.bytes[range.clone()].to_vec());
-                    bytes.extend_from_slice(&rewritten);
-                    owned = Some(bytes);
-                }
-                (None, None) => {}
-            }
-            match &mut range {
-                None => {
-                    first_due_us = due_us.filter(|_| mode != Mode::Pure || self.pace.is_timed());
-                    range = Some(wire);
-                }
-                Some(range) => range.end = wire.end,
-            }
-            place.steps += u64::from(*kind == ItemKind::Step);
-            place.entry += 1;
-            place.mark = mark;
-        }
-        let Some(range) = range else {
-            self.place = place;
-            return None;
-        };
-        self.pending = Some(Pending::Items(place));
-        Some(match owned {
-            Some(bytes) => Turn::WriteOwned { bytes, due_us: first_due_us },
-            None => Turn::Write { range, due_us: first_due_us },
-        })
-    }
-
-    /// When an item that follows `mark` is due, where a time is set for it.
-    fn due(&self, mark: &Mark, recorded_us: u64) -> (Option<u64>, Mark) {
-        match (self.options.mode, self.anchor) {
-            (Mode::Pure, _) => {
-                let (due_us, mark) = self.pace.due(mark, recorded_us);
-                (Some(due_us), mark)
-            }
-            (Mode::Synchronized, Some(anchor)) if self.options.keep_timing => {
-                (Some(anchor.live_us.saturating_add(recorded_us.saturating_sub(anchor.recorded_us))), *mark)
-            }
-            _ => (None, *mark),
-        }
-    }
-
-    /// A byte order mark stands at the beginning of a stream only; in later rounds it would spoil a field's name.
-    fn skip_bom(&self, script: &Script, wire: &Range<usize>) -> Range<usize> {
-        let again = !self.first_round && wire.start == 0 && script.protocol == Protocol::Sse;
-        let skipped = if again && script.bytes[wire.clone()].starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        wire.start + skipped..wire.end
-    }
-
-    /// The wire bytes of a step that `correlate` changes.
-    fn rewrite(&self, script: &Script, entry: &Entry) -> Option<Vec<u8>> {
-        let Entry::Server { kind: ItemKind::Step, frame: FrameType::Text, .. } = entry else { return None };
-        if self.correlator.is_idle() {
-            return None;
-        }
-        let text = std::str::from_utf8(script.payload(entry)).ok()?;
-        self.correlator.rewrite(text).map(|text| script.encode(entry, &text))
     }
 
     /// `current_frame` after the first unpromised step whose data equals `text`. The ending has no data.

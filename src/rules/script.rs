@@ -2,7 +2,9 @@
 //! its time. Made once, shared by all sessions of the recording. It knows no mode and no option; the player has those.
 
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
+use super::correlate_plan::Plan;
 use crate::base::error::{Error, Result};
 use crate::model::recording::{
     Direction, EndedBy, Frame, FrameType, Head, Protocol, SseEvent, StreamHead, StreamTail, Tail, WsFrame, decode,
@@ -34,6 +36,8 @@ pub enum Entry {
         payload: Payload,
         /// Text or binary, for a WebSocket step; a ping; an event is a text.
         frame: FrameType,
+        /// How many steps of the server come before it.
+        steps_before: u64,
     },
     /// A data frame that the client sent (WebSocket only).
     Client {
@@ -43,6 +47,12 @@ pub enum Entry {
         frame: FrameType,
         /// Its payload.
         payload: Vec<u8>,
+        /// Where the next server item begins in [`Script::bytes`].
+        wire_at: usize,
+        /// The time of the last server item before it; 0 where there is none.
+        sent_us: u64,
+        /// How many steps of the server come before it.
+        steps_before: u64,
     },
 }
 
@@ -61,6 +71,35 @@ impl Entry {
         match self {
             Self::Server { due_us, .. } | Self::Client { due_us, .. } => *due_us,
         }
+    }
+
+    /// Where the server items up to and including this entry end in [`Script::bytes`].
+    pub fn wire_end(&self) -> usize {
+        match self {
+            Self::Server { wire, .. } => wire.end,
+            Self::Client { wire_at, .. } => *wire_at,
+        }
+    }
+
+    /// The time of the last server item up to and including this entry. It never goes back from one entry to the next, whereas what
+    /// rides comes behind a client's message that may be later than it.
+    pub fn sent_us(&self) -> u64 {
+        match self {
+            Self::Server { due_us, .. } => *due_us,
+            Self::Client { sent_us, .. } => *sent_us,
+        }
+    }
+
+    /// How many steps of the server come before it.
+    pub fn steps_before(&self) -> u64 {
+        match self {
+            Self::Server { steps_before, .. } | Self::Client { steps_before, .. } => *steps_before,
+        }
+    }
+
+    /// Whether it is a step of the server.
+    pub fn is_server_step(&self) -> bool {
+        matches!(self, Self::Server { kind: ItemKind::Step, .. })
     }
 }
 
@@ -90,7 +129,7 @@ impl Ending {
 }
 
 /// A compiled recording.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Script {
     /// Of which protocol.
     pub protocol: Protocol,
@@ -105,6 +144,8 @@ pub struct Script {
     pub server_steps: u64,
     /// How many of them are client messages.
     pub client_steps: u64,
+    /// Where these stand in [`Script::entries`].
+    pub clients: Vec<usize>,
     /// Ids of events with their entries, in order.
     pub ids: Vec<(usize, String)>,
     /// How the server ended it.
@@ -117,6 +158,8 @@ pub struct Script {
     pub end_us: u64,
     /// SSE: microseconds from the origin to the response head, where recorded.
     pub head_us: Option<u64>,
+    /// What `correlate` may change in it, for the paths of the first session that does; made when that learns.
+    pub(super) plan: OnceLock<Arc<Plan>>,
 }
 
 impl Script {
@@ -127,6 +170,11 @@ impl Script {
             Entry::Server { payload: Payload::Wire(at), .. } => &self.bytes[at.clone()],
             Entry::Server { payload: Payload::Text(at), .. } => &self.texts[at.clone()],
         }
+    }
+
+    /// How many steps of the server come before the entry at an index, which may be the one past the last.
+    pub fn steps_before(&self, index: usize) -> u64 {
+        self.entries.get(index).map_or(self.server_steps, Entry::steps_before)
     }
 
     /// The wire bytes of a server entry, had its payload been `text`. An event comes out in canonical form.
@@ -176,12 +224,14 @@ impl ScriptBuilder {
             entries: Vec::new(),
             server_steps: 0,
             client_steps: 0,
+            clients: Vec::new(),
             ids: Vec::new(),
             ending: Ending::None,
             ending_us: 0,
             tail: 0..0,
             end_us: 0,
             head_us,
+            plan: OnceLock::new(),
         };
         Self { script, pushed: 0, last_us: 0, close_us: None }
     }
@@ -221,7 +271,16 @@ impl ScriptBuilder {
                 let riding =
                     self.script.entries.iter().rev().take_while(|entry| matches!(entry, Entry::Server { kind: ItemKind::Ride, .. }));
                 let at = self.script.entries.len() - riding.count();
-                self.script.entries.insert(at, Entry::Client { due_us, frame: frame.kind, payload });
+                let (passed, riding) = self.script.entries.split_at(at);
+                let wire_at = match riding.first() {
+                    Some(Entry::Server { wire, .. }) => wire.start,
+                    _ => self.script.bytes.len(),
+                };
+                let sent_us = passed.last().map_or(0, Entry::sent_us);
+                let steps_before = self.script.server_steps;
+                let client = Entry::Client { due_us, frame: frame.kind, payload, wire_at, sent_us, steps_before };
+                self.script.clients.push(at);
+                self.script.entries.insert(at, client);
                 return Ok(());
             }
             // Pongs and a client's pings and close are answered, or not, by what the live client does.
@@ -273,8 +332,9 @@ impl ScriptBuilder {
     }
 
     fn push_item(&mut self, kind: ItemKind, wire: Range<usize>, payload: Payload, frame: FrameType) {
+        let steps_before = self.script.server_steps;
         self.script.server_steps += u64::from(kind == ItemKind::Step);
-        self.script.entries.push(Entry::Server { kind, due_us: self.last_us, wire, payload, frame });
+        self.script.entries.push(Entry::Server { kind, due_us: self.last_us, wire, payload, frame, steps_before });
     }
 
     fn wrong(&self, message: &str) -> Error {

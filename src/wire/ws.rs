@@ -5,7 +5,7 @@ mod frame;
 mod guard;
 mod message;
 
-pub use frame::{close_payload, frame_len, is_sendable_close_code, parse_close, push_frame};
+pub use frame::{close_payload, frame_len, is_sendable_close_code, parse_close, push_frame, push_head};
 pub use guard::{FrameGuard, Scan};
 pub use message::{Message, MessageReader};
 

@@ -13,7 +13,7 @@ impl Player {
     /// Compares a client message with the step whose turn it is.
     pub(super) fn judge(&mut self, early: &Early) {
         let script = Arc::clone(&self.script);
-        let Some(Entry::Client { due_us, frame, payload }) = script.entries.get(self.place.entry) else { return };
+        let Some(Entry::Client { due_us, frame, payload, .. }) = script.entries.get(self.place.entry) else { return };
         let step = self.place.steps + 1;
         self.clients_left -= 1;
         self.waiting_since_us = None;
@@ -37,7 +37,7 @@ impl Player {
 
     pub(super) fn learn(&mut self, recorded: &[u8], live: &[u8]) {
         if let (Ok(recorded), Ok(live)) = (std::str::from_utf8(recorded), std::str::from_utf8(live)) {
-            self.correlator.learn(recorded, live);
+            self.correlator.learn_of(&self.script, recorded, live);
         }
     }
 

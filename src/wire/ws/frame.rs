@@ -138,9 +138,19 @@ pub fn frame_len(payload_len: usize, masked: bool) -> usize {
 /// Appends one final frame to `out`, masked where `mask` is given.
 pub fn push_frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8], mask: Option<[u8; 4]>) {
     out.reserve(frame_len(payload.len(), mask.is_some()));
+    push_head(out, opcode, payload.len(), mask);
+    let start = out.len();
+    out.extend_from_slice(payload);
+    if let Some(mask) = mask {
+        apply_mask(&mut out[start..], mask);
+    }
+}
+
+/// Appends the header of a whole frame whose payload has so many bytes.
+pub fn push_head(out: &mut Vec<u8>, opcode: u8, payload_len: usize, mask: Option<[u8; 4]>) {
     out.push(0x80 | opcode);
     let mask_bit = if mask.is_some() { 0x80 } else { 0 };
-    let len = payload.len() as u64;
+    let len = payload_len as u64;
     let [.., high, low] = len.to_be_bytes();
     match len {
         0..126 => out.push(mask_bit | low),
@@ -151,11 +161,6 @@ pub fn push_frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8], mask: Option<[u
         }
     }
     out.extend_from_slice(mask.as_ref().map_or(&[], |mask| mask));
-    let start = out.len();
-    out.extend_from_slice(payload);
-    if let Some(mask) = mask {
-        apply_mask(&mut out[start..], mask);
-    }
 }
 
 /// The payload of a close frame: the code and as much of `reason` as fits (123 bytes, whole characters). `None`: empty.
