@@ -53,12 +53,18 @@ struct Session {
     /// Injections that are answered when `between` is out.
     injected: Vec<Reply>,
     over: Option<Over>,
+    /// What the board shows, so that it is locked only where something is new.
+    shown: Option<Shown>,
 }
+
+/// What the board shows of a player: its status, whether it is in error, steps passed, steps sent, messages received.
+type Shown = (ReplayStatus, bool, u64, u64, u64);
 
 /// Runs a session whose client has come, until its connection ends. The player has been started.
 pub fn run(parts: Parts, started_us: u64) {
     let _end = OnEnd { board: Arc::clone(&parts.board), stream: Arc::clone(parts.line.stream()) };
-    let mut session = Session { parts, started_us, tickets: VecDeque::new(), between: Vec::new(), injected: Vec::new(), over: None };
+    let (tickets, between, injected) = (VecDeque::new(), Vec::new(), Vec::new());
+    let mut session = Session { parts, started_us, tickets, between, injected, over: None, shown: None };
     session.play();
     session.leave();
 }
@@ -253,10 +259,13 @@ impl Session {
     }
 
     fn write_steps(&mut self, bytes: Bytes, due_us: Option<u64>) {
-        if let Some(due_us) = due_us {
-            self.parts.board.add_lateness(time::now_us().saturating_sub(due_us));
+        let late_us = due_us.map(|due_us| time::now_us().saturating_sub(due_us));
+        let written = self.write(&bytes, true);
+        // Behind the write, which nothing is to hold up.
+        if let Some(late_us) = late_us {
+            self.parts.board.add_lateness(late_us);
         }
-        if self.write(&bytes, true) {
+        if written {
             self.parts.player.written(time::now_us());
             if let Bytes::Own(own) = bytes {
                 self.parts.player.give_back(own);
@@ -349,7 +358,12 @@ impl Session {
             self.parts.board.judge(&judged);
         }
         self.parts.taken.settle(self.parts.player.queued());
-        self.parts.board.publish(&self.parts.player, reason);
+        let player = &self.parts.player;
+        let now = (player.status(), player.error().is_some(), player.current_frame(), player.frames_sent(), player.frames_received());
+        if reason.is_some() || self.shown != Some(now) {
+            self.shown = Some(now);
+            self.parts.board.publish(player, reason);
+        }
     }
 }
 
