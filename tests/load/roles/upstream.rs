@@ -2,7 +2,7 @@
 //! What it does is said by the path of the request. It checks nothing: the clients do.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 
 use mockd::wire::ws::{self, opcode};
@@ -19,7 +19,8 @@ use crate::{Result, clock, content};
 /// Listens until the bench ends.
 pub fn run(spec: &Value) -> Result<()> {
     clock::sharpen()?;
-    let listener = TcpListener::bind("127.0.0.1:0")?;
+    // A crowd comes faster than the backlog of std's listeners is emptied.
+    let listener = mockd::base::platform::listen("127.0.0.1:0".parse()?)?;
     let tls = if spec["certificate"].is_string() { Some(config(spec)?) } else { None };
     say(&json!({"port": listener.local_addr()?.port()}));
     for socket in listener.incoming() {
@@ -92,6 +93,7 @@ fn serve(mut stream: impl Read + Write) -> Result<()> {
             ws::push_frame(&mut frame, opcode::TEXT, bytes, None);
             frame
         })?,
+        "/paced" => send_paced(&mut stream, asked("n")?, asked("gap")?, asked("size")? as usize)?,
         other => return Err(format!("no path {other}").into()),
     }
     // The client ends the connection when it has everything: a reset could overtake the last bytes.
@@ -111,6 +113,17 @@ fn flood(stream: &mut impl Write, block: &[u8], unit: usize, blocks: u64, rate: 
             stream.write_all(part)?;
             sent += part.len() as u64;
         }
+    }
+    Ok(())
+}
+
+/// Sends `count` frames with texts of `size` bytes, one every `gap_us`: a wait and a write each, and nothing else.
+fn send_paced(stream: &mut impl Write, count: u64, gap_us: u64, size: usize) -> Result<()> {
+    let start = clock::now_ns();
+    for number in 0..count {
+        let frame = content::frames([content::text(size, number).as_str()]);
+        clock::wait_until(start + (number + 1) * gap_us * 1000);
+        stream.write_all(&frame)?;
     }
     Ok(())
 }

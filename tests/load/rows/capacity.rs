@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::pacing::{Paced, ms};
+use super::pacing::{Paced, bare, ms};
+use super::upstream;
 use crate::place::Place;
 use crate::report::{Line, Target};
 use crate::servers::Mockd;
@@ -27,14 +28,18 @@ pub fn run(place: &Place, lines: &mut Vec<Line>) -> Result<()> {
     let attached = crowd.line()?["attached"].as_u64().unwrap_or(0);
     let seen = crowd.line()?;
     let after_kib = mockd.process.memory_kib("VmRSS")?;
+    let bare = {
+        let (_upstream, port) = upstream(place, None)?;
+        bare(place, port, &paced, wanted, 3000)?
+    };
     let per_session = after_kib.saturating_sub(before_kib) as f64 / wanted as f64;
     let line = Line::new(ROW, format!("replays of one recording at once, 1 frame/s each ({} s)", place.count(15, 5)));
     let line = line.against("printed cap", cap as f64, "sessions").got(attached as f64, "sessions");
     lines.push(if wanted == cap { line.wants(Target::RatioAtLeast(1.0)) } else { line });
-    lines.push(Line::new(ROW, format!("{wanted} replays, lateness at the client, p50")).got(ms(&seen["p50"]), "ms"));
-    lines.push(
-        Line::new(ROW, format!("{wanted} replays, lateness at the client, p99")).got(ms(&seen["p99"]), "ms").wants(Target::AtMost(1.0)),
-    );
+    for (name, target) in [("p50", Target::None), ("p99", Target::AtMost(1.0))] {
+        let line = Line::new(ROW, format!("{wanted} replays, lateness at the client, {name}")).got(ms(&seen[name]), "ms");
+        lines.push(line.against("bare threads that write", ms(&bare[name]), "ms").wants(target));
+    }
     let line = Line::new(ROW, "resident memory of a session").got(per_session, "KiB").wants(Target::AtMost(32.0));
     lines.push(
         line.note(format!("{before_kib} KiB before, {after_kib} KiB with {wanted} sessions; the kernel's socket buffers are not in it")),
