@@ -158,7 +158,6 @@ pub(super) fn located(path: &JsonPath, value: &Value, most: usize) -> Vec<Vec<Se
 }
 
 #[cfg(test)]
-#[path = "correlate_tests.rs"]
 mod properties;
 
 #[cfg(test)]
