@@ -231,15 +231,15 @@ impl<'a> Request<'a> {
         client
     }
 
-    /// What a recording keeps of the connection.
-    fn metadata(&self, source: Source, route: Option<&Route>) -> Metadata {
+    /// What a recording keeps of the connection. Boxed, as it is handed through functions whose frames stay for as long as the connection.
+    fn metadata(&self, source: Source, route: Option<&Route>) -> Box<Metadata> {
         let mut headers = pairs(&self.head.headers);
         headers.remove(SESSION_HEADER);
         let mut query = Pairs::default();
         if let Some((_, parameters)) = self.target.split_once('?') {
             url::parameters(parameters).for_each(|(name, value)| query.add_parameter(&name, value));
         }
-        Metadata {
+        Box::new(Metadata {
             path: self.path.to_owned(),
             method: Some(self.head.method.clone()),
             headers,
@@ -248,7 +248,7 @@ impl<'a> Request<'a> {
             upstream: route.map(|route| route.url.join(&self.target, self.websocket)),
             client_ip: Some(self.peer.ip().to_canonical().to_string()),
             ..Metadata::default()
-        }
+        })
     }
 
     /// What to do about a request that nothing takes; first of all, why the mocks of its path don't.
