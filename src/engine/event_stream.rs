@@ -24,7 +24,7 @@ pub struct Opening<'a> {
     /// When it had been read.
     pub origin: Origin,
     /// What a recording keeps of the connection.
-    pub metadata: Metadata,
+    pub metadata: Box<Metadata>,
     /// The request's body; one byte more than a recording keeps shows that it is longer.
     pub body: Vec<u8>,
 }

@@ -30,7 +30,7 @@ pub struct Visit<'a> {
     /// When it had been read.
     pub origin: Origin,
     /// What a recording would keep of the connection.
-    pub metadata: Metadata,
+    pub metadata: Box<Metadata>,
 }
 
 impl Visit<'_> {

@@ -28,7 +28,7 @@ use crate::wire::url::UpstreamUrl;
 #[derive(Debug)]
 pub struct Reserved {
     tape: Arc<Tape>,
-    head: Head,
+    head: Box<Head>,
     bounds: Bounds,
 }
 
@@ -251,7 +251,7 @@ impl Recordings {
 
     /// The recording that a connection with this metadata (not yet redacted) gets, if it is to be recorded. It is taken before the client
     /// hears that the connection is established, so that a `stop` right after that does not miss it.
-    pub fn claim(&self, protocol: Protocol, mut metadata: Metadata) -> Option<Reserved> {
+    pub fn claim(&self, protocol: Protocol, mut metadata: Box<Metadata>) -> Option<Reserved> {
         let path = metadata.path.clone();
         let mut open = sync::lock(&self.open);
         if open.closed {
@@ -272,7 +272,7 @@ impl Recordings {
             (None, _) => return None,
         };
         self.change.notify_all();
-        reserved.head.metadata = metadata;
+        reserved.head.metadata = *metadata;
         Some(reserved)
     }
 
@@ -281,7 +281,7 @@ impl Recordings {
         let Reserved { tape, mut head, bounds } = reserved;
         head.start_time = time::rfc3339(origin.wall_us);
         head.stream = stream;
-        let take = Take::new(Arc::clone(&tape), head, origin, bounds, Arc::clone(&self.redactor), self.max_event_bytes);
+        let take = Take::new(Arc::clone(&tape), *head, origin, bounds, Arc::clone(&self.redactor), self.max_event_bytes);
         self.recorder.begin(take);
         tape
     }
@@ -457,7 +457,7 @@ impl Recordings {
             stream: if ended { ended_by_recorder(protocol, session.opened.relative_us(now)) } else { StreamTail::open(protocol) },
             stats: Default::default(),
         };
-        Recording { head, frames: Vec::new(), tail }
+        Recording { head: *head, frames: Vec::new(), tail }
     }
 }
 
@@ -546,8 +546,8 @@ fn ended_by_recorder(protocol: Protocol, end_us: u64) -> StreamTail {
     }
 }
 
-fn empty_head(id: &str, name: String) -> Head {
-    Head {
+fn empty_head(id: &str, name: String) -> Box<Head> {
+    Box::new(Head {
         format_version: FORMAT_VERSION.to_owned(),
         id: id.to_owned(),
         name,
@@ -557,7 +557,7 @@ fn empty_head(id: &str, name: String) -> Head {
         metadata: Metadata::default(),
         stream: StreamHead::WebSocket { subprotocol: None },
         extra: serde_json::Map::new(),
-    }
+    })
 }
 
 #[cfg(test)]

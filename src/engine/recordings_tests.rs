@@ -25,7 +25,7 @@ fn opened() -> (tempfile::TempDir, Recordings, String) {
 
 fn claim(recordings: &Recordings) -> Reserved {
     let metadata = Metadata { path: "/ws".into(), client_ip: Some("127.0.0.1".into()), ..Metadata::default() };
-    recordings.claim(Protocol::WebSocket, metadata).unwrap()
+    recordings.claim(Protocol::WebSocket, Box::new(metadata)).unwrap()
 }
 
 fn begin(recordings: &Recordings, reserved: Reserved) -> Arc<Tape> {

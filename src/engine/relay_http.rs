@@ -38,7 +38,7 @@ pub struct Exchange<'a> {
     /// The running streams.
     pub live: &'a Live,
     /// Where an event stream is recorded, with what is known of the connection; `None`: not at all.
-    pub record: Option<(&'a Recordings, Metadata)>,
+    pub record: Option<(&'a Recordings, Box<Metadata>)>,
     /// When the request had been read.
     pub origin: Origin,
     /// Bytes of a request body that a recording keeps.

@@ -41,7 +41,7 @@ pub struct Met<'a> {
     /// When it had been read.
     pub origin: Origin,
     /// What a recording of this replay would keep of the connection.
-    pub metadata: Metadata,
+    pub metadata: Box<Metadata>,
 }
 
 impl Met<'_> {

@@ -118,8 +118,8 @@ impl Replays {
     ///
     /// # Errors
     /// A JSONPath in the options; those of a mock that was read are right.
-    // What is built here passes over the stack in pieces of hundreds of bytes. Inlined, they would lie below the client's thread for as
-    // long as the session lasts.
+    // What is built here passes over the stack in pieces of hundreds of bytes, which would else lie in the frame below the session for as
+    // long as it lasts.
     #[inline(never)]
     pub fn open(
         &self,

@@ -34,7 +34,7 @@ pub struct WsClient {
 impl WsClient {
     /// Accepts a handshake that has been checked; `accept` is the answer to its key. Where the connection is recorded its recording
     /// begins, with `metadata`. `None` when the client has left.
-    pub fn accept(app: &App, mut client: Inlet, accept: &str, subprotocol: Option<String>, metadata: Metadata) -> Option<Self> {
+    pub fn accept(app: &App, mut client: Inlet, accept: &str, subprotocol: Option<String>, metadata: Box<Metadata>) -> Option<Self> {
         let mut bytes = Vec::with_capacity(256);
         handshake::switching_protocols(accept, subprotocol.as_deref()).write(&mut bytes);
         let stall = Duration::from_millis(app.settings.stall_timeout_ms);
