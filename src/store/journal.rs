@@ -74,16 +74,18 @@ impl Journal {
     /// [`Error::StorageFull`] at the limit or on a full disk (what was written of the lines is cut off again), [`Error::Storage`].
     pub fn append(&mut self, lines: &[u8]) -> Result<()> {
         self.quota.check(lines.len() as u64)?;
-        self.reserve(self.len + lines.len() as u64 + limits::TAIL_ROOM_BYTES)?;
+        self.reserve(lines.len() as u64)?;
         self.write(lines)
     }
 
-    /// Has the disk promise room for the next lines and a tail behind them: a recording that a full disk ends must be able to say so.
-    fn reserve(&mut self, needed: u64) -> Result<()> {
+    /// Has the disk promise room for the next lines and a tail behind them: a recording that a full disk ends must be able to say so. One
+    /// that grows fast asks for more at once, as asking takes longer than writing a few kilobytes.
+    fn reserve(&mut self, more: u64) -> Result<()> {
+        let needed = self.len + more + limits::TAIL_ROOM_BYTES;
         if needed <= self.reserved {
             return Ok(());
         }
-        let ample = needed.saturating_add(limits::JOURNAL_GROWTH_BYTES);
+        let ample = needed + (4 * more).clamp(limits::JOURNAL_GROWTH_BYTES, limits::MIB);
         self.reserved = match platform::reserve(&self.file, ample) {
             Ok(true) => ample,
             // Not every disk can promise; then what comes is found out by writing.
