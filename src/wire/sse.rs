@@ -1,6 +1,8 @@
 //! Event streams (HTML standard §9.2.5, §9.2.6): blocks out of bytes, in any split, and their canonical form.
 //! Which block counts as an event, and what a recording keeps of it, is not decided here.
 
+use std::borrow::Cow;
+
 /// One block of an event stream: what stands between two blank lines, the closing blank line included.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Block {
@@ -79,14 +81,19 @@ impl Block {
 }
 
 fn text(value: &[u8]) -> String {
-    String::from_utf8_lossy(value).into_owned()
+    readable(value).into_owned()
+}
+
+/// As `String::from_utf8_lossy`, which looks at one byte a step, where this looks at sixteen.
+fn readable(value: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Cow::Borrowed)
 }
 
 fn join_line(lines: &mut Option<String>, value: &[u8]) {
     match lines {
         Some(before) => {
             before.push('\n');
-            before.push_str(&String::from_utf8_lossy(value));
+            before.push_str(&readable(value));
         }
         None => *lines = Some(text(value)),
     }
