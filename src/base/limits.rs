@@ -86,12 +86,16 @@ pub const WARN_PERCENT: u64 = 80;
 pub const ROOM_TO_BEGIN_BYTES: u64 = 4 * KIB;
 /// Bytes of a recording that passed and are not yet written; past it the recording ends.
 pub const MAX_TAPE_BYTES: usize = 64 * MIB as usize;
+/// Bytes that a buffer between tape and journal may have and be kept when it is idle.
+pub const KEPT_TAPE_BYTES: usize = 4 * MIB as usize;
 /// Milliseconds between two rounds of the recorder.
 pub const RECORDER_TICK_MS: u64 = 5;
 /// Bytes of disk that a journal keeps free behind its frames, so that its tail finds room on a disk that is full.
 pub const TAIL_ROOM_BYTES: u64 = 4 * KIB;
 /// Bytes of disk that a journal takes at a time.
 pub const JOURNAL_GROWTH_BYTES: u64 = 16 * KIB;
+/// Bytes of lines that a journal is handed at once, so that a burst does not stand whole in memory a second time.
+pub const JOURNAL_PIECE_BYTES: usize = 256 * KIB as usize;
 /// Milliseconds between two attempts to finish recordings that a disk in trouble did not take.
 pub const FINISH_AGAIN_MS: u64 = 1_000;
 /// Recordings that wait for their next attempt; those past it are left to the next start.

@@ -98,10 +98,12 @@ fn record(begun: &Receiver<Take>, finish: &Sender<Take>, losses: &Losses) {
             Err(RecvTimeoutError::Disconnected) if takes.is_empty() => return,
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(tick),
         }
-        let mut at = 0;
+        let (mut at, mut most) = (0, 0);
         while at < takes.len() {
             let tape = Arc::clone(&takes[at].tape);
-            match guard(&tape, losses, || takes[at].advance(&mut stretch)) {
+            let ended = guard(&tape, losses, || takes[at].advance(&mut stretch));
+            most = most.max(stretch.bytes.len());
+            match ended {
                 Some(false) => at += 1,
                 Some(true) => {
                     let mut take = takes.swap_remove(at);
@@ -118,8 +120,8 @@ fn record(begun: &Receiver<Take>, finish: &Sender<Take>, losses: &Losses) {
                 }
             }
         }
-        // A burst must not keep its memory for ever.
-        if stretch.bytes.capacity() > 4 * limits::MIB as usize {
+        // A burst must not keep its memory for ever; while it lasts, making it anew each time would cost more than the rest of a round.
+        if stretch.bytes.capacity() > limits::KEPT_TAPE_BYTES && most < limits::KEPT_TAPE_BYTES / 4 {
             stretch = Stretch::default();
         }
     }

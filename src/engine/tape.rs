@@ -48,6 +48,62 @@ pub struct Stretch {
     pub end: Option<(End, Micros)>,
 }
 
+impl Stretch {
+    /// The entries from index `at` on that went one way and whose bytes stand together; no further ones from `enough` bytes on.
+    pub fn run(&self, at: usize, enough: usize) -> Run<'_> {
+        let (direction, start) = (self.entries[at].direction, self.places[at]);
+        let (mut count, mut end) = (0, start);
+        for (entry, place) in self.entries[at..].iter().zip(&self.places[at..]) {
+            if entry.direction != direction || *place != end || (count > 0 && end - start >= enough) {
+                break;
+            }
+            count += 1;
+            end += entry.len;
+        }
+        Run { direction, entries: &self.entries[at..at + count], bytes: &self.bytes[start..end] }
+    }
+}
+
+/// Reads of one direction that followed each other.
+#[derive(Debug, Clone, Copy)]
+pub struct Run<'a> {
+    /// Which way they went.
+    pub direction: Direction,
+    /// The reads, at least one.
+    pub entries: &'a [Entry],
+    /// The bytes of all of them.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Run<'a> {
+    /// What tells the stamps of its bytes.
+    pub fn stamps(&self) -> Stamps<'a> {
+        let (entry, rest) = self.entries.split_first().map_or((None, self.entries), |(entry, rest)| (Some(entry), rest));
+        Stamps { rest, end: entry.map_or(0, |entry| entry.len), stamp_us: entry.map_or(0, |entry| entry.stamp_us) }
+    }
+}
+
+/// The stamps of a run's bytes, asked for from the front to the back.
+#[derive(Debug)]
+pub struct Stamps<'a> {
+    rest: &'a [Entry],
+    /// Where the entry at hand ends.
+    end: usize,
+    stamp_us: Micros,
+}
+
+impl Stamps<'_> {
+    /// When the byte before the place `end` had been read.
+    pub fn of(&mut self, end: usize) -> Micros {
+        while end > self.end
+            && let Some((entry, rest)) = self.rest.split_first()
+        {
+            (self.rest, self.end, self.stamp_us) = (rest, self.end + entry.len, entry.stamp_us);
+        }
+        self.stamp_us
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     entries: Vec<Entry>,
@@ -146,20 +202,22 @@ impl Tape {
         stretch.places.clear();
         stretch.bytes.clear();
         let mut inner = sync::lock(&self.inner);
-        let horizon = inner.in_flight.iter().flatten().min().copied();
-        match horizon {
-            None => {
-                std::mem::swap(&mut inner.entries, &mut stretch.entries);
-                std::mem::swap(&mut inner.bytes, &mut stretch.bytes);
-                stretch.end = inner.end.take();
-            }
-            Some(horizon) => split_at(&mut inner, horizon, stretch),
+        // An idle tape keeps its own small buffers, and the large ones stay with those that fill them; one that fills its no more gives it up.
+        if !inner.entries.is_empty() || inner.bytes.capacity() > limits::KEPT_TAPE_BYTES {
+            std::mem::swap(&mut inner.entries, &mut stretch.entries);
+            std::mem::swap(&mut inner.bytes, &mut stretch.bytes);
+        }
+        match inner.in_flight.iter().flatten().min().copied() {
+            None => stretch.end = inner.end.take(),
+            Some(horizon) => put_back(&mut inner, horizon, stretch),
         }
         drop(inner);
-        let mut place = 0;
-        for entry in &stretch.entries {
-            stretch.places.push(place);
-            place += entry.len;
+        if stretch.places.is_empty() {
+            let mut place = 0;
+            for entry in &stretch.entries {
+                stretch.places.push(place);
+                place += entry.len;
+            }
         }
         sort_by_stamp(stretch);
     }
@@ -224,22 +282,25 @@ impl Tape {
     }
 }
 
-/// Moves the entries that are not newer than `horizon` into `stretch`, the others stay.
-fn split_at(inner: &mut Inner, horizon: Micros, stretch: &mut Stretch) {
-    let (mut kept, mut kept_bytes, mut place) = (Vec::new(), Vec::new(), 0);
-    for entry in inner.entries.drain(..) {
-        let bytes = &inner.bytes[place..place + entry.len];
-        place += entry.len;
-        if entry.stamp_us <= horizon {
-            stretch.entries.push(entry);
-            stretch.bytes.extend_from_slice(bytes);
-        } else {
-            kept.push(entry);
-            kept_bytes.extend_from_slice(bytes);
-        }
+/// Puts the entries that are newer than `horizon` back on the tape. They are few: a read is in flight for as long as a write that waits for
+/// nobody. All others are not touched, as the traffic waits meanwhile.
+fn put_back(inner: &mut Inner, horizon: Micros, stretch: &mut Stretch) {
+    if stretch.entries.iter().all(|entry| entry.stamp_us <= horizon) {
+        return;
     }
-    inner.entries = kept;
-    inner.bytes = kept_bytes;
+    let Stretch { entries, places, bytes, .. } = stretch;
+    let mut end = 0;
+    entries.retain(|entry| {
+        let place = end;
+        end += entry.len;
+        if entry.stamp_us <= horizon {
+            places.push(place);
+            return true;
+        }
+        inner.bytes.extend_from_slice(&bytes[place..end]);
+        inner.entries.push(*entry);
+        false
+    });
 }
 
 /// Two directions push in the order in which their writes end, not in the order of their stamps.
@@ -277,6 +338,69 @@ mod tests {
         tape.push(ClientToServer, first, b"sooner");
         let expected = vec![(ClientToServer, "sooner".into()), (ServerToClient, "later".into())];
         assert_eq!(taken(&tape), (expected, Some(End::Recorder)));
+    }
+
+    #[test]
+    fn what_is_newer_than_a_read_in_flight_stays_in_its_order() {
+        let tape = Tape::new("id".into());
+        let mut stretch = Stretch::default();
+        for text in ["one", "two", "three"] {
+            let stamp = tape.stamp(ServerToClient).unwrap();
+            tape.push(ServerToClient, stamp, text.as_bytes());
+        }
+        let in_flight = tape.stamp(ClientToServer).unwrap();
+        for (later, text) in [(1, "four"), (2, "five")] {
+            tape.push(ServerToClient, in_flight + later, text.as_bytes());
+        }
+        tape.take(&mut stretch);
+        assert_eq!((stretch.entries.len(), stretch.places.as_slice()), (3, &[0, 3, 6][..]));
+        tape.push(ServerToClient, in_flight + 2, b"six");
+        tape.push(ClientToServer, in_flight, b"at last");
+        tape.take(&mut stretch);
+        let texts = stretch.entries.iter().zip(&stretch.places).map(|(entry, at)| &stretch.bytes[*at..at + entry.len]);
+        assert_eq!(texts.collect::<Vec<_>>(), [&b"at last"[..], b"four", b"five", b"six"]);
+    }
+
+    #[test]
+    fn a_tape_that_is_idle_after_a_burst_gives_up_its_memory() {
+        let tape = Tape::new("id".into());
+        let mut stretch = Stretch::default();
+        let push = |bytes: &[u8]| tape.push(ServerToClient, tape.stamp(ServerToClient).unwrap(), bytes);
+        push(&vec![0; 2 * limits::KEPT_TAPE_BYTES]);
+        tape.take(&mut stretch);
+        assert_eq!(stretch.bytes.len(), 2 * limits::KEPT_TAPE_BYTES);
+        // The buffer went back onto the tape, and comes off it again though nothing was pushed.
+        push(b"a");
+        tape.take(&mut stretch);
+        assert!(stretch.bytes.capacity() < limits::KEPT_TAPE_BYTES);
+        tape.take(&mut stretch);
+        assert!(stretch.entries.is_empty() && stretch.bytes.capacity() >= limits::KEPT_TAPE_BYTES);
+    }
+
+    #[test]
+    fn runs_are_of_one_direction_and_know_the_stamp_of_each_byte() {
+        let entry = |direction, stamp_us, len| Entry { direction, stamp_us, len };
+        let entries = vec![
+            entry(ServerToClient, 10, 3),
+            entry(ServerToClient, 20, 2),
+            entry(ClientToServer, 30, 1),
+            entry(ServerToClient, 40, 4),
+            entry(ServerToClient, 50, 1),
+        ];
+        // The last two were pushed the other way round.
+        let stretch = Stretch { entries, places: vec![0, 3, 5, 7, 6], bytes: b"abcdefghijk".to_vec(), end: None };
+        let run = |at, enough| {
+            let run = stretch.run(at, enough);
+            (run.direction, run.entries.len(), String::from_utf8_lossy(run.bytes).into_owned())
+        };
+        assert_eq!(run(0, 100), (ServerToClient, 2, "abcde".into()));
+        assert_eq!(run(0, 3), (ServerToClient, 1, "abc".into()));
+        assert_eq!(run(1, 0), (ServerToClient, 1, "de".into()));
+        assert_eq!(run(2, 100), (ClientToServer, 1, "f".into()));
+        assert_eq!(run(3, 100), (ServerToClient, 1, "hijk".into()));
+        assert_eq!(run(4, 100), (ServerToClient, 1, "g".into()));
+        let mut stamps = stretch.run(0, 100).stamps();
+        assert_eq!([1, 3, 4, 5].map(|end| stamps.of(end)), [10, 10, 20, 20]);
     }
 
     #[test]
