@@ -55,6 +55,35 @@ pub fn rfc3339(wall_us: u64) -> String {
     humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_micros(wall_us.min(MAX_WALL_US))).to_string()
 }
 
+/// RFC 3339 texts, as [`rfc3339`] gives them, of moments that mostly lie in one second: what stands before the fraction is kept.
+#[derive(Debug, Clone, Default)]
+pub struct Seconds {
+    /// The second at hand, and its text up to the point.
+    known: Option<(u64, String)>,
+}
+
+impl Seconds {
+    /// Appends the text of a moment to `out`.
+    pub fn push_rfc3339(&mut self, out: &mut Vec<u8>, wall_us: u64) {
+        let wall_us = wall_us.min(MAX_WALL_US);
+        let second = wall_us / 1_000_000;
+        let known = self.known.take().filter(|(known, _)| *known == second);
+        let (_, text) = self.known.insert(known.unwrap_or_else(|| {
+            let mut text = rfc3339(second * 1_000_000);
+            text.truncate(text.len() - "000000Z".len());
+            (second, text)
+        }));
+        out.extend_from_slice(text.as_bytes());
+        let mut digits = *b"000000Z";
+        let mut rest = wall_us % 1_000_000;
+        for digit in digits[..6].iter_mut().rev() {
+            *digit += (rest % 10) as u8;
+            rest /= 10;
+        }
+        out.extend_from_slice(&digits);
+    }
+}
+
 /// The last microsecond of the year 9999, which RFC 3339 can still say.
 const MAX_WALL_US: u64 = 253_402_300_799_999_999;
 
@@ -100,6 +129,16 @@ mod tests {
         ] {
             assert_eq!(rfc3339(us), text);
             assert_eq!(parse_rfc3339(text), Some(us));
+        }
+    }
+
+    #[test]
+    fn texts_that_are_made_one_after_the_other_are_the_same() {
+        let mut seconds = Seconds::default();
+        for us in [0, 1, 999_999, 1_000_000, 1_705_314_600_100_000, 1_705_314_600_012_345, 1_705_314_599_999_999, MAX_WALL_US, u64::MAX] {
+            let mut out = b"at ".to_vec();
+            seconds.push_rfc3339(&mut out, us);
+            assert_eq!(String::from_utf8(out), Ok(format!("at {}", rfc3339(us))));
         }
     }
 

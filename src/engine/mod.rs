@@ -18,6 +18,7 @@ pub mod inbox;
 pub mod inlet;
 pub mod lateness;
 pub mod line;
+mod lines;
 pub mod live;
 pub mod live_mock;
 pub mod losses;

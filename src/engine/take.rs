@@ -3,20 +3,19 @@
 
 use std::sync::Arc;
 
+use super::lines::{Closing, Lines};
 use super::losses::{Losses, Unfinished};
-use super::tape::{End, Stretch, Tape};
+use super::tape::{End, Run, Stretch, Tape};
 use crate::base::error::{Error, Result};
 use crate::base::limits;
 use crate::base::time::{self, Micros, Origin};
-use crate::model::recording::{
-    Direction, Encoding, EndedBy, Frame, FrameType, Head, Protocol, SseEvent, Stats, Status, StreamTail, Tail, WsFrame, encode,
-};
+use crate::model::recording::{Direction, EndedBy, Head, Protocol, Stats, Status, StreamTail, Tail, encode};
 use crate::model::recording_text;
 use crate::rules::redact::Redactor;
 use crate::rules::redact_ends::redact_head;
 use crate::store::{Journal, Store};
-use crate::wire::sse::{Block, EventStreamParser};
-use crate::wire::ws::{self, Message, MessageReader, Side, opcode};
+use crate::wire::sse::EventStreamParser;
+use crate::wire::ws::{MessageReader, Side};
 
 /// What a recording may grow to before it ends as complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,14 +41,9 @@ pub struct Take {
     redactor: Arc<Redactor>,
     parser: Parser,
     journal: Option<Journal>,
-    /// The counts of what has been read, and of what is in the journal.
-    seen: Stats,
+    lines: Lines,
+    /// The counts of what is in the journal.
     stats: Stats,
-    frames: Vec<Frame>,
-    lines: Vec<u8>,
-    first: bool,
-    /// The first close frame of either side.
-    close: Option<(Option<u16>, String, Direction)>,
     /// What an event stream left behind its last blank line.
     rest: Vec<u8>,
     end: Option<(End, Micros)>,
@@ -67,6 +61,7 @@ impl Take {
             }
             Protocol::Sse => Parser::Sse(Some(EventStreamParser::new(max_event_bytes))),
         };
+        let lines = Lines::new(origin, bounds, Arc::clone(&redactor));
         Self {
             tape,
             head,
@@ -75,12 +70,8 @@ impl Take {
             redactor,
             parser,
             journal: None,
-            seen: Stats::default(),
+            lines,
             stats: Stats::default(),
-            frames: Vec::new(),
-            lines: Vec::new(),
-            first: true,
-            close: None,
             rest: Vec::new(),
             end: None,
             closed: None,
@@ -118,8 +109,10 @@ impl Take {
             self.end = Some((end, stamp));
         }
         stretch.end = None;
-        if let Err(error) = self.write_frames() {
-            self.cut_short(&error);
+        self.write_lines();
+        self.lines.shrink(limits::KEPT_TAPE_BYTES);
+        if let Some(journal) = &self.journal {
+            self.tape.publish(self.stats.frame_count, journal.len());
         }
         self.end.is_some()
     }
@@ -163,58 +156,45 @@ impl Take {
     }
 
     fn read_stretch(&mut self, stretch: &Stretch) {
-        for (entry, place) in stretch.entries.iter().zip(&stretch.places) {
-            let bytes = &stretch.bytes[*place..place + entry.len];
-            if let Err(reason) = self.read_bytes(entry.direction, entry.stamp_us, bytes) {
-                self.end_now(End::CutShort(reason), entry.stamp_us);
+        let mut at = 0;
+        while at < stretch.entries.len() && self.end.is_none() {
+            let run = stretch.run(at, limits::JOURNAL_PIECE_BYTES);
+            self.read_run(&run);
+            if self.end.is_none()
+                && let Some(stamp_us) = self.lines.full_us()
+            {
+                self.end_now(End::Recorder, stamp_us);
             }
-            if self.end.is_some() {
-                return;
+            if self.lines.text().len() >= limits::JOURNAL_PIECE_BYTES {
+                self.write_lines();
             }
+            at += run.entries.len();
         }
     }
 
-    fn read_bytes(&mut self, direction: Direction, stamp_us: Micros, bytes: &[u8]) -> std::result::Result<(), &'static str> {
-        let before = self.frames.len();
-        let (origin, frames) = (self.origin, &mut self.frames);
+    fn read_run(&mut self, run: &Run<'_>) {
+        let lines = &mut self.lines;
         match &mut self.parser {
             Parser::WebSocket { client, server } => {
-                let reader = if direction == Direction::ClientToServer { client } else { server };
-                let read = reader.feed(bytes, &mut |message| frames.push(Frame::WebSocket(ws_frame(origin, direction, stamp_us, message))));
+                let reader = if run.direction == Direction::ClientToServer { client } else { server };
+                let mut stamps = run.stamps();
+                let read = reader.lend(run.bytes, |lent| lines.add_message(run.direction, stamps.of(lent.end), lent.opcode, lent.payload));
                 // The relay forwards only what its guard has passed, so the reader finds nothing that is wrong.
-                read.map_err(|_| "recorder_error")?;
+                if read.is_err() {
+                    self.end_now(End::CutShort("recorder_error"), stamps.of(run.bytes.len()));
+                }
             }
             Parser::Sse(Some(parser)) => {
-                let read = parser.feed(bytes, &mut |block| frames.push(Frame::Sse(sse_event(origin, stamp_us, block))));
-                read.map_err(|_| "event_too_large")?;
+                let mut rest = run.bytes;
+                for entry in run.entries {
+                    let (bytes, after) = rest.split_at(entry.len);
+                    rest = after;
+                    if parser.feed(bytes, &mut |block| lines.add_block(entry.stamp_us, block)).is_err() {
+                        return self.end_now(End::CutShort("event_too_large"), entry.stamp_us);
+                    }
+                }
             }
-            Parser::Sse(None) => return Ok(()),
-        }
-        self.count_frames(before, stamp_us);
-        Ok(())
-    }
-
-    /// Counts the frames from index `before` on; at the session's bound the rest is left out.
-    fn count_frames(&mut self, before: usize, stamp_us: Micros) {
-        for at in before..self.frames.len() {
-            let frame = &self.frames[at];
-            let late = frame.due_us().zip(self.bounds.max_duration_ms).is_some_and(|(due, max)| due > max.saturating_mul(1000));
-            if late {
-                self.frames.truncate(at);
-                self.end_now(End::Recorder, stamp_us);
-                return;
-            }
-            self.seen.count(frame);
-            if let Frame::WebSocket(WsFrame { kind: FrameType::Close, direction, close_code, close_reason, .. }) = frame
-                && self.close.is_none()
-            {
-                self.close = Some((*close_code, close_reason.clone().unwrap_or_default(), *direction));
-            }
-            if self.bounds.max_frames.is_some_and(|max| self.seen.frame_count >= max) {
-                self.frames.truncate(at + 1);
-                self.end_now(End::Recorder, stamp_us);
-                return;
-            }
+            Parser::Sse(None) => {}
         }
     }
 
@@ -231,36 +211,28 @@ impl Take {
         self.end = Some((end, stamp_us));
     }
 
-    /// Writes the frames that have been read, redacted, with one call; where that does not fit, those that do.
-    fn write_frames(&mut self) -> Result<()> {
-        let Some(journal) = &mut self.journal else { return Ok(()) };
-        if self.frames.is_empty() {
-            return Ok(());
+    /// Writes the lines of what has been read with one call; where that does not fit, those that do, and the recording ends.
+    fn write_lines(&mut self) {
+        let Some(journal) = &mut self.journal else { return };
+        if self.lines.text().is_empty() {
+            return;
         }
-        self.lines.clear();
-        for frame in &mut self.frames {
-            self.redactor.frame(frame);
-            recording_text::push_frame_line(&mut self.lines, frame, self.first)?;
-            self.first = false;
-        }
-        let written = journal.append(&self.lines);
+        let written = journal.append(self.lines.text());
         if written.is_ok() {
-            self.stats = self.seen;
+            self.stats = self.lines.seen();
         } else {
-            for (line, frame) in self.lines.split_inclusive(|byte| *byte == b'\n').zip(&self.frames) {
+            for line in self.lines.text().split_inclusive(|byte| *byte == b'\n') {
+                let Ok(frame) = recording_text::parse_frame_line(self.head.protocol(), line) else { break };
                 if journal.append(line).is_err() {
                     break;
                 }
-                self.stats.count(frame);
+                self.stats.count(&frame);
             }
         }
-        self.frames.clear();
-        self.tape.publish(self.stats.frame_count, journal.len());
-        // One huge frame must not keep its memory for the rest of a long recording.
-        if self.lines.capacity() > 4 * limits::MIB as usize {
-            self.lines = Vec::new();
+        self.lines.forget();
+        if let Err(error) = written {
+            self.cut_short(&error);
         }
-        written
     }
 
     fn cut_short(&mut self, error: &Error) {
@@ -306,9 +278,9 @@ impl Take {
 
     fn ws_tail(&self, end: End, by: EndedBy, end_relative_us: u64) -> StreamTail {
         let plain = |text: &str| self.redactor.plain(text).unwrap_or_else(|| text.to_owned());
-        let (close_code, close_reason, closed_by) = match (end, &self.close) {
+        let (close_code, close_reason, closed_by) = match (end, self.lines.close()) {
             (End::ProtocolError(code, reason), _) => (Some(code), Some(reason), EndedBy::ProtocolError),
-            (_, Some((code, reason, direction))) => {
+            (_, Some(Closing { code, reason, direction })) => {
                 let by = if *direction == Direction::ClientToServer { EndedBy::Client } else { EndedBy::Server };
                 (Some(code.unwrap_or(1005)), Some(plain(reason)), by)
             }
@@ -331,45 +303,4 @@ impl Take {
 /// The `statusReason` of a recording that the disk cut short.
 pub fn reason_of(error: &Error) -> &'static str {
     if matches!(error, Error::StorageFull(_)) { "storage_full" } else { "storage_error" }
-}
-
-fn ws_frame(origin: Origin, direction: Direction, stamp_us: Micros, message: Message) -> WsFrame {
-    let relative_us = origin.relative_us(stamp_us);
-    let kind = match message.opcode {
-        opcode::TEXT => FrameType::Text,
-        opcode::BINARY => FrameType::Binary,
-        opcode::PING => FrameType::Ping,
-        opcode::PONG => FrameType::Pong,
-        _ => FrameType::Close,
-    };
-    let (mut close_code, mut close_reason) = (None, None);
-    let (data, encoding) = match kind {
-        FrameType::Close => {
-            let (code, reason) = ws::parse_close(&message.payload);
-            close_code = code;
-            close_reason = Some(reason).filter(|reason| !reason.is_empty());
-            (String::new(), None)
-        }
-        FrameType::Binary => (data_encoding::BASE64.encode(&message.payload), Some(Encoding::Base64)),
-        _ => match String::from_utf8(message.payload) {
-            Ok(text) => (text, None),
-            Err(error) => encode(error.as_bytes()),
-        },
-    };
-    WsFrame {
-        direction,
-        kind,
-        data,
-        encoding,
-        close_code,
-        close_reason,
-        timestamp: time::rfc3339(origin.wall_us.saturating_add(relative_us)),
-        relative_ms: Some(relative_us / 1000),
-        relative_us: Some(relative_us),
-        extra: serde_json::Map::new(),
-    }
-}
-
-fn sse_event(origin: Origin, stamp_us: Micros, block: Block) -> SseEvent {
-    SseEvent::of_block(block, origin.wall_us, origin.relative_us(stamp_us))
 }

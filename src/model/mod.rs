@@ -8,6 +8,7 @@ pub mod config;
 pub mod convert_options;
 pub mod duration;
 pub mod fields;
+pub mod frame_line;
 pub mod har;
 pub mod long_lists;
 pub mod mock;

@@ -12,6 +12,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::frame_line;
 use super::outline::Outline;
 use super::pairs::Pairs;
 use super::raw;
@@ -133,7 +134,9 @@ pub fn push_frame_line(out: &mut Vec<u8>, frame: &Frame, first: bool) -> Result<
     if !first {
         out.push(b',');
     }
-    serde_json::to_writer(&mut *out, frame).map_err(unwritable)?;
+    if !frame_line::push_frame(out, frame) {
+        serde_json::to_writer(&mut *out, frame).map_err(unwritable)?;
+    }
     out.push(b'\n');
     Ok(())
 }

@@ -297,6 +297,24 @@ impl Redactor {
         }
     }
 
+    /// The payload of a message as [`Redactor::frame`] leaves it: bytes of a text where it was no binary one. `None` where nothing changed.
+    pub fn payload(&self, kind: FrameType, payload: &[u8]) -> Option<Vec<u8>> {
+        if !self.has_body_rules() {
+            return None;
+        }
+        match kind {
+            FrameType::Binary => self.bytes(payload),
+            // A text that is not UTF-8 would stand in base64, where no rule would find anything.
+            FrameType::Text => self.text(&String::from_utf8_lossy(payload)).map(String::into_bytes),
+            FrameType::Ping | FrameType::Pong | FrameType::Close => self.plain(&String::from_utf8_lossy(payload)).map(String::into_bytes),
+        }
+    }
+
+    /// Whether a rule could find anything in a body at all.
+    fn has_body_rules(&self) -> bool {
+        !(self.bare_keys.is_empty() && self.paths.is_empty() && self.patterns.is_empty())
+    }
+
     fn message(&self, frame: &mut WsFrame) {
         if let Some(reason) = &mut frame.close_reason {
             self.plain_in_place(reason);
@@ -318,11 +336,11 @@ impl Redactor {
 
     /// The payload of a binary frame; `None` too where there is no rule that could find anything in it.
     fn decoded(&self, frame: &WsFrame) -> Option<Vec<u8>> {
-        let has_rules = !(self.bare_keys.is_empty() && self.paths.is_empty() && self.patterns.is_empty());
-        has_rules.then(|| decode(&frame.data, frame.encoding)).flatten()
+        self.has_body_rules().then(|| decode(&frame.data, frame.encoding)).flatten()
     }
 
-    fn event(&self, event: &mut SseEvent) {
+    /// As [`Redactor::frame`], of an event.
+    pub fn event(&self, event: &mut SseEvent) {
         let mut changed = false;
         if let Some(redacted) = event.data.as_ref().and_then(|data| self.text(data)) {
             event.data = Some(redacted);
@@ -515,13 +533,17 @@ mod tests {
         let redactor = redactor(&["password"], &["sk-[0-9]+"]);
         let redact = |line: &str| {
             let mut frame = message(1, line);
+            let Frame::WebSocket(before) = frame.clone() else { panic!() };
             redactor.frame(&mut frame);
             let Frame::WebSocket(frame) = frame else { panic!() };
+            let payload = before.payload().unwrap();
+            assert_eq!(redactor.payload(before.kind, &payload).or(Some(payload)), frame.payload(), "what passes is redacted as its frame");
             (frame.data, frame.encoding)
         };
         assert_eq!(redact(r#"c2s text {"password":1}"#), (r#"{"password":"[REDACTED]"}"#.to_owned(), None));
         assert_eq!(redact("s2c ping sk-1"), ("[REDACTED]".to_owned(), None));
         assert_eq!(redact("s2c binary AAE=").0, "AAE=");
+        assert_eq!(redact("s2c binary /3NrLTE=").0, data_encoding::BASE64.encode(b"\xff[REDACTED]"));
         let mut invalid = message(1, "s2c text ");
         if let Frame::WebSocket(frame) = &mut invalid {
             (frame.data, frame.encoding) = (data_encoding::BASE64.encode(b"\xff sk-1"), Some(Encoding::Base64));

@@ -7,7 +7,7 @@ mod message;
 
 pub use frame::{close_payload, frame_len, is_sendable_close_code, parse_close, push_frame};
 pub use guard::{FrameGuard, Scan};
-pub use message::{Message, MessageReader};
+pub use message::{Lent, Message, MessageReader};
 
 /// The opcodes of RFC 6455 §5.2.
 #[allow(missing_docs)]

@@ -120,7 +120,8 @@ pub(super) fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
     for word in words {
         *word = (u64::from_ne_bytes(*word) ^ key).to_ne_bytes();
     }
-    for (byte, key) in rest.iter_mut().zip(mask.into_iter().cycle()) {
+    // Fewer than eight are left, so the key need not begin again.
+    for (byte, key) in rest.iter_mut().zip(key.to_ne_bytes()) {
         *byte ^= key;
     }
 }

@@ -12,6 +12,20 @@ pub struct Message {
     pub payload: Vec<u8>,
 }
 
+/// A [`Message`] whose payload is still where it was received or joined.
+#[derive(Debug, Clone, Copy)]
+pub struct Lent<'a> {
+    /// As in [`Message`].
+    pub opcode: u8,
+    /// As in [`Message`].
+    pub payload: &'a [u8],
+    /// How many bytes of those that the reader was fed there are up to the end of this message.
+    pub end: usize,
+}
+
+/// What a buffer may have taken and still be kept for the next message.
+const MAX_KEPT_BYTES: usize = 64 * 1024;
+
 /// Joins one side's frames into messages, with the checks of [`super::FrameGuard`].
 #[derive(Debug)]
 pub struct MessageReader {
@@ -27,6 +41,8 @@ pub struct MessageReader {
     data: Vec<u8>,
     /// Payload of the control frame at hand, which may stand between two fragments.
     control: Vec<u8>,
+    /// Where a message is unmasked that came in one piece.
+    unmasked: Vec<u8>,
     /// See [`MessageReader::sound_len`].
     sound: usize,
 }
@@ -42,6 +58,7 @@ impl MessageReader {
             opcode: opcode::TEXT,
             data: Vec::new(),
             control: Vec::new(),
+            unmasked: Vec::new(),
             sound: 0,
         }
     }
@@ -52,6 +69,14 @@ impl MessageReader {
     /// # Errors
     /// The [`Violation`]; the reader is of no use after it.
     pub fn feed(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Message)) -> Result<(), Violation> {
+        self.lend(bytes, |lent| sink(Message { opcode: lent.opcode, payload: lent.payload.to_vec() }))
+    }
+
+    /// As [`MessageReader::feed`], but the payloads stay where they are: a message that came in one piece is not copied together.
+    ///
+    /// # Errors
+    /// As [`MessageReader::feed`].
+    pub fn lend(&mut self, bytes: &[u8], mut sink: impl FnMut(Lent<'_>)) -> Result<(), Violation> {
         let mut rest = bytes;
         self.sound = 0;
         loop {
@@ -66,11 +91,19 @@ impl MessageReader {
                     break;
                 }
                 self.current = None;
-                self.end_frame(header, sink);
+                self.end_frame(header, bytes.len() - rest.len(), &mut sink);
             }
             // Of a header that is wrong nothing counts, of one that is not all there what there is.
             self.sound = bytes.len() - rest.len();
             let Some(header) = self.next_header(&mut rest)? else { break };
+            if header.fin
+                && header.opcode != opcode::CONTINUATION
+                && let Some((payload, after)) = usize::try_from(header.payload_len).ok().and_then(|len| rest.split_at_checked(len))
+            {
+                rest = after;
+                self.lend_whole(header, payload, bytes.len() - rest.len(), &mut sink);
+                continue;
+            }
             if matches!(header.opcode, opcode::TEXT | opcode::BINARY) {
                 self.opcode = header.opcode;
             }
@@ -111,17 +144,37 @@ impl MessageReader {
         }
     }
 
-    fn end_frame(&mut self, header: Header, sink: &mut dyn FnMut(Message)) {
-        let buffer = if header.is_control() { &mut self.control } else { &mut self.data };
+    /// A message that is one frame, all of which is there.
+    fn lend_whole(&mut self, header: Header, payload: &[u8], end: usize, sink: &mut impl FnMut(Lent<'_>)) {
+        if header.mask == [0; 4] {
+            return sink(Lent { opcode: header.opcode, payload, end });
+        }
+        self.unmasked.clear();
+        self.unmasked.extend_from_slice(payload);
+        apply_mask(&mut self.unmasked, header.mask);
+        sink(Lent { opcode: header.opcode, payload: &self.unmasked, end });
+        drop_large(&mut self.unmasked);
+    }
+
+    fn end_frame(&mut self, header: Header, end: usize, sink: &mut impl FnMut(Lent<'_>)) {
+        let (buffer, opcode) = if header.is_control() { (&mut self.control, header.opcode) } else { (&mut self.data, self.opcode) };
         // The frame's payload stands at the end of the buffer, all of it: a frame is never longer than what arrived.
         let start = buffer.len().saturating_sub(usize::try_from(header.payload_len).unwrap_or(usize::MAX));
         if header.mask != [0; 4] {
             apply_mask(&mut buffer[start..], header.mask);
         }
         if header.fin {
-            let opcode = if header.is_control() { header.opcode } else { self.opcode };
-            sink(Message { opcode, payload: std::mem::take(buffer) });
+            sink(Lent { opcode, payload: buffer, end });
+            buffer.clear();
+            drop_large(buffer);
         }
+    }
+}
+
+/// One huge message must not keep its memory for the rest of a long connection.
+fn drop_large(buffer: &mut Vec<u8>) {
+    if buffer.capacity() > MAX_KEPT_BYTES {
+        *buffer = Vec::new();
     }
 }
 
@@ -192,6 +245,27 @@ mod tests {
                 }
             }
             assert_eq!(sound, good.len(), "by {step}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_message_is_told() {
+        let mut bytes = Vec::new();
+        let mut ends = Vec::new();
+        for (first, payload) in [(0x81, "one"), (0x01, "t"), (0x89, ""), (0x80, "wo"), (0x81, ""), (0x82, "three")] {
+            let start = bytes.len();
+            push_frame(&mut bytes, 0, payload.as_bytes(), MASK);
+            bytes[start] = first;
+            ends.extend((first & 0x80 != 0).then_some(bytes.len()));
+        }
+        for step in 1..=bytes.len() {
+            let mut reader = MessageReader::new(Side::Client, 100);
+            let (mut told, mut before) = (Vec::new(), 0);
+            for part in bytes.chunks(step) {
+                reader.lend(part, |lent| told.push(before + lent.end)).expect("all is right");
+                before += part.len();
+            }
+            assert_eq!(told, ends, "by {step}");
         }
     }
 
