@@ -166,6 +166,11 @@ pub const LAST_WORDS_BYTES: u64 = 8 * KIB;
 
 /// Bytes that one read takes from a socket.
 pub const READ_BYTES: usize = 16 * KIB as usize;
+/// Bytes that one read takes from a socket on which much comes at once. Below 128 KiB, where the C library would ask the system for memory
+/// each time, and the system would count it among its maps.
+pub const LARGE_READ_BYTES: usize = 64 * KIB as usize;
+/// Milliseconds of silence after which a connection gives back its room for large reads.
+pub const QUIET_MS: u64 = 1_000;
 /// Bytes of stack of a thread: JSON of 128 levels is parsed and dropped on it, which takes some 400 KiB in a debug build.
 /// Only what is touched becomes resident.
 pub const STACK_BYTES: usize = 512 * KIB as usize;

@@ -19,6 +19,9 @@ pub enum Woken {
     TimedOut,
 }
 
+/// A wait without an end; the kernel sets no timer for it.
+pub const FOREVER: Duration = Duration::MAX;
+
 /// Asks the kernel to wake sleepers on time (1 ns of slack instead of 50 µs). Threads inherit it, so call it first.
 pub fn sharpen_timers() {
     #[cfg(target_os = "linux")]
@@ -110,7 +113,7 @@ pub fn wait_hang_up(peer: BorrowedFd<'_>, half_close_counts: bool, limit: Durati
 
 /// Waits until the whole connection of a peer is gone, from either side.
 pub fn wait_gone(peer: BorrowedFd<'_>) {
-    while let Ok(false) = wait_hang_up(peer, false, Duration::from_secs(3600)) {}
+    while let Ok(false) = wait_hang_up(peer, false, FOREVER) {}
 }
 
 /// What sees the peer's end even where unread bytes stand before it.
@@ -122,7 +125,8 @@ fn hang_up() -> nix::poll::PollFlags {
 }
 
 fn poll(fds: &mut [nix::poll::PollFd<'_>], limit: Duration) -> std::io::Result<bool> {
-    let timeout = nix::poll::PollTimeout::try_from(limit).unwrap_or(nix::poll::PollTimeout::MAX);
+    use nix::poll::PollTimeout;
+    let timeout = if limit == FOREVER { PollTimeout::NONE } else { PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX) };
     match nix::poll::poll(fds, timeout) {
         Ok(ready) => Ok(ready > 0),
         Err(nix::errno::Errno::EINTR) => Ok(false),

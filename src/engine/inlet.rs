@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::read_buffer::ReadBuffer;
 use crate::base::error::Error;
 use crate::base::platform::Woken;
 use crate::base::time::{self, Micros};
@@ -54,8 +55,8 @@ pub struct Inlet {
     pub stream: Arc<Stream>,
     /// The client has been told to go on with the body of its request.
     pub continued: bool,
-    buffer: Vec<u8>,
-    start: usize,
+    /// Apart, because an inlet travels by value, often with an error beside it.
+    buffer: Box<ReadBuffer>,
     /// Bytes of the response heads that were read here.
     head_bytes: u32,
 }
@@ -63,23 +64,17 @@ pub struct Inlet {
 impl Inlet {
     /// An inlet with nothing read yet. The buffer is made at the first read.
     pub fn new(stream: Arc<Stream>) -> Self {
-        Self { stream, continued: false, buffer: Vec::new(), start: 0, head_bytes: 0 }
+        Self { stream, continued: false, buffer: Box::default(), head_bytes: 0 }
     }
 
     /// What was read and not yet used.
     pub fn data(&self) -> &[u8] {
-        &self.buffer[self.start..]
+        self.buffer.data()
     }
 
     /// Uses the first `len` bytes of [`Inlet::data`].
     pub fn consume(&mut self, len: usize) {
-        self.start = (self.start + len).min(self.buffer.len());
-        if self.start == self.buffer.len() {
-            self.buffer.clear();
-            self.start = 0;
-            // A large body was looked at; the connection may live long.
-            self.buffer.shrink_to(limits::READ_BYTES * 4);
-        }
+        self.buffer.consume(len);
     }
 
     /// Reads once more, waiting for it: how many bytes came, 0 at the end of the stream.
@@ -87,15 +82,7 @@ impl Inlet {
     /// # Errors
     /// The connection is broken.
     pub fn fill(&mut self) -> std::io::Result<usize> {
-        if self.start > 0 {
-            self.buffer.drain(..self.start);
-            self.start = 0;
-        }
-        let len = self.buffer.len();
-        self.buffer.resize(len + limits::READ_BYTES, 0);
-        let read = self.stream.read(&mut self.buffer[len..]);
-        self.buffer.truncate(len + read.as_ref().copied().unwrap_or(0));
-        read
+        self.buffer.fill(&self.stream)
     }
 
     /// Whether a short body of `length` bytes is all here. What comes with the head, in a write of its own, is waited for.
@@ -115,10 +102,7 @@ impl Inlet {
 
     /// The bytes that are left, with the stream: for a thread that reads on in its own way.
     pub fn take_data(&mut self) -> Vec<u8> {
-        let rest = self.data().to_vec();
-        self.buffer = Vec::new();
-        self.start = 0;
-        rest
+        self.buffer.take()
     }
 
     /// Reads a request's head.
@@ -221,14 +205,15 @@ impl Inlet {
     }
 
     /// Waits until there is something to read, `peer` has gone (as [`platform::wait_either`] says), or `deadline` is over.
-    pub fn wait_beside(&self, peer: &Stream, half_close_counts: bool, deadline: Option<Instant>) -> Woken {
+    pub fn wait_beside(&mut self, peer: &Stream, half_close_counts: bool, deadline: Option<Instant>) -> Woken {
         if self.stream.has_buffered() {
             return Woken::Readable;
         }
         loop {
-            let left = deadline.map_or(Duration::from_secs(3600), |deadline| deadline.saturating_duration_since(Instant::now()));
+            let quiet = if self.buffer.is_large() { Duration::from_millis(limits::QUIET_MS) } else { platform::FOREVER };
+            let left = deadline.map_or(quiet, |deadline| deadline.saturating_duration_since(Instant::now()).min(quiet));
             match platform::wait_either(self.stream.fd(), peer.fd(), half_close_counts, left) {
-                Ok(Woken::TimedOut) if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
+                Ok(Woken::TimedOut) if deadline.is_none_or(|deadline| Instant::now() < deadline) => self.buffer.shrink(),
                 Ok(woken) => return woken,
                 // What is wrong shows when it is read.
                 Err(_) => return Woken::Readable,

@@ -25,6 +25,7 @@ pub mod mock_http;
 pub mod mock_ws;
 pub mod mocks;
 pub mod performance;
+pub mod read_buffer;
 pub mod recorder;
 pub mod recordings;
 pub mod relay_http;

@@ -3,11 +3,13 @@
 //!
 //! A recorded frame: `read` → `forward` → `push`. No lock is shared between the directions for longer than a push.
 
+use std::io::ErrorKind;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::flow::{discard, send_recorded};
 use super::inlet::Inlet;
+use super::read_buffer::ReadBuffer;
 use super::tape::{End, Tape};
 use crate::base::{id, limits, sync};
 use crate::model::recording::Direction;
@@ -88,43 +90,55 @@ impl Relay {
         }
     }
 
-    /// One direction: reads, checks, forwards, records, until it ends.
-    fn pump(&self, direction: Direction, mut buffer: Vec<u8>) {
+    /// One direction: reads, checks, forwards, records, until it ends. `early` has been read already.
+    fn pump(&self, direction: Direction, early: Vec<u8>) {
         let leaving = Leaving { relay: self, direction };
         let (source, side) = match direction {
             Direction::ClientToServer => (&self.client, Side::Client),
             Direction::ServerToClient => (&self.upstream, Side::Server),
         };
         let mut guard = FrameGuard::new(side, self.max_message_bytes);
-        let mut filled = buffer.len();
-        buffer.resize(limits::READ_BYTES.max(filled + 64), 0);
-        let mut skip_read = filled > 0;
+        let mut skip_read = !early.is_empty();
+        let mut buffer = ReadBuffer::holding(early);
+        let mut is_large = false;
         // The other side takes nothing any more.
         let mut gone = false;
         loop {
             if !skip_read {
-                match source.read(&mut buffer[filled..]) {
+                match buffer.fill(source) {
                     // Read all the same: unread bytes would turn the close into a reset, which overtakes what goes the other way.
-                    Ok(1..) if gone => continue,
-                    Ok(read @ 1..) => filled += read,
+                    Ok(read @ 1..) if gone => {
+                        buffer.consume(read);
+                        continue;
+                    }
+                    Ok(1..) => {}
+                    Err(error) if is_large && error.kind() == ErrorKind::WouldBlock && !self.has_closed() => {
+                        buffer.shrink();
+                        is_large = false;
+                        self.limit_silence(source, None);
+                        continue;
+                    }
                     Ok(_) | Err(_) => break self.end_side(if gone { opposite(direction) } else { direction }),
+                }
+                if is_large != buffer.is_large() {
+                    is_large = buffer.is_large();
+                    self.limit_silence(source, is_large.then_some(limits::QUIET_MS));
                 }
             }
             skip_read = false;
             let stamp = self.tape.as_ref().and_then(|tape| tape.stamp(direction));
-            let scan = guard.scan(&buffer[..filled]);
-            let sent = self.forward(direction, &buffer[..scan.good], scan.at_boundary, scan.closed, stamp);
+            let scan = guard.scan(buffer.data());
+            let sent = self.forward(direction, &buffer.data()[..scan.good], scan.at_boundary, scan.closed, stamp);
             if let Some(violation) = scan.violation {
                 break self.fail(source, violation);
             }
             if !sent {
                 // What the other side said last may still be on its way through the other thread, which will see its end.
                 gone = true;
-                filled = 0;
+                buffer.consume(buffer.data().len());
                 continue;
             }
-            buffer.copy_within(scan.good..filled, 0);
-            filled -= scan.good;
+            buffer.consume(scan.good);
         }
         drop(leaving);
     }
@@ -161,17 +175,31 @@ impl Relay {
     /// When both close frames have passed the WebSocket has ended, whatever becomes of TCP (RFC 6455 §7.1.3): so has its recording,
     /// and a peer that does not end its connection within a second is not waited for.
     fn check_closed(&self) {
-        let both = [Direction::ClientToServer, Direction::ServerToClient];
-        if !both.iter().all(|direction| sync::lock(self.outlet(*direction)).closed) {
+        if !self.has_closed() {
             return;
         }
         if let Some(tape) = &self.tape {
             tape.end(End::Side(Direction::ServerToClient));
         }
-        for stream in [&self.client, &self.upstream] {
-            if let Err(error) = stream.set_read_timeout(Some(Duration::from_millis(limits::CLOSE_GRACE_MS))) {
-                log::debug!("a closed WebSocket waits for its peer: {error}");
+        [&self.client, &self.upstream].into_iter().for_each(|stream| self.limit_silence(stream, None));
+    }
+
+    /// Whether both close frames have passed.
+    fn has_closed(&self) -> bool {
+        [Direction::ClientToServer, Direction::ServerToClient].iter().all(|direction| sync::lock(self.outlet(*direction)).closed)
+    }
+
+    /// Says how many milliseconds a read waits; in a WebSocket that has ended it is a second, whatever was asked for.
+    fn limit_silence(&self, stream: &Stream, limit_ms: Option<u64>) {
+        let set = |limit_ms: Option<u64>| {
+            if let Err(error) = stream.set_read_timeout(limit_ms.map(Duration::from_millis)) {
+                log::debug!("a WebSocket waits for its peer without a limit: {error}");
             }
+        };
+        set(limit_ms);
+        // Asked afterwards: the other direction may have seen the end between, and set its limit before.
+        if self.has_closed() {
+            set(Some(limits::CLOSE_GRACE_MS));
         }
     }
 
@@ -351,5 +379,39 @@ mod tests {
         assert_eq!((got.len(), got == sent), (sent.len(), true));
         drop(client);
         running.join().unwrap().unwrap();
+    }
+
+    /// Trap: reads have a limit while there is room for a burst, and the same limit ends a WebSocket that has closed.
+    #[test]
+    fn a_silence_after_a_burst_ends_nothing_but_a_closed_websocket() {
+        let (mut client, near) = UnixStream::pair().unwrap();
+        let (mut server, far) = UnixStream::pair().unwrap();
+        let ends = [near, far].map(|end| Arc::new(Stream::Unix(end)));
+        let relay = Arc::new(Relay::new(Arc::clone(&ends[0]), Arc::clone(&ends[1]), None, limits::MAX_MESSAGE_BYTES));
+        let [near, far] = ends.map(Inlet::new);
+        let running = std::thread::spawn(move || relay.run(near, far));
+        let mut burst = Vec::new();
+        (0..10).for_each(|_| ws::push_frame(&mut burst, opcode::BINARY, &[7; 10_000], None));
+        let mut got = vec![0; burst.len()];
+        for _ in 0..2 {
+            server.write_all(&burst).unwrap();
+            client.read_exact(&mut got).unwrap();
+            assert!(got == burst);
+            std::thread::sleep(Duration::from_millis(limits::QUIET_MS + 200));
+        }
+        // Neither side ends its connection.
+        let start = Instant::now();
+        let mut pass_close = |from: &mut UnixStream, to: &mut UnixStream, mask| {
+            let mut close = Vec::new();
+            ws::push_frame(&mut close, opcode::CLOSE, &ws::close_payload(Some(1000), "bye"), mask);
+            from.write_all(&close).unwrap();
+            to.read_exact(&mut got[..close.len()]).unwrap();
+            assert_eq!(got[..close.len()], close);
+        };
+        pass_close(&mut server, &mut client, None);
+        pass_close(&mut client, &mut server, Some([1, 2, 3, 4]));
+        running.join().unwrap().unwrap();
+        let took = start.elapsed();
+        assert!(took < Duration::from_millis(limits::CLOSE_GRACE_MS + 3_000), "{took:?}");
     }
 }
