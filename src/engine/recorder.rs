@@ -88,7 +88,8 @@ fn record(begun: &Receiver<Take>, finish: &Sender<Take>, losses: &Losses) {
     let mut takes: Vec<Take> = Vec::new();
     let mut stretch = Stretch::default();
     loop {
-        let next = if takes.is_empty() { begun.recv().map_err(|_| RecvTimeoutError::Disconnected) } else { begun.recv_timeout(tick) };
+        let is_idle = takes.is_empty() && !stretch.is_large();
+        let next = if is_idle { begun.recv().map_err(|_| RecvTimeoutError::Disconnected) } else { begun.recv_timeout(tick) };
         match next {
             Ok(take) => {
                 takes.push(take);
@@ -98,10 +99,12 @@ fn record(begun: &Receiver<Take>, finish: &Sender<Take>, losses: &Losses) {
             Err(RecvTimeoutError::Disconnected) if takes.is_empty() => return,
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(tick),
         }
-        let mut at = 0;
+        let (mut at, mut filled) = (0, 0);
         while at < takes.len() {
             let tape = Arc::clone(&takes[at].tape);
-            match guard(&tape, losses, || takes[at].advance(&mut stretch)) {
+            let advanced = guard(&tape, losses, || takes[at].advance(&mut stretch));
+            filled = filled.max(stretch.bytes.len());
+            match advanced {
                 Some(false) => at += 1,
                 Some(true) => {
                     let mut take = takes.swap_remove(at);
@@ -118,10 +121,7 @@ fn record(begun: &Receiver<Take>, finish: &Sender<Take>, losses: &Losses) {
                 }
             }
         }
-        // A burst must not keep its memory for ever.
-        if stretch.bytes.capacity() > 4 * limits::MIB as usize {
-            stretch = Stretch::default();
-        }
+        stretch.end_round(filled);
     }
 }
 

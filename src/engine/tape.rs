@@ -46,6 +46,50 @@ pub struct Stretch {
     pub bytes: Vec<u8>,
     /// Set when this is the last stretch.
     pub end: Option<(End, Micros)>,
+    use_of_bytes: Use,
+}
+
+/// Bytes of memory that need no reason to be kept.
+const SMALL_BYTES: usize = 64 * limits::KIB as usize;
+/// Rounds of the recorder, two seconds, through which the memory of a burst is kept for the next one.
+const KEPT_ROUNDS: u32 = 400;
+
+/// Whether a buffer's memory is needed. A burst takes as long again where it must ask the system for each page anew; so what one has taken
+/// is kept for a while, and not for ever.
+#[derive(Debug, Default)]
+struct Use {
+    idle_rounds: u32,
+}
+
+impl Use {
+    /// Sees how much of a buffer was filled in a round, and whether it is to be given back.
+    fn is_over(&mut self, filled: usize, capacity: usize) -> bool {
+        self.idle_rounds = if capacity <= SMALL_BYTES || filled >= capacity / 4 { 0 } else { self.idle_rounds + 1 };
+        self.idle_rounds > KEPT_ROUNDS
+    }
+}
+
+impl Stretch {
+    /// Finds each entry's place, in the order in which they were pushed.
+    fn find_places(&mut self) {
+        let mut end = 0;
+        self.places.extend(self.entries.iter().map(|entry| {
+            end += entry.len;
+            end - entry.len
+        }));
+    }
+
+    /// Ends a round of the recorder: the memory of a burst that is long over is given back.
+    pub fn end_round(&mut self, filled: usize) {
+        if self.use_of_bytes.is_over(filled, self.bytes.capacity()) {
+            *self = Self::default();
+        }
+    }
+
+    /// Whether it holds memory that a later [`Stretch::end_round`] may give back.
+    pub fn is_large(&self) -> bool {
+        self.bytes.capacity() > SMALL_BYTES
+    }
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +99,7 @@ struct Inner {
     /// For each direction the stamp of a read that has not been pushed yet.
     in_flight: [Option<Micros>; 2],
     end: Option<(End, Micros)>,
+    use_of_bytes: Use,
 }
 
 /// How far the recording on disk is.
@@ -147,20 +192,24 @@ impl Tape {
         stretch.bytes.clear();
         let mut inner = sync::lock(&self.inner);
         let horizon = inner.in_flight.iter().flatten().min().copied();
-        match horizon {
-            None => {
-                std::mem::swap(&mut inner.entries, &mut stretch.entries);
-                std::mem::swap(&mut inner.bytes, &mut stretch.bytes);
-                stretch.end = inner.end.take();
-            }
-            Some(horizon) => split_at(&mut inner, horizon, stretch),
+        let (filled, capacity) = (inner.bytes.len(), inner.bytes.capacity());
+        let is_over = inner.use_of_bytes.is_over(filled, capacity);
+        if filled > 0 {
+            // Of many tapes that share a stretch, those on which nothing passes do not get the memory of those on which much does.
+            std::mem::swap(&mut inner.entries, &mut stretch.entries);
+            std::mem::swap(&mut inner.bytes, &mut stretch.bytes);
+            stretch.find_places();
         }
+        if let Some(horizon) = horizon {
+            put_back(&mut inner, horizon, stretch);
+        }
+        if horizon.is_none() {
+            stretch.end = inner.end.take();
+        }
+        let unused = if is_over && inner.bytes.is_empty() { std::mem::take(&mut inner.bytes) } else { Vec::new() };
         drop(inner);
-        let mut place = 0;
-        for entry in &stretch.entries {
-            stretch.places.push(place);
-            place += entry.len;
-        }
+        // Not under the lock: the system takes its time.
+        drop(unused);
         sort_by_stamp(stretch);
     }
 
@@ -224,22 +273,24 @@ impl Tape {
     }
 }
 
-/// Moves the entries that are not newer than `horizon` into `stretch`, the others stay.
-fn split_at(inner: &mut Inner, horizon: Micros, stretch: &mut Stretch) {
-    let (mut kept, mut kept_bytes, mut place) = (Vec::new(), Vec::new(), 0);
-    for entry in inner.entries.drain(..) {
-        let bytes = &inner.bytes[place..place + entry.len];
-        place += entry.len;
-        if entry.stamp_us <= horizon {
-            stretch.entries.push(entry);
-            stretch.bytes.extend_from_slice(bytes);
+/// Puts the few entries that are newer than `horizon` back. Their bytes stay in the stretch as well, where no entry names them.
+fn put_back(inner: &mut Inner, horizon: Micros, stretch: &mut Stretch) {
+    if stretch.entries.iter().all(|entry| entry.stamp_us <= horizon) {
+        return;
+    }
+    let mut older = 0;
+    for at in 0..stretch.entries.len() {
+        let (entry, place) = (stretch.entries[at], stretch.places[at]);
+        if entry.stamp_us > horizon {
+            inner.bytes.extend_from_slice(&stretch.bytes[place..place + entry.len]);
+            inner.entries.push(entry);
         } else {
-            kept.push(entry);
-            kept_bytes.extend_from_slice(bytes);
+            (stretch.entries[older], stretch.places[older]) = (entry, place);
+            older += 1;
         }
     }
-    inner.entries = kept;
-    inner.bytes = kept_bytes;
+    stretch.entries.truncate(older);
+    stretch.places.truncate(older);
 }
 
 /// Two directions push in the order in which their writes end, not in the order of their stamps.
@@ -277,6 +328,44 @@ mod tests {
         tape.push(ClientToServer, first, b"sooner");
         let expected = vec![(ClientToServer, "sooner".into()), (ServerToClient, "later".into())];
         assert_eq!(taken(&tape), (expected, Some(End::Recorder)));
+    }
+
+    #[test]
+    fn all_that_is_older_than_a_read_in_flight_is_taken() {
+        let tape = Tape::new("id".into());
+        for text in [b"one", b"two"] {
+            let stamp = tape.stamp(ServerToClient).unwrap();
+            tape.push(ServerToClient, stamp, text);
+        }
+        let stamp = tape.stamp(ClientToServer).unwrap();
+        tape.end(End::Recorder);
+        assert_eq!(taken(&tape), (vec![(ServerToClient, "one".into()), (ServerToClient, "two".into())], None));
+        tape.push(ClientToServer, stamp, b"last");
+        assert_eq!(taken(&tape), (vec![(ClientToServer, "last".into())], Some(End::Recorder)));
+    }
+
+    #[test]
+    fn the_memory_of_a_burst_stays_with_it_for_a_while() {
+        const BURST: usize = 1 << 20;
+        let (busy, idle) = (Tape::new("busy".into()), Tape::new("idle".into()));
+        let mut stretch = Stretch::default();
+        let mut round = |bytes: &[u8]| {
+            let stamp = busy.stamp(ServerToClient).unwrap();
+            busy.push(ServerToClient, stamp, bytes);
+            busy.take(&mut stretch);
+            let filled = stretch.bytes.len();
+            idle.take(&mut stretch);
+            stretch.end_round(filled);
+            let [busy, idle] = [&busy, &idle].map(|tape| sync::lock(&tape.inner).bytes.capacity() >= BURST);
+            (busy, idle, stretch.bytes.capacity() >= BURST)
+        };
+        assert_eq!(round(&[7; BURST]), (false, false, true));
+        assert_eq!(round(&[7; BURST]), (true, false, true));
+        assert_eq!(round(b"little"), (true, false, true));
+        for _ in 0..KEPT_ROUNDS {
+            round(b"little");
+        }
+        assert_eq!(round(b""), (false, false, false));
     }
 
     #[test]
