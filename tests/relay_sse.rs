@@ -252,9 +252,9 @@ fn a_request_body_past_its_limit_is_forwarded_and_marked_truncated() {
         sender.send(conn.body(&head).len()).expect("the test runs");
         conn.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n");
     });
-    let server = Server::before(&upstream);
+    let limit = 64 * 1024;
+    let server = Server::builder().upstream(upstream.url()).option("--max-request-body-bytes", limit).start();
     let id = server.record("sse", "/upload");
-    let limit = 8 * 1024 * 1024;
     let body = vec![b'a'; limit + 1000];
     assert_eq!(Stream::ask(server.mock, "POST", "/upload", &[], &body).rest_text(), "data: x\n\n");
     assert_eq!(wait::next("the body", &seen), body.len());

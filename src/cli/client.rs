@@ -10,7 +10,7 @@ use crate::base::error::{Error, Result};
 use crate::base::{limits, text};
 use crate::wire::body::BodyReader;
 use crate::wire::head::{Headers, RequestHead, ResponseHead};
-use crate::wire::stream::Stream;
+use crate::wire::stream::{Stream, Wait};
 use crate::wire::tls::TlsSettings;
 use crate::wire::url::UpstreamUrl;
 
@@ -100,7 +100,7 @@ impl Client {
         RequestHead { method: method.to_owned(), target, minor_version: 1, headers }.write(&mut bytes);
         bytes.extend_from_slice(body.as_bytes());
         let stream = self.connect()?;
-        let sent = stream.write_all(&bytes, Some(CONNECT_LIMIT));
+        let sent = stream.write_all(&bytes, Wait::Limit(CONNECT_LIMIT));
         // A server that refuses early may have closed already; its answer is still worth reading.
         let mut exchange =
             Exchange { stream, shown: &self.shown, buffer: Vec::new(), head: ResponseHead::new(200), body: None, ended: false };

@@ -10,6 +10,7 @@ use crate::base::error::Error;
 use crate::base::limits;
 use crate::wire::body::Framing;
 use crate::wire::head::{Headers, Malformed, RequestHead, ResponseHead};
+use crate::wire::stream::Wait;
 
 /// The JSON of an error: `{"error":…,"message":…}`, with the candidates of an ambiguous id.
 pub fn error_body(error: &Error) -> Vec<u8> {
@@ -93,7 +94,7 @@ fn write(client: &Inlet, response: ResponseHead, body: &[u8], stall: Duration) -
     let mut bytes = Vec::with_capacity(256 + body.len());
     response.write(&mut bytes);
     bytes.extend_from_slice(body);
-    client.stream.write_all(&bytes, Some(stall)).is_ok()
+    client.stream.write_all(&bytes, Wait::Limit(stall)).is_ok()
 }
 
 /// Writes a last response and ends the connection so that it arrives: a close with unread bytes would be a reset, which overtakes it.

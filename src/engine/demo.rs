@@ -18,7 +18,7 @@ use crate::rules::performance::Moment;
 use crate::wire::body;
 use crate::wire::handshake;
 use crate::wire::head::{RequestHead, ResponseHead};
-use crate::wire::stream::Stream;
+use crate::wire::stream::{Stream, Wait};
 use crate::wire::ws::{self, Message, MessageReader, Side, opcode};
 
 /// Milliseconds between two ticks of the chat.
@@ -86,7 +86,7 @@ fn chat(mut client: Inlet, head: &RequestHead) -> std::io::Result<()> {
     let mut out = Vec::new();
     handshake::switching_protocols(&accept, chosen).write(&mut out);
     ws::push_frame(&mut out, opcode::TEXT, json!({"type": "welcome", "room": "general"}).to_string().as_bytes(), None);
-    stream.write_all(&out, None)?;
+    stream.write_all(&out, Wait::Endless)?;
     let (inbox, heard) = channel::<Message>();
     let from = Arc::clone(&stream);
     let early = client.take_data();
@@ -117,7 +117,7 @@ fn chat(mut client: Inlet, head: &RequestHead) -> std::io::Result<()> {
         match heard.recv_timeout(due.saturating_duration_since(Instant::now())) {
             Ok(Message { opcode: opcode::CLOSE, payload }) => {
                 ws::push_frame(&mut out, opcode::CLOSE, &payload, None);
-                stream.write_all(&out, None)?;
+                stream.write_all(&out, Wait::Endless)?;
                 stream.shutdown_write();
                 return Ok(());
             }
@@ -135,7 +135,7 @@ fn chat(mut client: Inlet, head: &RequestHead) -> std::io::Result<()> {
                 }
             }
         }
-        stream.write_all(&out, None)?;
+        stream.write_all(&out, Wait::Endless)?;
     }
 }
 
@@ -159,7 +159,7 @@ fn events(client: &Inlet) -> std::io::Result<After> {
         text.push_str(&format!("id: evt-{number:03}\ndata: {data}\n\n"));
         send_chunk(client, &text)?;
     }
-    client.stream.write_all(body::LAST_CHUNK, None)?;
+    client.stream.write_all(body::LAST_CHUNK, Wait::Endless)?;
     Ok(After::KeepAlive)
 }
 
@@ -186,7 +186,7 @@ fn completions(client: &mut Inlet, head: &RequestHead) -> std::io::Result<After>
         response.headers.push("Content-Length", whole.len().to_string());
         response.write(&mut bytes);
         bytes.extend_from_slice(whole.as_bytes());
-        client.stream.write_all(&bytes, None)?;
+        client.stream.write_all(&bytes, Wait::Endless)?;
         return Ok(After::KeepAlive);
     }
     let began = Instant::now();
@@ -202,7 +202,7 @@ fn completions(client: &mut Inlet, head: &RequestHead) -> std::io::Result<After>
     }
     send(false, None, Some("stop"))?;
     send_chunk(client, "data: [DONE]\n\n")?;
-    client.stream.write_all(body::LAST_CHUNK, None)?;
+    client.stream.write_all(body::LAST_CHUNK, Wait::Endless)?;
     Ok(After::KeepAlive)
 }
 
@@ -219,13 +219,13 @@ fn begin_stream(client: &Inlet) -> std::io::Result<()> {
     response.headers.push("Cache-Control", "no-cache");
     response.headers.push("Transfer-Encoding", "chunked");
     response.write(&mut bytes);
-    client.stream.write_all(&bytes, None)
+    client.stream.write_all(&bytes, Wait::Endless)
 }
 
 fn send_chunk(client: &Inlet, text: &str) -> std::io::Result<()> {
     let mut bytes = Vec::new();
     body::push_chunk(&mut bytes, text.as_bytes());
-    client.stream.write_all(&bytes, None)
+    client.stream.write_all(&bytes, Wait::Endless)
 }
 
 fn wait_until(due: Instant) {

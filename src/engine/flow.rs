@@ -1,17 +1,20 @@
 //! Two moves of bytes that several streams share: sending what is recorded, and reading to nowhere before a close.
 
+use std::io::Result;
 use std::time::{Duration, Instant};
 
 use crate::base::platform;
-use crate::wire::stream::Stream;
+use crate::wire::stream::{Stream, Wait};
 
-/// Writes, then records; where the peer takes no bytes now, records before the wait. `false` when the peer is gone, or has taken no byte
-/// for `stall`.
-pub fn send_recorded(peer: &Stream, bytes: &[u8], stall: Option<Duration>, record: impl FnOnce()) -> bool {
+/// Writes, then records; where the peer takes no bytes now, records before it waits.
+///
+/// # Errors
+/// The peer is gone, or (`TimedOut`) takes no byte and `wait` is over.
+pub fn send_recorded(peer: &Stream, bytes: &[u8], wait: Wait<'_>, record: impl FnOnce()) -> Result<()> {
     let taken = peer.write_now(bytes);
     record();
     // Also where nothing is left: TLS may have taken all of it and still hold ciphertext that the socket refused.
-    taken.is_ok_and(|taken| peer.write_all(&bytes[taken..], stall).is_ok())
+    peer.write_all(&bytes[taken?..], wait)
 }
 
 /// Reads what still comes from a peer and throws it away, until its end or for `limit`.

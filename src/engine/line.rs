@@ -14,7 +14,7 @@ use crate::base::{limits, platform, time};
 use crate::model::recording::{Direction, Protocol};
 use crate::rules::player::Finale;
 use crate::wire::body;
-use crate::wire::stream::Stream;
+use crate::wire::stream::{Stream, Wait};
 use crate::wire::ws::{self, opcode};
 
 /// The way to a client.
@@ -214,7 +214,7 @@ impl Line {
 
     /// Finishes the write in the middle of which the end was decided; `false` where the client does not take the rest of it.
     fn finish(&self, rest: &[u8]) -> bool {
-        rest.is_empty() || self.stream.write_all(rest, Some(Duration::from_millis(limits::CLOSE_GRACE_MS))).is_ok()
+        rest.is_empty() || self.stream.write_all(rest, Wait::Limit(Duration::from_millis(limits::CLOSE_GRACE_MS))).is_ok()
     }
 
     fn send_close(&self, between: Vec<u8>, code: Option<u16>, reason: &str) {
@@ -235,7 +235,7 @@ impl Line {
     /// Writes what ends a connection.
     fn write_last(&self, bytes: &[u8]) {
         let stamp = self.tape.as_ref().and_then(|tape| tape.stamp(Direction::ServerToClient));
-        let sent = self.stream.write_all(bytes, Some(Duration::from_millis(limits::CLOSE_GRACE_MS)));
+        let sent = self.stream.write_all(bytes, Wait::Limit(Duration::from_millis(limits::CLOSE_GRACE_MS)));
         if let (Some(tape), Some(stamp)) = (&self.tape, stamp) {
             tape.push(Direction::ServerToClient, stamp, if self.protocol == Protocol::WebSocket { bytes } else { b"" });
         }

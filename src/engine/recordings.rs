@@ -407,6 +407,7 @@ impl Recordings {
                 // It must not hide the others, nor be hidden by them: its journal is there, and is finished when the disk is well.
                 Some(Err(error)) => {
                     let status_reason = Some(reason_of(&error).to_owned());
+                    // Where that fails too, the first error says why.
                     let journal = self.store.summary(tape.id()).ok();
                     recordings.extend(journal.map(|journal| Summary { status: Status::Incomplete, status_reason, ..journal }));
                     failure = Some(error);

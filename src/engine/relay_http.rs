@@ -19,7 +19,7 @@ use crate::model::pairs::Pairs;
 use crate::model::recording::{Direction, Metadata, Protocol, SseRequest, StreamHead, encode};
 use crate::wire::body::{self, BodyReader, Framing};
 use crate::wire::head::{Headers, RequestHead, ResponseHead};
-use crate::wire::stream::Stream;
+use crate::wire::stream::{Stream, Wait};
 
 /// Whether the client's connection can carry another request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl Exchange<'_> {
         let upstream = Arc::new(upstream);
         let mut bytes = Vec::with_capacity(1024);
         outgoing.write(&mut bytes);
-        upstream.write_all(&bytes, None).map_err(|error| broken(&error))?;
+        upstream.write_all(&bytes, Wait::Endless).map_err(|error| broken(&error))?;
         let limit = if self.record.is_some() { usize::try_from(self.max_request_body_bytes).unwrap_or(usize::MAX) } else { 0 };
         let whole = matches!(framing, Framing::None | Framing::Length(0));
         let capture = Mutex::new(Capture { limit, whole_us: whole.then_some(self.origin.mono_us), ..Capture::default() });
@@ -193,7 +193,7 @@ impl Exchange<'_> {
                     // An interim response has no body and must not say how long it is (RFC 9110 §8.6).
                     headers.remove("Content-Length");
                     ResponseHead { headers, ..response }.write(&mut bytes);
-                    if client.write_all(&bytes, None).is_err() {
+                    if client.write_all(&bytes, Wait::Endless).is_err() {
                         return Ok(Some(After::Close));
                     }
                 }
@@ -252,7 +252,7 @@ impl Exchange<'_> {
         let _ending = Ending(tape.as_deref());
         let half_closed = platform::has_half_closed(client.fd());
         let _entry = self.live.enter(Running::Response(Arc::clone(&inlet.stream)));
-        let stall = self.patience.map(|patience| patience.stall);
+        let stall = self.patience.map_or(Wait::Endless, |patience| Wait::Limit(patience.stall));
         if client.write_all(&bytes, stall).is_err() {
             end_tape(tape.as_deref(), Direction::ClientToServer);
             return Ok(After::Close);
@@ -264,7 +264,7 @@ impl Exchange<'_> {
             BodyEnd::Complete => {}
             // The server ends: what it cut off at the upstream ends properly for the client.
             BodyEnd::Broken if self.live.is_ending() && pass == Pass::Chunks => {
-                if let Err(error) = client.write_all(body::LAST_CHUNK, None) {
+                if let Err(error) = client.write_all(body::LAST_CHUNK, Wait::Endless) {
                     log::debug!("an event stream could not be ended: {error}");
                 }
             }
@@ -373,13 +373,13 @@ enum BodyEnd {
 }
 
 /// How a body is passed on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 struct Passing {
     pass: Pass,
     /// The client is seen to leave while nothing comes.
     watched: bool,
     /// How long it may take no byte.
-    stall: Option<Duration>,
+    stall: Wait<'static>,
 }
 
 /// Passes a body on as it arrives; an event stream's data goes to the tape after the client has it.
@@ -440,7 +440,7 @@ fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, how: Pass
                 tape.push(DIRECTION, stamp, &data);
             }
         });
-        if !sent {
+        if sent.is_err() {
             return BodyEnd::ClientGone;
         }
         upstream.consume(used);

@@ -3,7 +3,7 @@
 //!
 //! A recorded frame: `read` → `forward` → `push`. No lock is shared between the directions for longer than a push.
 
-use std::io::ErrorKind;
+use std::io::{Error, ErrorKind};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,9 @@ use super::flow::{discard, send_recorded};
 use super::inlet::Inlet;
 use super::read_buffer::ReadBuffer;
 use super::tape::{End, Tape};
-use crate::base::{id, limits, sync};
+use crate::base::{id, limits, platform, sync};
 use crate::model::recording::Direction;
-use crate::wire::stream::Stream;
+use crate::wire::stream::{Stream, Wait};
 use crate::wire::ws::{self, FrameGuard, Side, Violation, opcode};
 
 /// What one direction's writer and those who want to end the connection agree on.
@@ -27,6 +27,23 @@ struct Outlet {
     shut: bool,
     /// The peer's own close frame has been forwarded.
     closed: bool,
+}
+
+/// What became of bytes that were passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Whole,
+    /// The other side is gone.
+    Refused,
+    /// The other side takes nothing, and the one that sent it has gone.
+    GivenUp,
+}
+
+impl Sent {
+    /// What became of bytes that were not all taken. The system, too, times out: a peer that vanished from the network.
+    fn of(error: &Error, is_source_there: bool) -> Self {
+        if error.kind() == ErrorKind::TimedOut && !is_source_there { Self::GivenUp } else { Self::Refused }
+    }
 }
 
 /// A relayed WebSocket.
@@ -128,24 +145,26 @@ impl Relay {
             skip_read = false;
             let stamp = self.tape.as_ref().and_then(|tape| tape.stamp(direction));
             let scan = guard.scan(buffer.data());
-            let sent = self.forward(direction, &buffer.data()[..scan.good], scan.at_boundary, scan.closed, stamp);
+            let sent = self.forward(direction, source, &buffer.data()[..scan.good], scan.at_boundary, scan.closed, stamp);
             if let Some(violation) = scan.violation {
                 break self.fail(source, violation);
             }
-            if !sent {
-                // What the other side said last may still be on its way through the other thread, which will see its end.
-                gone = true;
-                buffer.consume(buffer.data().len());
-                continue;
+            match sent {
+                Sent::Whole => buffer.consume(scan.good),
+                Sent::GivenUp => break self.end_side(direction),
+                Sent::Refused => {
+                    // What the other side said last may still be on its way through the other thread, which will see its end.
+                    gone = true;
+                    buffer.consume(buffer.data().len());
+                }
             }
-            buffer.consume(scan.good);
         }
         drop(leaving);
     }
 
-    /// Writes to the other side and then to the tape; to the tape first where the other side takes no bytes now.
-    /// `false` when the other side is gone.
-    fn forward(&self, direction: Direction, bytes: &[u8], at_boundary: bool, closed: bool, stamp: Option<u64>) -> bool {
+    /// Writes to the other side and then to the tape; to the tape first where the other side takes no bytes now. That side may take its
+    /// time, as long as `source` is there: nobody else would end a wait between one that has gone and one that reads nothing.
+    fn forward(&self, direction: Direction, source: &Stream, bytes: &[u8], at_boundary: bool, closed: bool, stamp: Option<u64>) -> Sent {
         let record = || {
             if let (Some(tape), Some(stamp)) = (&self.tape, stamp) {
                 tape.push(direction, stamp, bytes);
@@ -155,14 +174,20 @@ impl Relay {
             let mut outlet = sync::lock(self.outlet(direction));
             if outlet.shut || bytes.is_empty() {
                 record();
-                return true;
+                return Sent::Whole;
             }
             outlet.mid_frame = true;
         }
         let target = self.target(direction);
-        let sent = send_recorded(target, bytes, None, record);
+        let is_there = || !platform::has_half_closed(source.fd());
+        let wait = Wait::While { each: Duration::from_millis(limits::CLOSE_GRACE_MS), goes_on: &is_there };
+        let sent = match send_recorded(target, bytes, wait, record) {
+            Ok(()) => Sent::Whole,
+            Err(error) => Sent::of(&error, is_there()),
+        };
         let mut outlet = sync::lock(self.outlet(direction));
-        outlet.mid_frame = !at_boundary;
+        // What was given up broke off somewhere.
+        outlet.mid_frame = sent == Sent::GivenUp || !at_boundary;
         outlet.closed |= closed;
         self.send_due(direction, &mut outlet);
         drop(outlet);

@@ -9,6 +9,7 @@ use crate::base::error::{Error, Result};
 use crate::base::limits;
 use crate::wire::body::{BodyReader, Framing};
 use crate::wire::head::{Malformed, RequestHead};
+use crate::wire::stream::Wait;
 
 impl Inlet {
     /// Tells a client that waits for it to send its body (RFC 9110 §10.1.1); once for each request, and not where some of it is here.
@@ -19,7 +20,7 @@ impl Inlet {
         let has_body = head.framing().is_ok_and(|framing| !matches!(framing, Framing::None | Framing::Length(0)));
         let expects = head.minor_version == 1 && head.headers.has_token("Expect", "100-continue");
         if has_body && expects && !self.continued && self.data().is_empty() {
-            self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n", Some(Duration::from_millis(limits::STALL_TIMEOUT_MS)))?;
+            self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n", Wait::Limit(Duration::from_millis(limits::STALL_TIMEOUT_MS)))?;
             self.continued = true;
         }
         Ok(())
@@ -102,7 +103,7 @@ mod tests {
     fn asked(fields: &str, body: &[u8]) -> (Inlet, Stream, RequestHead) {
         let (mut inlet, far) = pair();
         let head = format!("POST /x HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
-        far.write_all(&[head.as_bytes(), body].concat(), None).unwrap();
+        far.write_all(&[head.as_bytes(), body].concat(), Wait::Endless).unwrap();
         let within = HeadLimits { max_head_bytes: 9_999, head_timeout: PATIENCE, idle_timeout: PATIENCE };
         let head = inlet.read_request(within).unwrap();
         (inlet, far, head)
@@ -118,7 +119,7 @@ mod tests {
             ("Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n", "0\r\n\r\n", ""),
         ] {
             let (mut inlet, far, head) = asked(fields, b"");
-            far.write_all(wire.as_bytes(), None).unwrap();
+            far.write_all(wire.as_bytes(), Wait::Endless).unwrap();
             assert_eq!(inlet.peek_body(&head, 1_000, PATIENCE).unwrap().as_deref(), Some(data.as_bytes()), "{wire:?}");
             assert_eq!(inlet.peek_body(&head, 1_000, PATIENCE).unwrap().as_deref(), Some(data.as_bytes()), "{wire:?}");
             while inlet.data().len() < wire.len() {
@@ -147,7 +148,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for byte in b"0\r\n0123456789abcdef\r\n0\r\n\r\n" {
-                    far.write_all(&[*byte], None).unwrap();
+                    far.write_all(&[*byte], Wait::Endless).unwrap();
                 }
             });
             assert_eq!(inlet.peek_body(&head, 1_000, PATIENCE).unwrap().as_deref(), Some(&b"0123456789abcdef"[..]));
@@ -163,14 +164,14 @@ mod tests {
                 let mut buffer = [0; 99];
                 let read = far.read(&mut buffer).unwrap();
                 assert_eq!(&buffer[..read], b"HTTP/1.1 100 Continue\r\n\r\n");
-                far.write_all(b"abc", None).unwrap();
+                far.write_all(b"abc", Wait::Endless).unwrap();
             });
             assert_eq!(inlet.peek_body(&head, 1_000, PATIENCE).unwrap().as_deref(), Some(&b"abc"[..]));
         });
         assert!(inlet.continued);
         inlet.read_body(&head, 9, PATIENCE).unwrap();
         // The next request on the connection may expect it again.
-        far.write_all(b"POST / HTTP/1.1\r\nHost: a\r\n\r\n", None).unwrap();
+        far.write_all(b"POST / HTTP/1.1\r\nHost: a\r\n\r\n", Wait::Endless).unwrap();
         inlet.read_request(HeadLimits { max_head_bytes: 999, head_timeout: PATIENCE, idle_timeout: PATIENCE }).unwrap();
         assert!(!inlet.continued);
     }
@@ -191,7 +192,7 @@ mod tests {
     fn a_long_body_is_read_to_its_end_and_kept_in_part() {
         let (mut inlet, far, head) = asked("Content-Length: 300000\r\n", b"");
         std::thread::scope(|scope| {
-            scope.spawn(|| far.write_all(&[vec![b'x'; 300_000], b"GET".to_vec()].concat(), None).unwrap());
+            scope.spawn(|| far.write_all(&[vec![b'x'; 300_000], b"GET".to_vec()].concat(), Wait::Endless).unwrap());
             assert_eq!(inlet.read_body(&head, 5, PATIENCE).unwrap().as_deref(), Some(&b"xxxxx"[..]));
         });
     }

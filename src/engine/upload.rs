@@ -9,7 +9,7 @@ use crate::base::error::{Error, Result};
 use crate::base::time::{self, Micros};
 use crate::base::{limits, platform, sync};
 use crate::wire::body::{self, BodyReader, Framing};
-use crate::wire::stream::Stream;
+use crate::wire::stream::{Stream, Wait};
 
 /// How fast a body must come. Its client may send nothing for `patience`; and no more time than that is lost to all its silences together,
 /// but for what its bytes have earned at [`limits::MIN_BODY_BYTES_PER_MS`]. So one that sends a byte now and then ends as well.
@@ -163,7 +163,7 @@ impl Pump {
                 chunks.extend_from_slice(body::LAST_CHUNK);
             }
             let bytes = if self.in_chunks { chunks.as_slice() } else { &client.data()[..used] };
-            wanted = wanted && upstream.write_all(bytes, None).is_ok();
+            wanted = wanted && upstream.write_all(bytes, Wait::Endless).is_ok();
             client.consume(used);
         }
         Pumped::Whole

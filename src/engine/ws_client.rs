@@ -14,7 +14,7 @@ use crate::base::limits;
 use crate::base::time::Origin;
 use crate::model::recording::{Direction, FrameType, Metadata, Protocol, StreamHead};
 use crate::wire::handshake;
-use crate::wire::stream::Stream;
+use crate::wire::stream::{Stream, Wait};
 use crate::wire::ws::{self, Message, MessageReader, Side, opcode};
 
 /// Bytes that a read takes of a client that has not sent more at once.
@@ -40,7 +40,7 @@ impl WsClient {
         let stall = Duration::from_millis(app.settings.stall_timeout_ms);
         let recordings = &app.recordings;
         let reserved = recordings.claim(Protocol::WebSocket, metadata);
-        let sent = client.stream.write_all(&bytes, Some(stall));
+        let sent = client.stream.write_all(&bytes, Wait::Limit(stall));
         let origin = Origin::now();
         let tape = reserved.map(|reserved| recordings.begin(reserved, origin, StreamHead::WebSocket { subprotocol }));
         if sent.is_err() {

@@ -151,6 +151,7 @@ fn remove_unfinished(dir: &Path) {
 fn forget_logs(dir: &Path, kept: usize) {
     let stem_of = |path: &Path| path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
     let is_old = |path: &Path| {
+        // A log whose age nobody can say stays.
         let modified = path.metadata().and_then(|metadata| metadata.modified()).ok();
         let age = modified.and_then(|at| SystemTime::now().duration_since(at).ok());
         age.is_some_and(|age| age > Duration::from_millis(2 * limits::START_TIMEOUT_MS))
@@ -165,6 +166,7 @@ fn forget_logs(dir: &Path, kept: usize) {
             Err(_) => stem.len() == 26 && id::check_prefix(&stem).is_ok() && is_old(log),
         }
     });
+    // One that has gone meanwhile needs nobody.
     let mut ended: Vec<(SystemTime, PathBuf)> = ended.filter_map(|log| Some((log.metadata().ok()?.modified().ok()?, log))).collect();
     ended.sort();
     let surplus = ended.len().saturating_sub(kept);

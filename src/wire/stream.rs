@@ -10,6 +10,23 @@ use std::time::{Duration, Instant};
 use super::tls::TlsStream;
 use crate::base::platform;
 
+/// How long a writer waits for a peer that takes no byte. Every byte that it takes begins the wait anew.
+#[derive(Clone, Copy)]
+pub enum Wait<'a> {
+    /// As long as it takes.
+    Endless,
+    /// This long.
+    Limit(Duration),
+    /// As long as `goes_on` says so, which is asked whenever no byte was taken for `each` (more than zero). The first no is a warning, so
+    /// that a peer has `each` left from then on; the second is the end.
+    While {
+        /// The time between two questions.
+        each: Duration,
+        /// Whether to go on waiting.
+        goes_on: &'a dyn Fn() -> bool,
+    },
+}
+
 /// A connection.
 #[derive(Debug)]
 pub enum Stream {
@@ -57,16 +74,15 @@ impl Stream {
         }
     }
 
-    /// Writes all of `bytes`, and what [`Stream::write_now`] kept, waiting as long as it takes; `TimedOut` where the
-    /// peer takes no byte for `stall`.
+    /// Writes all of `bytes`, and what [`Stream::write_now`] kept; `TimedOut` where the peer takes no byte and `wait` is over.
     ///
     /// # Errors
     /// The peer is gone, or has stalled.
-    pub fn write_all(&self, bytes: &[u8], stall: Option<Duration>) -> Result<()> {
+    pub fn write_all(&self, bytes: &[u8], wait: Wait<'_>) -> Result<()> {
         match self {
-            Self::Tcp(socket) => send_all(bytes, stall, socket.as_fd(), |rest| platform::send_now(socket, rest)),
-            Self::Tls(tls) => tls.write_all(bytes, stall),
-            Self::Unix(socket) => send_all(bytes, stall, socket.as_fd(), |rest| platform::send_now(socket, rest)),
+            Self::Tcp(socket) => send_all(bytes, wait, socket.as_fd(), |rest| platform::send_now(socket, rest)),
+            Self::Tls(tls) => tls.write_all(bytes, wait),
+            Self::Unix(socket) => send_all(bytes, wait, socket.as_fd(), |rest| platform::send_now(socket, rest)),
         }
     }
 
@@ -144,42 +160,60 @@ pub(super) fn read_socket(mut socket: impl Read, buffer: &mut [u8]) -> Result<us
 }
 
 /// Sends all of `bytes` with `send`, which takes what it can without waiting, and waits for the socket in between.
-pub(super) fn send_all(bytes: &[u8], stall: Option<Duration>, socket: BorrowedFd<'_>, send: impl Fn(&[u8]) -> Result<usize>) -> Result<()> {
+pub(super) fn send_all(bytes: &[u8], wait: Wait<'_>, socket: BorrowedFd<'_>, send: impl Fn(&[u8]) -> Result<usize>) -> Result<()> {
     let mut rest = bytes;
-    let mut patience = Patience::new(stall);
+    let mut patience = Patience::new(wait);
     while !rest.is_empty() {
         match send(rest)? {
             0 => patience.wait(socket)?,
             sent => {
                 rest = &rest[sent..];
-                patience = Patience::new(stall);
+                patience = Patience::new(wait);
             }
         }
     }
     Ok(())
 }
 
-/// How long a peer that takes no byte is waited for.
-pub(super) struct Patience {
-    until: Option<Instant>,
+/// A writer's patience with a peer that takes no byte, from the first wait on.
+pub(super) struct Patience<'a> {
+    wait: Wait<'a>,
+    since: Option<Instant>,
+    /// [`Wait::While`] has said no once.
+    is_last: bool,
 }
 
-impl Patience {
-    /// Patience for `stall` from now on; `None`: for ever.
-    pub fn new(stall: Option<Duration>) -> Self {
-        Self { until: stall.and_then(|stall| Instant::now().checked_add(stall)) }
+impl<'a> Patience<'a> {
+    pub fn new(wait: Wait<'a>) -> Self {
+        Self { wait, since: None, is_last: false }
     }
 
     /// Waits until the socket takes bytes; `TimedOut` where patience is over.
-    pub fn wait(&self, socket: BorrowedFd<'_>) -> Result<()> {
+    pub fn wait(&mut self, socket: BorrowedFd<'_>) -> Result<()> {
         /// One wait of those that last for ever.
         const LONG: Duration = Duration::from_secs(60);
-        let left = self.until.map_or(LONG, |until| until.saturating_duration_since(Instant::now()));
-        if left.is_zero() {
-            return Err(Error::new(ErrorKind::TimedOut, "the peer takes no bytes"));
-        }
+        let left = match self.wait {
+            Wait::Endless => LONG,
+            Wait::Limit(each) | Wait::While { each, .. } => {
+                let waited = self.since.get_or_insert_with(Instant::now).elapsed();
+                if waited >= each && self.is_over() {
+                    return Err(Error::new(ErrorKind::TimedOut, "the peer takes no bytes"));
+                }
+                // Where it is not over, the next stretch begins with the next wait.
+                each.saturating_sub(waited)
+            }
+        };
         // Whether it is writable now is found out by writing: poll also returns early for a signal.
         platform::wait_writable(socket, left).map(|_| ())
+    }
+
+    /// Whether nothing follows the stretch that has passed.
+    fn is_over(&mut self) -> bool {
+        let Wait::While { goes_on, .. } = self.wait else { return true };
+        let warned = self.is_last;
+        self.is_last = !goes_on();
+        self.since = None;
+        warned && self.is_last
     }
 }
 
@@ -218,10 +252,10 @@ mod tests {
             let mut buffer = [0; 9];
             assert_eq!(far.read(&mut buffer).expect("bytes"), 4);
             assert!(!far.has_buffered());
-            far.write_all(b"pong", None).expect("room");
+            far.write_all(b"pong", Wait::Endless).expect("room");
             far.shutdown_write();
             assert_eq!(read_to_end(&near), b"pong");
-            near.write_all(b"still open", None).expect("room");
+            near.write_all(b"still open", Wait::Endless).expect("room");
             near.shutdown();
             assert_eq!(read_to_end(&far), b"still open");
             assert!(near.write_now(b"x").is_err());
@@ -238,10 +272,38 @@ mod tests {
     #[test]
     fn a_peer_that_takes_nothing_is_given_up() {
         for (near, _far) in [tcp_pair(), unix_pair()] {
-            let result = near.write_all(&vec![0; 64 << 20], Some(Duration::from_millis(20)));
+            let result = near.write_all(&vec![0; 64 << 20], Wait::Limit(Duration::from_millis(20)));
             assert_eq!(result.map_err(|error| error.kind()), Err(ErrorKind::TimedOut));
             assert_eq!(near.write_now(b"x").expect("a full socket is no error"), 0);
         }
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_is_waited_for_until_the_second_no() {
+        for (near, _far) in [tcp_pair(), unix_pair()] {
+            while near.write_now(&[0; 65_536]).expect("room") > 0 {}
+            // A yes takes the warning back.
+            let (said, asked) = ([true, false, true, false, false, true], std::cell::Cell::new(0));
+            let goes_on = || said[asked.replace(asked.get() + 1)];
+            let result = near.write_all(b"x", Wait::While { each: Duration::from_millis(2), goes_on: &goes_on });
+            assert_eq!((result.map_err(|error| error.kind()), asked.get()), (Err(ErrorKind::TimedOut), 5));
+        }
+    }
+
+    #[test]
+    fn a_byte_that_is_taken_takes_the_warning_back() {
+        let (near, far) = unix_pair();
+        while near.write_now(&[0; 4096]).expect("room") > 0 {}
+        // No, and then there is room; the next stretch begins with a first no again.
+        let asked = std::cell::Cell::new(0);
+        let goes_on = || {
+            if asked.replace(asked.get() + 1) == 0 {
+                assert!(far.read(&mut vec![0; 1 << 20]).expect("bytes") > 0);
+            }
+            false
+        };
+        let result = near.write_all(&vec![0; 16 << 20], Wait::While { each: Duration::from_millis(2), goes_on: &goes_on });
+        assert_eq!((result.map_err(|error| error.kind()), asked.get()), (Err(ErrorKind::TimedOut), 3));
     }
 
     #[test]
@@ -250,7 +312,7 @@ mod tests {
         while near.write_now(&[0; 65_536]).expect("room") > 0 {}
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| near.read(&mut [0; 9]));
-            let writer = scope.spawn(|| near.write_all(&vec![0; 16 << 20], None));
+            let writer = scope.spawn(|| near.write_all(&vec![0; 16 << 20], Wait::Endless));
             near.shutdown();
             assert_eq!(reader.join().expect("no panic").expect("an end"), 0);
             assert!(writer.join().expect("no panic").is_err());

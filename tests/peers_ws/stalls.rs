@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::stage::{Side, Stage};
+use super::stage::{Side, Stage, reset};
 use crate::support::effort::rounds;
+use crate::support::http;
 use crate::support::recordings::ws;
 use crate::support::server::{Builder, Place};
 use crate::support::wait::eventually;
@@ -68,6 +69,53 @@ fn a_relay_stops_the_sender_where_the_other_side_reads_nothing() {
         println!("stalled relay, {side:?}: {sent} bytes taken until the sender was stopped, {grown} bytes more resident");
     }
     stage.check_log();
+}
+
+/// How a side leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leave {
+    Close,
+    Reset,
+    HalfClose,
+}
+
+/// A relay waited for ever between a side that had gone and one that read nothing: its threads, its descriptors, and a recording that
+/// never ended.
+#[test]
+fn a_relay_whose_sender_has_gone_and_whose_receiver_takes_nothing_ends() {
+    let stage = Stage::with(|server| server.flag("--record").flag("*"));
+    let before = stage.threads_and_descriptors();
+    let (mut ended, mut silent) = (Vec::new(), Vec::new());
+    for (side, mask) in [(Side::RelayClient, Some(MASK)), (Side::RelayUpstream, None)] {
+        for leave in [Leave::Close, Leave::Reset, Leave::HalfClose] {
+            let path = format!("{leave:?}");
+            let mut met = stage.meet(side, &path);
+            push_until_stuck(&mut met.peer.conn, &frame(0x80 | BINARY, mask, &[7; 65_000]), 64 << 20);
+            match leave {
+                Leave::Close => drop(met.peer),
+                Leave::Reset => reset(met.peer.conn),
+                Leave::HalfClose => {
+                    met.peer.conn.shut_write();
+                    silent.push(met.peer);
+                }
+            }
+            silent.extend(met.other);
+            ended.push((side, path));
+        }
+    }
+    for (side, path) in ended {
+        let websocket = &stage.recording(&format!("{}/{path}", side.folder()))["websocket"];
+        let by = if side == Side::RelayUpstream { "server" } else { "client" };
+        assert_eq!((&websocket["closeCode"], &websocket["closedBy"]), (&json!(1006), &json!(by)), "{side:?} {path}");
+    }
+    // The bystander's is the only stream that is left, though those that read nothing do nothing further.
+    eventually("the end of all relays", || {
+        let metrics = http::ask(stage.server.admin, "GET", "/metrics", &[], b"").text();
+        metrics.contains("\nmockd_streams 1\n").then_some(())
+    });
+    stage.check_nothing_left(before);
+    stage.check_log();
+    drop(silent);
 }
 
 /// A server whose mock sends without end, whose other mock echoes, and whose recordings are large.

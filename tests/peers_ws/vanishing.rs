@@ -5,16 +5,9 @@ use std::net::Shutdown;
 
 use serde_json::json;
 
-use super::stage::{SIDES, Side, Stage};
+use super::stage::{SIDES, Side, Stage, reset};
 use crate::support::Conn;
 use crate::support::ws::{CLOSE, Raw, TEXT, close_payload, frame};
-
-/// Ends a connection with a reset: what was sent to it is unread when it is closed.
-fn reset(conn: Conn) {
-    let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
-    nix::sys::socket::setsockopt(&conn.stream, nix::sys::socket::sockopt::Linger, &linger).expect("linger can be set");
-    drop(conn);
-}
 
 /// What a peer has said when it vanishes: its bytes, how many at their end are a header that is not all there (which a relay keeps to
 /// itself), and how many whole messages they are.

@@ -15,7 +15,7 @@ use crate::engine::upstream::Route;
 use crate::model::recording::{Direction, Protocol, Source, StreamHead};
 use crate::wire::handshake;
 use crate::wire::head::{RequestHead, ResponseHead};
-use crate::wire::stream::Stream;
+use crate::wire::stream::{Stream, Wait};
 
 impl Request<'_> {
     /// To the upstream, where there is one.
@@ -79,7 +79,7 @@ impl Request<'_> {
         outgoing.write(&mut bytes);
         // One time for all of the handshake: interim responses do not begin it again.
         let patience = Patience::new(Duration::from_millis(self.app.settings.connect_timeout_ms));
-        if let Err(error) = upstream.write_all(&bytes, Some(patience.limit)) {
+        if let Err(error) = upstream.write_all(&bytes, Wait::Limit(patience.limit)) {
             return Err((client, Error::BadGateway(format!("the connection to the upstream broke: {error}"))));
         }
         let mut inlet = Inlet::new(Arc::clone(&upstream));
@@ -110,7 +110,7 @@ impl Request<'_> {
         ResponseHead { headers, ..response }.write(&mut bytes);
         let recordings = &self.app.recordings;
         let reserved = recordings.claim(Protocol::WebSocket, self.metadata(Source::Proxy, Some(route)));
-        let sent = client.stream.write_all(&bytes, None);
+        let sent = client.stream.write_all(&bytes, Wait::Endless);
         let origin = Origin::now();
         let tape = reserved.map(|reserved| recordings.begin(reserved, origin, StreamHead::WebSocket { subprotocol }));
         if sent.is_err() {

@@ -45,7 +45,7 @@ impl TlsStream {
         match *self {}
     }
 
-    pub(crate) fn write_all(&self, _bytes: &[u8], _stall: Option<Duration>) -> std::io::Result<()> {
+    pub(crate) fn write_all(&self, _bytes: &[u8], _wait: crate::wire::stream::Wait<'_>) -> std::io::Result<()> {
         match *self {}
     }
 

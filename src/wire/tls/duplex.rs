@@ -21,7 +21,7 @@ use rustls::Connection;
 
 use crate::base::limits::{CLOSE_GRACE_MS, KIB, READ_BYTES};
 use crate::base::{platform, sync};
-use crate::wire::stream::{Patience, read_socket};
+use crate::wire::stream::{Patience, Wait, read_socket};
 
 /// Plaintext that [`TlsStream::write_all`] encrypts at a time: it bounds the ciphertext that is kept.
 const WRITE_BYTES: usize = 64 * KIB as usize;
@@ -193,14 +193,14 @@ impl TlsStream {
         Ok(bytes.len())
     }
 
-    pub(crate) fn write_all(&self, bytes: &[u8], stall: Option<Duration>) -> Result<()> {
+    pub(crate) fn write_all(&self, bytes: &[u8], wait: Wait<'_>) -> Result<()> {
         for part in bytes.chunks(WRITE_BYTES) {
-            let mut progress = Progress::new(stall);
+            let mut progress = Progress::new(wait);
             while self.write_now(part)? < part.len() {
                 progress.wait(self)?;
             }
         }
-        let mut progress = Progress::new(stall);
+        let mut progress = Progress::new(wait);
         loop {
             if self.flush(&mut sync::lock(&self.writing))? {
                 return Ok(());
@@ -212,7 +212,7 @@ impl TlsStream {
     pub(crate) fn shutdown_write(&self) {
         sync::lock(&self.connection).send_close_notify();
         // What was written goes out first, if the peer takes it soon; a peer that does not take it is not waited for.
-        if let Err(error) = self.write_all(&[], Some(Duration::from_millis(CLOSE_GRACE_MS))) {
+        if let Err(error) = self.write_all(&[], Wait::Limit(Duration::from_millis(CLOSE_GRACE_MS))) {
             log::debug!("a TLS connection ends without close_notify: {error}");
         }
         // A connection that has ended already is what was wanted.
@@ -242,15 +242,15 @@ impl TlsStream {
 }
 
 /// A writer's patience, which begins anew whenever the peer has taken a byte.
-struct Progress {
-    stall: Option<Duration>,
-    patience: Patience,
+struct Progress<'a> {
+    wait: Wait<'a>,
+    patience: Patience<'a>,
     left: usize,
 }
 
-impl Progress {
-    fn new(stall: Option<Duration>) -> Self {
-        Self { stall, patience: Patience::new(stall), left: usize::MAX }
+impl<'a> Progress<'a> {
+    fn new(wait: Wait<'a>) -> Self {
+        Self { wait, patience: Patience::new(wait), left: usize::MAX }
     }
 
     fn wait(&mut self, stream: &TlsStream) -> Result<()> {
@@ -260,7 +260,7 @@ impl Progress {
         };
         if left != self.left {
             self.left = left;
-            self.patience = Patience::new(self.stall);
+            self.patience = Patience::new(self.wait);
         }
         self.patience.wait(stream.socket.as_fd())
     }

@@ -9,7 +9,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection};
 
 use super::*;
-use crate::wire::stream::Stream;
+use crate::wire::stream::{Stream, Wait};
 
 const SERVER: &[u8] = include_bytes!("../../../tests/fixtures/tls/server.pem");
 const KEY: &[u8] = include_bytes!("../../../tests/fixtures/tls/server.key");
@@ -84,7 +84,7 @@ fn a_private_ca_is_trusted_for_names_and_addresses() {
             let config = server_config(versions);
             let tls = trusting().connect(host, tcp_to(|far| echo(far, config)), LIMIT).expect("trusted");
             let stream = Stream::Tls(Box::new(tls));
-            stream.write_all(b"hello ", None).expect("room");
+            stream.write_all(b"hello ", Wait::Endless).expect("room");
             assert_eq!(stream.write_now(b"there").expect("room"), 5);
             stream.shutdown_write();
             assert_eq!(read_to_end(&stream), b"hello there");
@@ -148,7 +148,7 @@ fn a_ca_file_is_read_at_once() {
 #[test]
 fn plaintext_that_did_not_fit_is_buffered() {
     let (near, far) = pair();
-    far.write_all(b"hello", None).expect("room");
+    far.write_all(b"hello", Wait::Endless).expect("room");
     let mut two = [0; 2];
     assert_eq!((near.read(&mut two).expect("bytes"), near.has_buffered()), (2, true));
     assert_eq!((near.read(&mut two).expect("bytes"), near.has_buffered()), (2, true));
@@ -160,7 +160,7 @@ fn plaintext_that_did_not_fit_is_buffered() {
 #[test]
 fn an_end_without_close_notify_is_an_end() {
     let (near, far) = pair();
-    far.write_all(b"bye", None).expect("room");
+    far.write_all(b"bye", Wait::Endless).expect("room");
     far.shutdown();
     assert_eq!(read_to_end(&near), b"bye");
 }
@@ -168,7 +168,7 @@ fn an_end_without_close_notify_is_an_end() {
 #[test]
 fn bytes_that_are_no_tls_are_an_error() {
     let (near, far) = pair();
-    far.write_all(b"good", None).expect("room");
+    far.write_all(b"good", Wait::Endless).expect("room");
     let Stream::Tls(tls) = &far else { panic!("TLS") };
     tls.socket().write_all(b"these bytes are no record of TLS at all").expect("room");
     let mut all = Vec::new();
@@ -187,12 +187,12 @@ fn bytes_that_are_no_tls_are_an_error() {
 #[test]
 fn a_peer_that_takes_nothing_is_given_up() {
     let (near, _far) = pair();
-    let result = near.write_all(&vec![0; 64 << 20], Some(Duration::from_millis(20)));
+    let result = near.write_all(&vec![0; 64 << 20], Wait::Limit(Duration::from_millis(20)));
     assert_eq!(result.map_err(|error| error.kind()), Err(std::io::ErrorKind::TimedOut));
     assert_eq!(near.write_now(b"x").expect("a full socket is no error"), 0);
     scope(|scope| {
         let reader = scope.spawn(|| near.read(&mut [0; 9]));
-        let writer = scope.spawn(|| near.write_all(&[0; 9], None));
+        let writer = scope.spawn(|| near.write_all(&[0; 9], Wait::Endless));
         near.shutdown();
         assert!(reader.join().expect("no panic").is_ok_and(|length| length == 0));
         assert!(writer.join().expect("no panic").is_err());
@@ -222,7 +222,7 @@ fn both_directions_flow_at_once_under_load() {
             scope.spawn(move || {
                 for part in bytes[begun..].chunks(100_001) {
                     let taken = from.write_now(part).expect("a sound connection");
-                    from.write_all(&part[taken..], Some(LIMIT)).expect("a sound connection");
+                    from.write_all(&part[taken..], Wait::Limit(LIMIT)).expect("a sound connection");
                 }
                 from.shutdown_write();
             });
@@ -238,11 +238,11 @@ fn a_waiting_reader_does_not_hold_up_a_writer() {
     scope(|scope| {
         let reader = scope.spawn(|| read_to_end(&near));
         for _ in 0..100 {
-            near.write_all(b"ping", Some(LIMIT)).expect("room");
+            near.write_all(b"ping", Wait::Limit(LIMIT)).expect("room");
             let mut buffer = [0; 4];
             assert_eq!(far.read(&mut buffer).expect("bytes"), 4);
         }
-        far.write_all(b"done", None).expect("room");
+        far.write_all(b"done", Wait::Endless).expect("room");
         far.shutdown_write();
         assert_eq!(reader.join().expect("no panic"), b"done");
     });

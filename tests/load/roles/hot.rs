@@ -2,9 +2,10 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
-use mockd::base::id;
 use mockd::base::time::Origin;
+use mockd::base::{id, platform};
 use mockd::engine::flow::send_recorded;
 use mockd::engine::stretch::Stretch;
 use mockd::engine::take::{Bounds, Take};
@@ -17,7 +18,7 @@ use mockd::rules::redact::Redactor;
 use mockd::rules::script::ScriptBuilder;
 use mockd::store::Store;
 use mockd::wire::sse::EventStreamParser;
-use mockd::wire::stream::Stream;
+use mockd::wire::stream::{Stream, Wait};
 use mockd::wire::ws::{self, FrameGuard, Side, opcode};
 use serde_json::Value;
 
@@ -76,9 +77,9 @@ fn relay(count: u64) -> Result<()> {
         let stamp = tape.stamp(Direction::ClientToServer).ok_or("the tape has ended")?;
         let scan = guard.scan(&buffer[..read]);
         let bytes = &buffer[..scan.good];
-        if !send_recorded(&to, bytes, None, || tape.push(Direction::ClientToServer, stamp, bytes)) {
-            return Err("the other side is gone".into());
-        }
+        // As the relay waits, which costs nothing while nobody waits.
+        let wait = Wait::While { each: Duration::from_secs(1), goes_on: &|| !platform::has_half_closed(from.fd()) };
+        send_recorded(&to, bytes, wait, || tape.push(Direction::ClientToServer, stamp, bytes))?;
         far.read(&mut buffer)?;
         // As the recorder does, often enough for the tape to stay small.
         if round % 1000 == 999 {
