@@ -29,15 +29,18 @@ bench:
 counts:
 	$(CARGO) bench --bench load -- --counts $(if $(KEEP),--keep)
 
-# The C library is linked in; --target keeps the flag away from build scripts and macros.
+# The C library is linked in; --target keeps the flags away from build scripts and macros. Packed, the 6,000 places that are relocated at start
+# take 2 KB instead of 147; a C library older than glibc 2.36 would not unpack them, so the binary is tried.
+STATIC := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs
+
 static:
-	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --target $(HOST)
-	@ls -l target/$(HOST)/release/mockd
+	RUSTFLAGS="$(STATIC)" $(CARGO) build --release --target $(HOST)
+	@target/$(HOST)/release/mockd --version && ls -l target/$(HOST)/release/mockd
 
 # The same without wss and https upstreams.
 static-without-tls:
-	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --no-default-features --target $(HOST) --target-dir target/without-tls
-	@ls -l target/without-tls/$(HOST)/release/mockd
+	RUSTFLAGS="$(STATIC)" $(CARGO) build --release --no-default-features --target $(HOST) --target-dir target/without-tls
+	@target/without-tls/$(HOST)/release/mockd --version && ls -l target/without-tls/$(HOST)/release/mockd
 
 demo:
 	$(CARGO) build --release

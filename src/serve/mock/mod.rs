@@ -111,13 +111,19 @@ impl<'a> Request<'a> {
         match self.serve(client) {
             Ok(outcome) => outcome,
             Err((mut client, error)) => {
-                let words = error.to_string();
-                let words = self.app.redactor.plain(&words).unwrap_or(words);
-                log::debug!("{} {}: {words}", self.head.method, self.app.redactor.url(self.path));
-                let after = answer::refuse(&mut client, self.head, &error, self.cors_origin());
+                let after = self.refuse(&mut client, &error);
                 Some((client, after))
             }
         }
+    }
+
+    // Apart, like all that a stream does not need: what lies in the frames below one stays in memory for as long as it runs.
+    #[inline(never)]
+    fn refuse(&self, client: &mut Inlet, error: &Error) -> After {
+        let words = error.to_string();
+        let words = self.app.redactor.plain(&words).unwrap_or(words);
+        log::debug!("{} {}: {words}", self.head.method, self.app.redactor.url(self.path));
+        answer::refuse(client, self.head, error, self.cors_origin())
     }
 
     /// How the body is framed. A handshake has none: what one side takes for a body the other could take for frames.
@@ -131,9 +137,7 @@ impl<'a> Request<'a> {
 
     fn serve(&self, mut client: Inlet) -> Outcome {
         if cors::is_preflight(self.head) && self.answers_preflight() {
-            let asked = self.head.headers.get("Access-Control-Request-Method").unwrap_or_default();
-            let response = cors::preflight(self.head, &self.app.mocks.own_cors(self.path, asked));
-            let after = answer::send(&mut client, self.head, response, None, self.cors_origin());
+            let after = self.answer_preflight(&mut client);
             return Ok(Some((client, after)));
         }
         let named = self.named_session();
@@ -188,6 +192,13 @@ impl<'a> Request<'a> {
         mocks.answers(self.path, Some(asked)) || ((replays.is_on(self.path, true) || mocks.answers(self.path, None)) && !is_upstream())
     }
 
+    #[inline(never)]
+    fn answer_preflight(&self, client: &mut Inlet) -> After {
+        let asked = self.head.headers.get("Access-Control-Request-Method").unwrap_or_default();
+        let response = cors::preflight(self.head, &self.app.mocks.own_cors(self.path, asked));
+        answer::send(client, self.head, response, None, self.cors_origin())
+    }
+
     /// The request as mocks see it, with what is known of its body.
     fn wanted<'b>(&'b self, body: Option<&'b [u8]>) -> Wanted<'b> {
         Wanted { protocol: self.protocol(), path: self.path, head: self.head, body }
@@ -221,6 +232,7 @@ impl<'a> Request<'a> {
         Ok(None)
     }
 
+    #[inline(never)]
     fn refuse_handshake(&self, mut client: Inlet, malformed: &Malformed) -> Inlet {
         let mut response = ResponseHead::new(malformed.status);
         if malformed.status == 426 {
@@ -252,6 +264,7 @@ impl<'a> Request<'a> {
     }
 
     /// What to do about a request that nothing takes; first of all, why the mocks of its path don't.
+    #[inline(never)]
     fn nothing_here(&self) -> Error {
         if let Some(error) = self.not_in_deck() {
             return error;
