@@ -68,7 +68,7 @@ pub fn hear_end(client: &Arc<Stream>) -> impl FnOnce(&Sender<Input>, &Gate) + us
     let client = Arc::clone(client);
     let half_closed = platform::has_half_closed(client.fd());
     move |inbox, _| {
-        let mut buffer = [0; 1024];
+        let mut buffer = [0; 256];
         if half_closed {
             platform::wait_gone(client.fd());
         } else {

@@ -547,6 +547,8 @@ fn ended_by_recorder(protocol: Protocol, end_us: u64) -> StreamTail {
     }
 }
 
+// Apart, so that a connection that is not recorded has no room for it on its stack.
+#[inline(never)]
 fn empty_head(id: &str, name: String) -> Box<Head> {
     Box::new(Head {
         format_version: FORMAT_VERSION.to_owned(),
