@@ -71,42 +71,24 @@ fn a_relay_stops_the_sender_where_the_other_side_reads_nothing() {
     stage.check_log();
 }
 
-/// How a side leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Leave {
-    Close,
-    Reset,
-    HalfClose,
-}
-
 /// A relay waited for ever between a side that had gone and one that read nothing: its threads, its descriptors, and a recording that
-/// never ended.
+/// never ended. A side that closes in good order with bytes stuck before the end is another matter: nobody can see that end before them.
 #[test]
-fn a_relay_whose_sender_has_gone_and_whose_receiver_takes_nothing_ends() {
+fn a_relay_whose_sender_was_reset_and_whose_receiver_takes_nothing_ends() {
     let stage = Stage::with(|server| server.flag("--record").flag("*"));
     let before = stage.threads_and_descriptors();
-    let (mut ended, mut silent) = (Vec::new(), Vec::new());
-    for (side, mask) in [(Side::RelayClient, Some(MASK)), (Side::RelayUpstream, None)] {
-        for leave in [Leave::Close, Leave::Reset, Leave::HalfClose] {
-            let path = format!("{leave:?}");
-            let mut met = stage.meet(side, &path);
-            push_until_stuck(&mut met.peer.conn, &frame(0x80 | BINARY, mask, &[7; 65_000]), 64 << 20);
-            match leave {
-                Leave::Close => drop(met.peer),
-                Leave::Reset => reset(met.peer.conn),
-                Leave::HalfClose => {
-                    met.peer.conn.shut_write();
-                    silent.push(met.peer);
-                }
-            }
-            silent.extend(met.other);
-            ended.push((side, path));
-        }
+    let mut silent = Vec::new();
+    let sides = [(Side::RelayClient, Some(MASK)), (Side::RelayUpstream, None)];
+    for (side, mask) in sides {
+        let mut met = stage.meet(side, "gone");
+        push_until_stuck(&mut met.peer.conn, &frame(0x80 | BINARY, mask, &[7; 65_000]), 64 << 20);
+        reset(met.peer.conn);
+        silent.extend(met.other);
     }
-    for (side, path) in ended {
-        let websocket = &stage.recording(&format!("{}/{path}", side.folder()))["websocket"];
+    for (side, _) in sides {
+        let websocket = &stage.recording(&format!("{}/gone", side.folder()))["websocket"];
         let by = if side == Side::RelayUpstream { "server" } else { "client" };
-        assert_eq!((&websocket["closeCode"], &websocket["closedBy"]), (&json!(1006), &json!(by)), "{side:?} {path}");
+        assert_eq!((&websocket["closeCode"], &websocket["closedBy"]), (&json!(1006), &json!(by)), "{side:?}");
     }
     // The bystander's is the only stream that is left, though those that read nothing do nothing further.
     eventually("the end of all relays", || {
