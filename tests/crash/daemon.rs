@@ -7,13 +7,15 @@ use super::{Scene, moment};
 use crate::support::server::Place;
 use crate::support::wait::eventually;
 
-/// The processes of a place, whoever started them: those that have its home in their environment.
+/// The processes of a place, whoever started them: those that have its home in their environment. One that is at its exec(2) has no
+/// environment for a moment; that is in the directory of who started it.
 fn processes(place: &Place) -> Vec<u32> {
     let mark = format!("HOME={}\0", place.home().display());
     let numbers = std::fs::read_dir("/proc").expect("/proc").flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let is_ours = |pid: &u32| {
         let read = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        read.windows(mark.len()).any(|window| window == mark.as_bytes())
+        let is_there = || std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|directory| directory == place.home());
+        read.windows(mark.len()).any(|window| window == mark.as_bytes()) || is_there()
     };
     numbers.filter(is_ours).collect()
 }
