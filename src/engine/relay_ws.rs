@@ -163,7 +163,8 @@ impl Relay {
     }
 
     /// Writes to the other side and then to the tape; to the tape first where the other side takes no bytes now. That side may take its
-    /// time, as long as `source` is there: nobody else would end a wait between one that has gone and one that reads nothing.
+    /// time, as long as `source` is there: nobody else would end a wait between one that has gone and one that reads nothing. (TCP shows
+    /// the end of a source only where there is room for all that stands before it; a reset shows at once.)
     fn forward(&self, direction: Direction, source: &Stream, bytes: &[u8], at_boundary: bool, closed: bool, stamp: Option<u64>) -> Sent {
         let record = || {
             if let (Some(tape), Some(stamp)) = (&self.tape, stamp) {

@@ -78,7 +78,13 @@ impl Stream {
     ///
     /// # Errors
     /// The peer is gone, or has stalled.
+    #[inline]
     pub fn write_all(&self, bytes: &[u8], wait: Wait<'_>) -> Result<()> {
+        // Where [`Stream::write_now`] took all this is the whole call.
+        if bytes.is_empty() && !matches!(self, Self::Tls(_)) { Ok(()) } else { self.write_waiting(bytes, wait) }
+    }
+
+    fn write_waiting(&self, bytes: &[u8], wait: Wait<'_>) -> Result<()> {
         match self {
             Self::Tcp(socket) => send_all(bytes, wait, socket.as_fd(), |rest| platform::send_now(socket, rest)),
             Self::Tls(tls) => tls.write_all(bytes, wait),
