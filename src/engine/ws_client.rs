@@ -40,8 +40,9 @@ impl WsClient {
         let stall = Duration::from_millis(app.settings.stall_timeout_ms);
         let recordings = &app.recordings;
         let reserved = recordings.claim(Protocol::WebSocket, metadata);
-        let sent = client.stream.write_all(&bytes, Wait::Limit(stall));
+        // Before the write: it wakes the client, which may take this very core, and the stream's times would begin late.
         let origin = Origin::now();
+        let sent = client.stream.write_all(&bytes, Wait::Limit(stall));
         let tape = reserved.map(|reserved| recordings.begin(reserved, origin, StreamHead::WebSocket { subprotocol }));
         if sent.is_err() {
             tape.iter().for_each(|tape| tape.end(End::Side(Direction::ClientToServer)));

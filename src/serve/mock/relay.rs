@@ -110,8 +110,9 @@ impl Request<'_> {
         ResponseHead { headers, ..response }.write(&mut bytes);
         let recordings = &self.app.recordings;
         let reserved = recordings.claim(Protocol::WebSocket, self.metadata(Source::Proxy, Some(route)));
-        let sent = client.stream.write_all(&bytes, Wait::Endless);
+        // Before the write: it wakes the client, which may take this very core, and the stream's times would begin late.
         let origin = Origin::now();
+        let sent = client.stream.write_all(&bytes, Wait::Endless);
         let tape = reserved.map(|reserved| recordings.begin(reserved, origin, StreamHead::WebSocket { subprotocol }));
         if sent.is_err() {
             tape.iter().for_each(|tape| tape.end(End::Side(Direction::ClientToServer)));
