@@ -62,7 +62,7 @@ impl Correlator {
 
     /// Makes the plan of some recorded messages, without a script.
     pub fn plan<'a>(&self, recorded: impl Iterator<Item = &'a str>) -> Plan {
-        Plan::new(&self.names, &self.paths, recorded, 0)
+        Plan::new(&self.names, &self.paths, recorded, None, 0)
     }
 
     /// Learns from a recorded message that the plan knows and the live one in its place. What is no JSON teaches nothing.
@@ -209,5 +209,16 @@ mod tests {
         assert_eq!(rewrite(&correlator, r#"{"id":2}"#).as_deref(), Some(r#"{"id":3}"#));
         correlator.learn(&plan, r#"{"id":1}"#, r#"{"id":1}"#);
         assert_eq!(rewrite(&correlator, r#"{"id":1}"#), None);
+    }
+
+    #[test]
+    fn what_stood_for_redacted_values_was_taken_for_an_id() {
+        let mut correlator = correlator(&["$.id"]);
+        let recorded = r#"{"id":"[REDACTED]"}"#;
+        let plan = Plan::new(&correlator.names, &correlator.paths, std::iter::once(recorded), Some("[REDACTED]".to_owned()), 0);
+        correlator.learn(&plan, recorded, r#"{"id":"live-1"}"#);
+        let text = r#"{"id":"[REDACTED]","email":"[REDACTED]"}"#;
+        let rewritten = correlator.rewrite(text, &plan.edits(text));
+        assert_eq!(rewritten.as_deref(), Some(r#"{"id":"live-1","email":"[REDACTED]"}"#));
     }
 }

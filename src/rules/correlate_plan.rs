@@ -35,6 +35,8 @@ pub struct Plan {
     values: HashMap<(usize, String), usize>,
     /// Slots of strings that count wherever they stand.
     strings: HashMap<String, usize>,
+    /// What stands for values that were redacted, of which no two need be the same: it counts nowhere but at its place.
+    redact_value: Option<String>,
     slots: usize,
     /// Of each entry of the script, found when it is first asked for.
     edits: Box<[OnceLock<Box<[Edit]>>]>,
@@ -50,19 +52,26 @@ impl Plan {
                 _ => None,
             });
             let request = Some(request).filter(|_| script.protocol == Protocol::Sse);
-            Arc::new(Self::new(names, paths, clients.chain(request), script.entries.len()))
+            Arc::new(Self::new(names, paths, clients.chain(request), script.redact_value.clone(), script.entries.len()))
         };
         let kept = script.plan.get_or_init(make);
         if kept.paths == names { Arc::clone(kept) } else { make() }
     }
 
-    /// The plan of some recorded messages, for a script of so many entries.
-    pub fn new<'a>(names: &[String], paths: &[JsonPath], recorded: impl Iterator<Item = &'a str>, entries: usize) -> Self {
+    /// The plan of some recorded messages, for a script of so many entries. `redact_value` is what stands for redacted values in them.
+    pub fn new<'a>(
+        names: &[String],
+        paths: &[JsonPath],
+        recorded: impl Iterator<Item = &'a str>,
+        redact_value: Option<String>,
+        entries: usize,
+    ) -> Self {
         let mut plan = Self {
             paths: names.to_vec(),
             places: Places::default(),
             values: HashMap::new(),
             strings: HashMap::new(),
+            redact_value,
             slots: 0,
             edits: std::iter::repeat_with(OnceLock::new).take(entries).collect(),
         };
@@ -83,7 +92,7 @@ impl Plan {
                 self.slots - 1
             };
             self.values.entry((place, canonical(&document.value_at(node)))).or_insert_with(&mut next);
-            if let Some(text) = free_string(document.literal(node)) {
+            if let Some(text) = free_string(document.literal(node)).filter(|text| self.redact_value.as_ref() != Some(text)) {
                 self.strings.entry(text).or_insert_with(&mut next);
             }
         }

@@ -219,12 +219,29 @@ impl Redactor {
         for pattern in &self.patterns {
             let before = redacted.as_deref().unwrap_or(text);
             // A match of nothing has nothing to hide.
-            let found: Vec<_> = pattern.find_iter(before).map(|found| found.range()).filter(|found| !found.is_empty()).collect();
+            let mut found: Vec<_> = pattern.find_iter(before).map(|found| found.range()).filter(|found| !found.is_empty()).collect();
+            if !found.is_empty() {
+                self.spare_hidden(before, &mut found);
+            }
             if !found.is_empty() {
                 redacted = hide(before, &found).or(redacted);
             }
         }
         redacted
+    }
+
+    /// Leaves out what is found in a value that is redacted already: redacting once more, as matching does with what was recorded, would
+    /// make something else of it.
+    fn spare_hidden(&self, text: &str, found: &mut Vec<Range<usize>>) {
+        let as_literal = &self.literal[1..self.literal.len() - 1];
+        for value in [self.rules.redact_value.as_str(), as_literal].into_iter().filter(|value| !value.is_empty()) {
+            let mut hidden = text.match_indices(value).map(|(start, _)| start + value.len()).peekable();
+            found.retain(|found| {
+                // Both come in order.
+                while hidden.next_if(|end| *end < found.end).is_some() {}
+                hidden.peek().is_none_or(|end| found.start + value.len() < *end)
+            });
+        }
     }
 
     fn hide(&self, text: &str, found: &[Range<usize>]) -> Option<String> {

@@ -69,6 +69,24 @@ fn patterns_apply_to_any_text() {
     assert_eq!(redactor.text(r#"{"password":1,"k":"sk-9"}"#).as_deref(), Some(r#"{"password":"[REDACTED]","k":"[REDACTED]"}"#));
 }
 
+/// Matching redacts what was redacted when it was recorded: a replay of the very same client failed where a pattern found the value.
+#[test]
+fn redacting_twice_made_something_else_of_it() {
+    for (patterns, text, redacted) in [
+        (&["[A-Z]{8,}"][..], "login ABCDEFGHIJ", "login [REDACTED]"),
+        (&["[A-Z]{8,}"], r#"{"t":"ABCDEFGHIJ","u":["[REDACTED]"]}"#, r#"{"t":"[REDACTED]","u":["[REDACTED]"]}"#),
+        (&["[A-Za-z0-9]{8,}"], "a1b2c3d4 [REDACTED] e5f6g7h8", "[REDACTED] [REDACTED] [REDACTED]"),
+        (&[".+"], "secret", "[REDACTED]"),
+        (&["[A-Z]+"], "AB REDACTED [REDACTED]C [REDACTED", "[REDACTED] [REDACTED] [REDACTED][REDACTED] [[REDACTED]"),
+        (&["sk-[0-9]+", "[A-Z]{8,}"], "sk-1 sk-2", "[REDACTED] [REDACTED]"),
+        (&[r"\[REDACTED\]-[0-9]+", "R"], "[REDACTED]-77 R", "[REDACTED] [REDACTED]"),
+    ] {
+        let redactor = redactor(&[], patterns);
+        assert_eq!(redactor.text(text).as_deref(), Some(redacted), "{patterns:?} {text}");
+        assert_eq!(redactor.text(redacted).as_deref().unwrap_or(redacted), redacted, "{patterns:?} {redacted}");
+    }
+}
+
 #[test]
 fn a_secret_behind_percent_signs_is_hidden_beside_one_that_stands_open() {
     let redactor = redactor(&[], &["sk-[0-9]+"]);

@@ -158,6 +158,8 @@ pub struct Script {
     pub end_us: u64,
     /// SSE: microseconds from the origin to the response head, where recorded.
     pub head_us: Option<u64>,
+    /// What stands where the recorder has redacted a value.
+    pub redact_value: Option<String>,
     /// What `correlate` may change in it, for the paths of the first session that does; made when that learns.
     pub(super) plan: OnceLock<Arc<Plan>>,
 }
@@ -231,6 +233,7 @@ impl ScriptBuilder {
             tail: 0..0,
             end_us: 0,
             head_us,
+            redact_value: head.metadata.redaction.as_ref().map(|rules| rules.redact_value.clone()),
             plan: OnceLock::new(),
         };
         Self { script, pushed: 0, last_us: 0, close_us: None }
