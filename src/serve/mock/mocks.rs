@@ -8,6 +8,7 @@ use super::{Outcome, Request};
 use crate::base::error::Result;
 use crate::base::limits;
 use crate::engine::answer;
+use crate::engine::board::Seat;
 use crate::engine::inlet::Inlet;
 use crate::engine::mock_ws::Visit;
 use crate::engine::mocks::{Guest, LiveMock};
@@ -17,6 +18,7 @@ use crate::model::mock::{MockKind, ReplayMock};
 use crate::model::mock_http::HttpPlays;
 use crate::model::mock_ws::WsPlays;
 use crate::model::recording::Source;
+use crate::rules::player::Player;
 use crate::wire::head::ResponseHead;
 
 impl Request<'_> {
@@ -72,26 +74,34 @@ impl Request<'_> {
 
     /// A session of its own for the client of a replay mock.
     fn play(&self, mut client: Inlet, live: &LiveMock, guest: Guest, replay: &ReplayMock, accept: Option<&str>) -> Outcome {
-        let begun = self.app.mocks.compiled(live).and_then(|compiled| {
-            if self.head.method == "HEAD" {
-                // What it asks for is the head; nothing is played.
-                return Ok(Err(replay_door::recorded_head(&compiled.head)));
-            }
-            let options = replay.options.clone();
-            self.app.replays.open(&live.mock.id, self.path, compiled, options, &client.stream).map(Ok)
-        });
-        match begun {
-            Ok(Ok((seat, player))) => {
+        if self.head.method == "HEAD" {
+            return match self.show_head(&mut client, live) {
+                Ok(after) => Ok(Some((client, after))),
+                Err(error) => Err((client, error)),
+            };
+        }
+        match self.take_seat(&client, live, replay) {
+            Ok((seat, player)) => {
                 let metadata = self.metadata(Source::Replay, None);
                 let met = Met { app: self.app, seat, player, guest: Some(guest), head: self.head, origin: self.origin, metadata };
                 self.replay(client, met, accept)
             }
-            Ok(Err(head)) => {
-                let after = answer::send(&mut client, self.head, head, None, self.cors_origin());
-                Ok(Some((client, after)))
-            }
             Err(error) => Err((client, error)),
         }
+    }
+
+    // Apart, so that a session that plays has no room for it on its stack.
+    #[inline(never)]
+    fn take_seat(&self, client: &Inlet, live: &LiveMock, replay: &ReplayMock) -> Result<(Seat, Box<Player>)> {
+        let compiled = self.app.mocks.compiled(live)?;
+        self.app.replays.open(&live.mock.id, self.path, compiled, replay.options.clone(), &client.stream)
+    }
+
+    /// Answers a HEAD with the recorded head; nothing is played.
+    #[inline(never)]
+    fn show_head(&self, client: &mut Inlet, live: &LiveMock) -> Result<After> {
+        let head = replay_door::recorded_head(&self.app.mocks.compiled(live)?.head);
+        Ok(answer::send(client, self.head, head, None, self.cors_origin()))
     }
 
     /// The answer to one client more than `maxConnections`.
