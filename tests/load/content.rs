@@ -28,9 +28,12 @@ pub fn text(size: usize, number: u64) -> String {
     out
 }
 
+/// What a raw loop writes at a time.
+pub const BLOCK_BYTES: usize = 65_536;
+
 /// Texts that a stream repeats: at least so many that their frames fill 64 KiB.
 pub fn texts(size: usize) -> Vec<String> {
-    (0..(65_536 / (size + 2)).max(1) as u64).map(|number| text(size, number)).collect()
+    (0..(BLOCK_BYTES / (size + 2)).max(1) as u64).map(|number| text(size, number)).collect()
 }
 
 /// The wire bytes of a server's text frames, one after the other.

@@ -1,9 +1,10 @@
 //! The upstream of all relays, a thread for each connection: an echo, floods of frames, frames and events that say when they were sent.
 //! What it does is said by the path of the request. It checks nothing: the clients do.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mockd::wire::ws::{self, opcode};
 use rustls::pki_types::pem::PemObject;
@@ -86,7 +87,12 @@ fn serve(mut stream: impl Read + Write) -> Result<()> {
             let block = content::block(asked("size")? as usize);
             // Whole blocks, or one frame a write; bytes a second where a rate is given.
             let unit = given("frames").map_or(block.len(), |count| block.len() / count as usize);
-            flood(&mut stream, &block, unit, asked("blocks")?, given("rate"))?;
+            if given("whole").is_some() {
+                let whole = whole(asked("size")?, asked("blocks")?);
+                whole.chunks(content::BLOCK_BYTES).try_for_each(|part| stream.write_all(part))?;
+            } else {
+                flood(&mut stream, &block, unit, asked("blocks")?, given("rate"))?;
+            }
         }
         "/stamps" => send_marks(&mut stream, asked("n")?, asked("gap")?, clock::wall_ns, |bytes| {
             let mut frame = Vec::new();
@@ -99,6 +105,14 @@ fn serve(mut stream: impl Read + Write) -> Result<()> {
     // The client ends the connection when it has everything: a reset could overtake the last bytes.
     while stream.read(&mut part)? > 0 {}
     Ok(())
+}
+
+/// All blocks one after the other, as a recording's bytes lie in memory: more than any cache holds. Made once.
+fn whole(size: u64, blocks: u64) -> Arc<Vec<u8>> {
+    type Made = BTreeMap<(u64, u64), Arc<Vec<u8>>>;
+    static MADE: Mutex<Made> = Mutex::new(Made::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(made.entry((size, blocks)).or_insert_with(|| Arc::new(content::block(size as usize).repeat(blocks as usize))))
 }
 
 /// A loop of writes of some 64 KiB, which is also what raw writing is measured by.
