@@ -12,7 +12,7 @@ check: lint test
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
-	$(CARGO) clippy --no-default-features -- -D warnings
+	$(CARGO) clippy --no-default-features --all-targets -- -D warnings
 
 test:
 	$(CARGO) test
