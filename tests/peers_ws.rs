@@ -11,6 +11,8 @@ mod violations;
 mod handshakes;
 // Peers that read nothing, or next to nothing.
 mod stalls;
+// Sides of a relay that leave while the other takes nothing, for a while or for ever.
+mod leaving;
 // Floods of what is allowed: pings, empty fragments, messages that nobody waits for.
 mod floods;
 // Ends in the middle of something.

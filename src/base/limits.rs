@@ -44,7 +44,7 @@ pub const MAX_EVENT_BYTES: u64 = 64 * MIB;
 pub const MAX_REQUEST_BODY_BYTES: u64 = 8 * MIB;
 /// Bytes at the front of a request body in which mocks look for what it contains.
 pub const MAX_MATCHED_BODY_BYTES: usize = 8 * MIB as usize;
-/// Milliseconds that a client of a replay, a mock or the admin port may take no byte.
+/// Milliseconds that a client of a replay, a mock or the admin port, or a side of a relay whose other side has gone, may take no byte.
 pub const STALL_TIMEOUT_MS: u64 = 60_000;
 /// Client messages that wait in a session.
 pub const MAX_QUEUED_MESSAGES: u64 = 1_000;

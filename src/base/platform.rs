@@ -91,9 +91,18 @@ pub fn wait_either(source: BorrowedFd<'_>, peer: BorrowedFd<'_>, half_close_coun
     if !poll(&mut fds, limit)? {
         return Ok(Woken::TimedOut);
     }
-    // `None` are bits that nix has no name for, POLLRDHUP among them.
-    let seen = |fd: &PollFd<'_>| fd.revents().is_none_or(|events| !events.is_empty());
-    Ok(if seen(&fds[1]) { Woken::Gone } else { Woken::Readable })
+    Ok(if was_seen(&fds[1]) { Woken::Gone } else { Woken::Readable })
+}
+
+/// Waits until `socket` takes bytes again, or `source` has closed its sending half or is broken; gives whether `source` has. Bytes that
+/// can be read of it wake nobody; a signal ends the wait as well.
+///
+/// # Errors
+/// What poll(2) says.
+pub fn wait_writable_beside(socket: BorrowedFd<'_>, source: BorrowedFd<'_>) -> std::io::Result<bool> {
+    use nix::poll::{PollFd, PollFlags};
+    let mut fds = [PollFd::new(socket, PollFlags::POLLOUT), PollFd::new(source, hang_up())];
+    Ok(poll(&mut fds, FOREVER)? && was_seen(&fds[1]))
 }
 
 /// Whether a peer has closed its sending half already; more of it may stand unread before that end.
@@ -116,6 +125,12 @@ pub fn wait_gone(peer: BorrowedFd<'_>) {
     while let Ok(false) = wait_hang_up(peer, false, FOREVER) {}
 }
 
+/// Whether poll has something to say of it.
+fn was_seen(fd: &nix::poll::PollFd<'_>) -> bool {
+    // `None` are bits that nix has no name for, POLLRDHUP among them.
+    fd.revents().is_none_or(|events| !events.is_empty())
+}
+
 /// What sees the peer's end even where unread bytes stand before it.
 fn hang_up() -> nix::poll::PollFlags {
     #[cfg(target_os = "linux")]
@@ -126,7 +141,9 @@ fn hang_up() -> nix::poll::PollFlags {
 
 fn poll(fds: &mut [nix::poll::PollFd<'_>], limit: Duration) -> std::io::Result<bool> {
     use nix::poll::PollTimeout;
-    let timeout = if limit == FOREVER { PollTimeout::NONE } else { PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX) };
+    // Up to whole milliseconds: who asks again until its time is over would not wait at all in the last of them.
+    let whole = limit.saturating_add(Duration::from_nanos(999_999));
+    let timeout = if limit == FOREVER { PollTimeout::NONE } else { PollTimeout::try_from(whole).unwrap_or(PollTimeout::MAX) };
     match nix::poll::poll(fds, timeout) {
         Ok(ready) => Ok(ready > 0),
         Err(nix::errno::Errno::EINTR) => Ok(false),

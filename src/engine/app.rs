@@ -81,6 +81,7 @@ impl App {
             Recordings::new(Arc::clone(&store), recorder, Arc::clone(&redactor), settings.max_event_bytes, Standing::of(&settings));
         let replays = Replays::new(Arc::clone(&store), Arc::clone(&redactor), mock_address, settings.max_pending_replays);
         let upstreams = Upstreams::new(&settings, demo)?;
+        let live = Live::new(Duration::from_millis(settings.stall_timeout_ms));
         Ok(Self {
             settings,
             store,
@@ -89,7 +90,7 @@ impl App {
             mocks,
             deck,
             upstreams,
-            live: Live::default(),
+            live,
             redactor,
             counters: Counters::default(),
             open_connections: Arc::default(),

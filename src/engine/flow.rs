@@ -4,7 +4,7 @@ use std::io::Result;
 use std::time::{Duration, Instant};
 
 use crate::base::platform;
-use crate::wire::stream::{Stream, Wait};
+use crate::wire::stream::{Stream, Wait, has_stalled};
 
 /// Writes, then records; where the peer takes no bytes now, records before it waits.
 ///
@@ -14,7 +14,11 @@ pub fn send_recorded(peer: &Stream, bytes: &[u8], wait: Wait<'_>, record: impl F
     let taken = peer.write_now(bytes);
     record();
     // Also where nothing is left: TLS may have taken all of it and still hold ciphertext that the socket refused.
-    peer.write_all(&bytes[taken?..], wait)
+    peer.write_all(&bytes[taken?..], wait).inspect_err(|error| {
+        if has_stalled(error) {
+            log::info!("a stream is cut off: its receiver took no byte for the stall timeout");
+        }
+    })
 }
 
 /// Reads what still comes from a peer and throws it away, until its end or for `limit`.

@@ -1,9 +1,11 @@
-//! The streams that run right now, so that a server that ends can end each of them properly.
+//! The streams that run right now, so that a server that ends can end each of them properly; and how long a relayed one may outlive its
+//! source. What passes in them is not known here.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::inbox::Input;
 use super::relay_ws::Relay;
@@ -22,8 +24,10 @@ pub enum Running {
 }
 
 /// All running streams.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Live {
+    /// How long the receiver of a relayed one may take no byte once the source has gone: see [`Wait::Relay`](crate::wire::stream::Wait).
+    pub stall: Duration,
     running: Mutex<HashMap<u64, Running>>,
     last: AtomicU64,
     ending: AtomicBool,
@@ -37,6 +41,11 @@ pub struct Entry<'a> {
 }
 
 impl Live {
+    /// No stream yet.
+    pub fn new(stall: Duration) -> Self {
+        Self { stall, running: Mutex::default(), last: AtomicU64::new(0), ending: AtomicBool::new(false) }
+    }
+
     /// Puts a stream on the list for as long as the entry lives. One that comes when the server ends already is ended like the others.
     pub fn enter(&self, stream: Running) -> Entry<'_> {
         let number = self.last.fetch_add(1, Ordering::Relaxed);
@@ -99,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_comes_when_the_server_ends_is_ended_like_the_others() {
-        let live = Live::default();
+        let live = Live::new(Duration::from_secs(60));
         let (early, heard_early) = channel();
         let (late, heard_late) = channel();
         let _early = live.enter(Running::Mock(early));

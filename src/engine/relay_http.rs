@@ -10,7 +10,7 @@ use super::inlet::Inlet;
 use super::live::{Live, Running};
 use super::recordings::Recordings;
 use super::tape::{End, Tape};
-use super::upload::{Capture, Pump, Pumped};
+use super::upload::{self, Capture, Pump, Pumped};
 use crate::base::error::{Error, Result};
 use crate::base::platform::Woken;
 use crate::base::time::{self, Origin};
@@ -19,7 +19,7 @@ use crate::model::pairs::Pairs;
 use crate::model::recording::{Direction, Metadata, Protocol, SseRequest, StreamHead, encode};
 use crate::wire::body::{self, BodyReader, Framing};
 use crate::wire::head::{Headers, RequestHead, ResponseHead};
-use crate::wire::stream::{Stream, Wait};
+use crate::wire::stream::{Stream, Wait, has_stalled};
 
 /// Whether the client's connection can carry another request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +108,8 @@ impl Exchange<'_> {
         let upstream = Arc::new(upstream);
         let mut bytes = Vec::with_capacity(1024);
         outgoing.write(&mut bytes);
-        upstream.write_all(&bytes, Wait::Endless).map_err(|error| broken(&error))?;
+        let stall = self.live.stall;
+        upstream.write_all(&bytes, Wait::Relay { source: &client.stream, stall }).map_err(|error| upload::failed(&error, stall))?;
         let limit = if self.record.is_some() { usize::try_from(self.max_request_body_bytes).unwrap_or(usize::MAX) } else { 0 };
         let whole = matches!(framing, Framing::None | Framing::Length(0));
         let capture = Mutex::new(Capture { limit, whole_us: whole.then_some(self.origin.mono_us), ..Capture::default() });
@@ -120,7 +121,7 @@ impl Exchange<'_> {
             return Ok(After::Close);
         }
         self.continued = client.continued;
-        let pump = Pump { framing, in_chunks: self.in_chunks, patience: self.patience.map(|patience| patience.body) };
+        let pump = Pump { framing, in_chunks: self.in_chunks, patience: self.patience.map(|patience| patience.body), stall };
         match framing {
             Framing::None => Ok(self.relay_response(&stream, head, &upstream, &capture)?.unwrap_or(After::Close)),
             // A short body that is here goes out before the response is waited for; no second thread.
@@ -193,7 +194,7 @@ impl Exchange<'_> {
                     // An interim response has no body and must not say how long it is (RFC 9110 §8.6).
                     headers.remove("Content-Length");
                     ResponseHead { headers, ..response }.write(&mut bytes);
-                    if client.write_all(&bytes, Wait::Endless).is_err() {
+                    if client.write_all(&bytes, self.wait(upstream)).is_err() {
                         return Ok(Some(After::Close));
                     }
                 }
@@ -252,23 +253,24 @@ impl Exchange<'_> {
         let _ending = Ending(tape.as_deref());
         let half_closed = platform::has_half_closed(client.fd());
         let _entry = self.live.enter(Running::Response(Arc::clone(&inlet.stream)));
-        let stall = self.patience.map_or(Wait::Endless, |patience| Wait::Limit(patience.stall));
-        if client.write_all(&bytes, stall).is_err() {
+        let source = Arc::clone(&inlet.stream);
+        let wait = self.wait(&source);
+        if client.write_all(&bytes, wait).is_err() {
             end_tape(tape.as_deref(), Direction::ClientToServer);
             return Ok(After::Close);
         }
         // Who leaves an event stream is found out at once, and not by the next event; who had closed its sending half before waits for it.
         let watched = is_stream && !half_closed;
-        let ended = relay_body(client, &mut inlet, framing, Passing { pass, watched, stall }, tape.as_deref());
+        let ended = relay_body(client, &mut inlet, framing, Passing { pass, watched, wait }, tape.as_deref());
         match ended {
             BodyEnd::Complete => {}
             // The server ends: what it cut off at the upstream ends properly for the client.
             BodyEnd::Broken if self.live.is_ending() && pass == Pass::Chunks => {
-                if let Err(error) = client.write_all(body::LAST_CHUNK, Wait::Endless) {
+                if let Err(error) = client.write_all(body::LAST_CHUNK, wait) {
                     log::debug!("an event stream could not be ended: {error}");
                 }
             }
-            BodyEnd::Broken | BodyEnd::ClientGone => {}
+            BodyEnd::Broken | BodyEnd::GivenUp | BodyEnd::ClientGone => {}
         }
         let side = if ended == BodyEnd::ClientGone { Direction::ClientToServer } else { Direction::ServerToClient };
         end_tape(tape.as_deref(), side);
@@ -276,9 +278,14 @@ impl Exchange<'_> {
             BodyEnd::Complete if keeps => After::KeepAlive,
             // The end of the server ends an event stream whose only mark of it is the end of the connection.
             BodyEnd::Broken if is_stream && self.live.is_ending() => After::Close,
-            BodyEnd::Broken if pass == Pass::Data || framing == Framing::UntilClose && pass == Pass::Raw => After::Reset,
+            BodyEnd::Broken | BodyEnd::GivenUp if pass == Pass::Data || framing == Framing::UntilClose && pass == Pass::Raw => After::Reset,
             _ => After::Close,
         })
+    }
+
+    /// How the client is waited for while it takes nothing of what `upstream` sends.
+    fn wait<'a>(&self, upstream: &'a Stream) -> Wait<'a> {
+        self.patience.map_or(Wait::Relay { source: upstream, stall: self.live.stall }, |patience| Wait::Limit(patience.stall))
     }
 
     /// The tape for an event stream that begins, if it is to be recorded.
@@ -368,23 +375,25 @@ enum BodyEnd {
     Complete,
     /// The upstream broke off.
     Broken,
+    /// The upstream had gone, and the client took nothing of what was left.
+    GivenUp,
     /// The client left.
     ClientGone,
 }
 
 /// How a body is passed on.
 #[derive(Clone, Copy)]
-struct Passing {
+struct Passing<'a> {
     pass: Pass,
     /// The client is seen to leave while nothing comes.
     watched: bool,
-    /// How long it may take no byte.
-    stall: Wait<'static>,
+    /// How it is waited for while it takes nothing.
+    wait: Wait<'a>,
 }
 
 /// Passes a body on as it arrives; an event stream's data goes to the tape after the client has it.
-fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, how: Passing, tape: Option<&Tape>) -> BodyEnd {
-    let Passing { pass, watched, stall } = how;
+fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, how: Passing<'_>, tape: Option<&Tape>) -> BodyEnd {
+    let Passing { pass, watched, wait } = how;
     const DIRECTION: Direction = Direction::ServerToClient;
     let mut reader = BodyReader::new(framing);
     let (mut out, mut data) = (Vec::new(), Vec::new());
@@ -435,13 +444,13 @@ fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, how: Pass
             // What is stamped already still belongs to it.
             end_tape(tape, DIRECTION);
         }
-        let sent = send_recorded(client, bytes, stall, || {
+        let sent = send_recorded(client, bytes, wait, || {
             if let (Some(tape), Some(stamp)) = (tape, stamp) {
                 tape.push(DIRECTION, stamp, &data);
             }
         });
-        if sent.is_err() {
-            return BodyEnd::ClientGone;
+        if let Err(error) = sent {
+            return unsent(&error, wait);
         }
         upstream.consume(used);
         if let Some(malformed) = wrong {
@@ -452,12 +461,15 @@ fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, how: Pass
             break;
         }
     }
-    if pass == Pass::Chunks && client.write_all(body::LAST_CHUNK, stall).is_err() {
-        return BodyEnd::ClientGone;
+    if pass == Pass::Chunks
+        && let Err(error) = client.write_all(body::LAST_CHUNK, wait)
+    {
+        return unsent(&error, wait);
     }
     BodyEnd::Complete
 }
 
-fn broken(error: &std::io::Error) -> Error {
-    Error::BadGateway(format!("the connection to the upstream broke: {error}"))
+/// Who ended a body that could not be written: of a relay that gives its client up the upstream had gone before.
+fn unsent(error: &std::io::Error, wait: Wait<'_>) -> BodyEnd {
+    if has_stalled(error) && matches!(wait, Wait::Relay { .. }) { BodyEnd::GivenUp } else { BodyEnd::ClientGone }
 }

@@ -3,7 +3,7 @@
 //!
 //! A recorded frame: `read` → `forward` → `push`. No lock is shared between the directions for longer than a push.
 
-use std::io::{Error, ErrorKind};
+use std::io::ErrorKind;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,9 @@ use super::flow::{discard, send_recorded};
 use super::inlet::Inlet;
 use super::read_buffer::ReadBuffer;
 use super::tape::{End, Tape};
-use crate::base::{id, limits, platform, sync};
+use crate::base::{id, limits, sync};
 use crate::model::recording::Direction;
-use crate::wire::stream::{Stream, Wait};
+use crate::wire::stream::{Stream, Wait, has_stalled};
 use crate::wire::ws::{self, FrameGuard, Side, Violation, opcode};
 
 /// What one direction's writer and those who want to end the connection agree on.
@@ -39,13 +39,6 @@ enum Sent {
     GivenUp,
 }
 
-impl Sent {
-    /// What became of bytes that were not all taken. The system, too, times out: a peer that vanished from the network.
-    fn of(error: &Error, is_source_there: bool) -> Self {
-        if error.kind() == ErrorKind::TimedOut && !is_source_there { Self::GivenUp } else { Self::Refused }
-    }
-}
-
 /// A relayed WebSocket.
 #[derive(Debug)]
 pub struct Relay {
@@ -53,6 +46,7 @@ pub struct Relay {
     upstream: Arc<Stream>,
     tape: Option<Arc<Tape>>,
     max_message_bytes: u64,
+    stall: Duration,
     to_client: Mutex<Outlet>,
     to_upstream: Mutex<Outlet>,
     /// Which directions have ended.
@@ -61,13 +55,14 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay between two connections whose handshake is done.
-    pub fn new(client: Arc<Stream>, upstream: Arc<Stream>, tape: Option<Arc<Tape>>, max_message_bytes: u64) -> Self {
+    /// A relay between two connections whose handshake is done. Once one side has gone the other may take no byte for `stall`.
+    pub fn new(client: Arc<Stream>, upstream: Arc<Stream>, tape: Option<Arc<Tape>>, max_message_bytes: u64, stall: Duration) -> Self {
         Self {
             client,
             upstream,
             tape,
             max_message_bytes,
+            stall,
             to_client: Mutex::default(),
             to_upstream: Mutex::default(),
             ended: Mutex::default(),
@@ -162,9 +157,8 @@ impl Relay {
         drop(leaving);
     }
 
-    /// Writes to the other side and then to the tape; to the tape first where the other side takes no bytes now. That side may take its
-    /// time, as long as `source` is there: nobody else would end a wait between one that has gone and one that reads nothing. (TCP shows
-    /// the end of a source only where there is room for all that stands before it; a reset shows at once.)
+    /// Writes to the other side and then to the tape; to the tape first where the other side takes no bytes now, which is then waited
+    /// for as [`Wait::Relay`] says.
     fn forward(&self, direction: Direction, source: &Stream, bytes: &[u8], at_boundary: bool, closed: bool, stamp: Option<u64>) -> Sent {
         let record = || {
             if let (Some(tape), Some(stamp)) = (&self.tape, stamp) {
@@ -179,12 +173,11 @@ impl Relay {
             }
             outlet.mid_frame = true;
         }
-        let target = self.target(direction);
-        let is_there = || !platform::has_half_closed(source.fd());
-        let wait = Wait::While { each: Duration::from_millis(limits::CLOSE_GRACE_MS), goes_on: &is_there };
-        let sent = match send_recorded(target, bytes, wait, record) {
+        let wait = Wait::Relay { source, stall: self.stall };
+        let sent = match send_recorded(self.target(direction), bytes, wait, record) {
             Ok(()) => Sent::Whole,
-            Err(error) => Sent::of(&error, is_there()),
+            Err(error) if has_stalled(&error) => Sent::GivenUp,
+            Err(_) => Sent::Refused,
         };
         let mut outlet = sync::lock(self.outlet(direction));
         // What was given up broke off somewhere.
@@ -357,6 +350,8 @@ mod tests {
 
     use super::*;
 
+    const STALL: Duration = Duration::from_secs(60);
+
     #[test]
     fn a_relay_that_did_not_come_to_its_end_ends_its_recording() {
         let tape = Tape::new("id".into());
@@ -370,7 +365,7 @@ mod tests {
             let pairs = [UnixStream::pair().unwrap(), UnixStream::pair().unwrap()];
             let [(mut client, near), (mut server, far)] = pairs;
             let ends = [near, far].map(|end| Arc::new(Stream::Unix(end)));
-            let relay = Relay::new(Arc::clone(&ends[0]), Arc::clone(&ends[1]), None, limits::MAX_MESSAGE_BYTES);
+            let relay = Relay::new(Arc::clone(&ends[0]), Arc::clone(&ends[1]), None, limits::MAX_MESSAGE_BYTES, STALL);
             std::thread::scope(|scope| {
                 scope.spawn(|| relay.pump(opposite(panics), Vec::new()));
                 let panicking = scope.spawn(|| {
@@ -390,7 +385,7 @@ mod tests {
         for panics in [Direction::ClientToServer, Direction::ServerToClient] {
             let ends = [(); 2].map(|()| Arc::new(Stream::Unix(UnixStream::pair().unwrap().0)));
             let tape = Arc::new(Tape::new("id".into()));
-            let relay = Relay::new(Arc::clone(&ends[0]), Arc::clone(&ends[1]), Some(Arc::clone(&tape)), limits::MAX_MESSAGE_BYTES);
+            let relay = Relay::new(Arc::clone(&ends[0]), Arc::clone(&ends[1]), Some(Arc::clone(&tape)), limits::MAX_MESSAGE_BYTES, STALL);
             *sync::lock(&relay.ended) = [true; 2];
             let leaving = Leaving { relay: &relay, direction: panics };
             tape.stamp(panics).unwrap();
@@ -408,7 +403,7 @@ mod tests {
         let (mut client, near) = UnixStream::pair().unwrap();
         let (mut server, far) = UnixStream::pair().unwrap();
         let ends = [near, far].map(|end| Arc::new(Stream::Unix(end)));
-        let relay = Arc::new(Relay::new(Arc::clone(&ends[0]), Arc::clone(&ends[1]), None, limits::MAX_MESSAGE_BYTES));
+        let relay = Arc::new(Relay::new(Arc::clone(&ends[0]), Arc::clone(&ends[1]), None, limits::MAX_MESSAGE_BYTES, STALL));
         let [near, far] = ends.map(Inlet::new);
         let running = std::thread::spawn(move || relay.run(near, far));
         // More than one pair of sockets holds, less than both do.
@@ -434,7 +429,7 @@ mod tests {
         let (mut client, near) = UnixStream::pair().unwrap();
         let (mut server, far) = UnixStream::pair().unwrap();
         let ends = [near, far].map(|end| Arc::new(Stream::Unix(end)));
-        let relay = Arc::new(Relay::new(Arc::clone(&ends[0]), Arc::clone(&ends[1]), None, limits::MAX_MESSAGE_BYTES));
+        let relay = Arc::new(Relay::new(Arc::clone(&ends[0]), Arc::clone(&ends[1]), None, limits::MAX_MESSAGE_BYTES, STALL));
         let [near, far] = ends.map(Inlet::new);
         let running = std::thread::spawn(move || relay.run(near, far));
         let mut burst = Vec::new();

@@ -1,7 +1,7 @@
 //! The body of a request on its way: how fast it must come, its forwarding to an upstream, and the copy that a recording keeps. What a
 //! body means is not decided here, nor what is answered to one that is wrong.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::inlet::Inlet;
@@ -9,7 +9,7 @@ use crate::base::error::{Error, Result};
 use crate::base::time::{self, Micros};
 use crate::base::{limits, platform, sync};
 use crate::wire::body::{self, BodyReader, Framing};
-use crate::wire::stream::{Stream, Wait};
+use crate::wire::stream::{Stream, Wait, has_stalled};
 
 /// How fast a body must come. Its client may send nothing for `patience`; and no more time than that is lost to all its silences together,
 /// but for what its bytes have earned at [`limits::MIN_BODY_BYTES_PER_MS`]. So one that sends a byte now and then ends as well.
@@ -101,7 +101,7 @@ pub enum Pumped {
     ClientGone,
     /// Its framing is wrong.
     Malformed(String),
-    /// It came too slowly.
+    /// It came too slowly, or the upstream took nothing more of it when the client had ended its side.
     Late(Error),
 }
 
@@ -114,6 +114,8 @@ pub struct Pump {
     pub in_chunks: bool,
     /// How long the client may send no byte of it; `None`: as long as the upstream bears it.
     pub patience: Option<Duration>,
+    /// How long the upstream may take no byte of it once the client has gone, or ended its sending half: see [`Wait::Relay`].
+    pub stall: Duration,
 }
 
 impl Pump {
@@ -122,6 +124,8 @@ impl Pump {
         let mut reader = BodyReader::new(self.framing);
         let mut arrival = self.patience.map(Arrival::new);
         let mut chunks = Vec::new();
+        let source = Arc::clone(&client.stream);
+        let wait = Wait::Relay { source: &source, stall: self.stall };
         let mut wanted = true;
         let mut came = 0;
         while !reader.is_done() {
@@ -163,10 +167,26 @@ impl Pump {
                 chunks.extend_from_slice(body::LAST_CHUNK);
             }
             let bytes = if self.in_chunks { chunks.as_slice() } else { &client.data()[..used] };
-            wanted = wanted && upstream.write_all(bytes, Wait::Endless).is_ok();
+            match if wanted { upstream.write_all(bytes, wait) } else { Ok(()) } {
+                Ok(()) => {}
+                Err(error) if has_stalled(&error) => {
+                    upstream.shutdown();
+                    return Pumped::Late(failed(&error, self.stall));
+                }
+                Err(_) => wanted = false,
+            }
             client.consume(used);
         }
         Pumped::Whole
+    }
+}
+
+/// Why a request does not reach its upstream, which may take no byte for `stall` once the client has ended its side.
+pub fn failed(error: &std::io::Error, stall: Duration) -> Error {
+    if has_stalled(error) {
+        Error::GatewayTimeout(format!("the upstream took no byte of the request for {} ms", stall.as_millis()))
+    } else {
+        Error::BadGateway(format!("the connection to the upstream broke: {error}"))
     }
 }
 

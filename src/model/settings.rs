@@ -69,7 +69,7 @@ pub struct Settings {
     pub max_event_bytes: u64,
     /// Bytes of a recorded request body.
     pub max_request_body_bytes: u64,
-    /// Milliseconds that a client of a replay, a mock or the admin port may take no byte.
+    /// Milliseconds that a client of a replay, a mock or the admin port, or a side of a relay whose other side has gone, may take no byte.
     pub stall_timeout_ms: u64,
     /// Client messages that wait in a session.
     pub max_queued_messages: u64,
@@ -294,7 +294,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: Some("stall-timeout"),
         env: "MOCKD_STALL_TIMEOUT",
         value_name: "MS",
-        help: "Time that a client of a replay, a mock or the admin port may take no byte",
+        help: "Time that a client of a replay, a mock or the admin port, or a side of a relay whose other has gone, may take no byte",
         slot: Slot::Millis(|s| &mut s.stall_timeout_ms),
     },
     Setting {

@@ -17,14 +17,22 @@ pub enum Wait<'a> {
     Endless,
     /// This long.
     Limit(Duration),
-    /// As long as `goes_on` says so, which is asked whenever no byte was taken for `each` (more than zero). The first no is a warning, so
-    /// that a peer has `each` left from then on; the second is the end.
-    While {
-        /// The time between two questions.
-        each: Duration,
-        /// Whether to go on waiting.
-        goes_on: &'a dyn Fn() -> bool,
+    /// A relay's, of every protocol and in both directions. As long as `source`, whose bytes these are, is there, the peer may take its
+    /// time: that is back pressure. Once `source` is seen to have gone (it has ended its sending half, or its connection is broken),
+    /// nobody else would end the wait: what is left still goes to a peer that takes bytes, however slowly, and one that takes none for
+    /// `stall`, counted from then, is given up. (TCP shows an end only where there is room for all that stands before it, a reset at once.)
+    Relay {
+        /// Where the bytes come from.
+        source: &'a Stream,
+        /// What a peer has once the source has gone.
+        stall: Duration,
     },
+}
+
+/// Whether a write failed because its [`Wait`] was over. The system's own time-out is none of these: it is that of a peer that vanished
+/// from the network.
+pub fn has_stalled(error: &Error) -> bool {
+    error.kind() == ErrorKind::TimedOut && error.raw_os_error().is_none()
 }
 
 /// A connection.
@@ -174,7 +182,7 @@ pub(super) fn send_all(bytes: &[u8], wait: Wait<'_>, socket: BorrowedFd<'_>, sen
             0 => patience.wait(socket)?,
             sent => {
                 rest = &rest[sent..];
-                patience = Patience::new(wait);
+                patience.renew();
             }
         }
     }
@@ -184,48 +192,46 @@ pub(super) fn send_all(bytes: &[u8], wait: Wait<'_>, socket: BorrowedFd<'_>, sen
 /// A writer's patience with a peer that takes no byte, from the first wait on.
 pub(super) struct Patience<'a> {
     wait: Wait<'a>,
+    /// Since when it has waited, where that has a limit.
     since: Option<Instant>,
-    /// [`Wait::While`] has said no once.
-    is_last: bool,
+    /// There is nothing more to be seen of the source of a [`Wait::Relay`].
+    is_source_gone: bool,
 }
 
 impl<'a> Patience<'a> {
     pub fn new(wait: Wait<'a>) -> Self {
-        Self { wait, since: None, is_last: false }
+        Self { wait, since: None, is_source_gone: false }
     }
 
-    /// Waits until the socket takes bytes; `TimedOut` where patience is over.
-    pub fn wait(&mut self, socket: BorrowedFd<'_>) -> Result<()> {
-        /// One wait of those that last for ever.
-        const LONG: Duration = Duration::from_secs(60);
-        let left = match self.wait {
-            Wait::Endless => LONG,
-            Wait::Limit(each) | Wait::While { each, .. } => {
-                let waited = self.since.get_or_insert_with(Instant::now).elapsed();
-                if waited >= each && self.is_over() {
-                    return Err(Error::new(ErrorKind::TimedOut, "the peer takes no bytes"));
-                }
-                // Where it is not over, the next stretch begins with the next wait.
-                each.saturating_sub(waited)
-            }
-        };
-        // Whether it is writable now is found out by writing: poll also returns early for a signal.
-        platform::wait_writable(socket, left).map(|_| ())
-    }
-
-    /// Whether nothing follows the stretch that has passed.
-    fn is_over(&mut self) -> bool {
-        let Wait::While { goes_on, .. } = self.wait else { return true };
-        let warned = self.is_last;
-        self.is_last = !goes_on();
+    /// The peer has taken a byte.
+    pub fn renew(&mut self) {
         self.since = None;
-        warned && self.is_last
+    }
+
+    /// Waits until there is a reason to write again; `TimedOut` where patience is over. Whether the socket takes bytes is found out by
+    /// writing: poll also returns for a signal, and calls a socket full whose peer has taken less than a third of what it holds. So the
+    /// end of a limit is such a reason too, and only the wait after it is the one too many.
+    pub fn wait(&mut self, socket: BorrowedFd<'_>) -> Result<()> {
+        let limit = match self.wait {
+            Wait::Endless => return platform::wait_writable(socket, platform::FOREVER).map(|_| ()),
+            Wait::Relay { source, .. } if !self.is_source_gone => {
+                self.is_source_gone = platform::wait_writable_beside(socket, source.fd())?;
+                return Ok(());
+            }
+            Wait::Limit(limit) | Wait::Relay { stall: limit, .. } => limit,
+        };
+        let waited = self.since.get_or_insert_with(Instant::now).elapsed();
+        if waited >= limit {
+            return Err(Error::new(ErrorKind::TimedOut, "the peer takes no bytes"));
+        }
+        platform::wait_writable(socket, limit.saturating_sub(waited)).map(|_| ())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::sync::mpsc::{RecvTimeoutError, channel};
 
     use super::*;
 
@@ -285,31 +291,46 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_takes_nothing_is_waited_for_until_the_second_no() {
-        for (near, _far) in [tcp_pair(), unix_pair()] {
-            while near.write_now(&[0; 65_536]).expect("room") > 0 {}
-            // A yes takes the warning back.
-            let (said, asked) = ([true, false, true, false, false, true], std::cell::Cell::new(0));
-            let goes_on = || said[asked.replace(asked.get() + 1)];
-            let result = near.write_all(b"x", Wait::While { each: Duration::from_millis(2), goes_on: &goes_on });
-            assert_eq!((result.map_err(|error| error.kind()), asked.get()), (Err(ErrorKind::TimedOut), 5));
+    fn a_relay_waits_for_a_slow_peer_as_long_as_its_source_is_there() {
+        for resets in [false, true] {
+            for (near, _far) in [tcp_pair(), unix_pair()] {
+                let (source, sender) = tcp_pair();
+                let (tell, told) = channel();
+                std::thread::scope(|scope| {
+                    let wait = Wait::Relay { source: &source, stall: Duration::from_millis(1) };
+                    scope.spawn(move || tell.send(near.write_all(&vec![0; 64 << 20], wait).map_err(|error| has_stalled(&error))));
+                    sender.write_all(b"more", Wait::Endless).expect("room");
+                    assert_eq!(told.recv_timeout(Duration::from_millis(100)), Err(RecvTimeoutError::Timeout));
+                    if resets {
+                        sender.reset_at_close().expect("an open socket");
+                    }
+                    drop(sender);
+                    assert_eq!(told.recv(), Ok(Err(true)), "resets: {resets}");
+                });
+            }
         }
     }
 
     #[test]
-    fn a_byte_that_is_taken_takes_the_warning_back() {
-        let (near, far) = unix_pair();
+    fn a_peer_that_takes_bytes_however_slowly_is_never_given_up() {
+        let (near, _far) = unix_pair();
         while near.write_now(&[0; 4096]).expect("room") > 0 {}
-        // No, and then there is room; the next stretch begins with a first no again.
-        let asked = std::cell::Cell::new(0);
-        let goes_on = || {
-            if asked.replace(asked.get() + 1) == 0 {
-                assert!(far.read(&mut vec![0; 1 << 20]).expect("bytes") > 0);
-            }
-            false
-        };
-        let result = near.write_all(&vec![0; 16 << 20], Wait::While { each: Duration::from_millis(2), goes_on: &goes_on });
-        assert_eq!((result.map_err(|error| error.kind()), asked.get()), (Err(ErrorKind::TimedOut), 3));
+        let (source, gone) = unix_pair();
+        drop(gone);
+        let stall = Duration::from_millis(2);
+        // What is taken at each try, each but the first after all of the time. The end of the source costs a relay one more.
+        let slow = [0, 1, 0, 1, 0, 1, 0, 0];
+        for (wait, taken) in [(Wait::Limit(stall), slow.to_vec()), (Wait::Relay { source: &source, stall }, [&[0], &slow[..]].concat())] {
+            let tries = std::cell::Cell::new(0);
+            let result = send_all(&[0; 9], wait, near.fd(), |_| Ok(taken[tries.replace(tries.get() + 1)]));
+            assert_eq!((result.map_err(|error| has_stalled(&error)), tries.get()), (Err(true), taken.len()));
+        }
+    }
+
+    #[test]
+    fn a_peer_that_vanished_has_not_stalled() {
+        let vanished = Error::from_raw_os_error(nix::libc::ETIMEDOUT);
+        assert_eq!((vanished.kind(), has_stalled(&vanished)), (ErrorKind::TimedOut, false));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::mpsc::channel;
 
 use super::crowds::settled;
 use crate::support::http::{Conn, ask};
+use crate::support::stuck::{push_until_relay_sticks, reset};
 use crate::support::upstream::{EVENT_STREAM, gate};
 use crate::support::usage::Usage;
 use crate::support::{Server, Upstream, recordings, wait};
@@ -203,4 +204,83 @@ fn bytes_behind_the_last_request_do_not_cost_the_end_of_its_answer() {
         assert_eq!(conn.body(&head).len(), body.len(), "{version}");
         assert_eq!(conn.read_to_end(), b"", "{version}");
     }
+}
+
+/// An upstream whose connections, with their requests read, are in the test's hands, and a server before it that gives up soon.
+fn before_idle_upstream() -> (Upstream, std::sync::mpsc::Receiver<Conn>, Server) {
+    let (tell, conns) = channel();
+    let upstream = Upstream::http(move |head, mut conn| match head.target() {
+        // What `settled` asks for.
+        "/nothing/here" => conn.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+        _ => drop(tell.send(conn)),
+    });
+    let server = Server::builder().upstream(upstream.url()).option("--stall-timeout", 300).flag("--record").flag("*").start();
+    (upstream, conns, server)
+}
+
+#[track_caller]
+fn await_no_streams(server: &Server) {
+    wait::eventually("the end of all streams", || {
+        let metrics = ask(server.admin, "GET", "/metrics", &[], b"").text();
+        (metrics.contains("\nmockd_streams 0\n") && metrics.contains("\nmockd_connections 0\n")).then_some(())
+    });
+}
+
+/// The relay waited for ever between an upstream that had gone and a client that read nothing: its thread, its descriptors, and a recording
+/// that never ended.
+#[test]
+fn a_response_whose_upstream_has_gone_and_whose_client_takes_nothing_ends() {
+    let (_upstream, conns, server) = before_idle_upstream();
+    let before = settled(&server);
+    let mut silent = Vec::new();
+    for (target, resets) in [("/events/reset", true), ("/events/closed", false), ("/plain/reset", true), ("/plain/closed", false)] {
+        let mut client = Conn::open(server.mock);
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        let mut conn = wait::next("the request", &conns);
+        if target.starts_with("/events") {
+            conn.send(format!("{EVENT_STREAM}4000000\r\n: one comment without an end"));
+        } else {
+            conn.send("HTTP/1.1 200 OK\r\n\r\n");
+        }
+        push_until_relay_sticks(&mut conn, &[b'x'; 65_536]);
+        if resets {
+            reset(conn);
+        }
+        silent.push(client);
+    }
+    await_no_streams(&server);
+    for target in ["/events/reset", "/events/closed"] {
+        let list = format!("/stream-recordings?path={target}&status=complete");
+        let id = wait::eventually(target, || server.get(&list)["recordings"][0]["id"].as_str().map(str::to_owned));
+        let recording = server.recording(&id);
+        assert_eq!(recording["sse"]["endedBy"], "server", "{target}");
+    }
+    drop(silent);
+    Usage::back_to(server.pid, &before);
+}
+
+/// The same the other way: a client that has gone, and an upstream that reads nothing. Who has only ended its sending half is told.
+#[test]
+fn an_upload_whose_client_has_gone_and_whose_upstream_takes_nothing_ends() {
+    let (_upstream, conns, server) = before_idle_upstream();
+    let before = settled(&server);
+    let mut silent = Vec::new();
+    for leave in ["reset", "close", "half"] {
+        let mut client = Conn::open(server.mock);
+        client.send(format!("POST /{leave} HTTP/1.1\r\nHost: h\r\nContent-Length: 67108864\r\n\r\n"));
+        let conn = wait::next("the request", &conns);
+        push_until_relay_sticks(&mut client, &[b'x'; 65_536]);
+        match leave {
+            "reset" => reset(client),
+            "close" => drop(client),
+            _ => {
+                client.shut_write();
+                client.answer("POST").expect_error(504, "gateway_timeout", &["300 ms"]);
+            }
+        }
+        silent.push(conn);
+    }
+    await_no_streams(&server);
+    drop(silent);
+    Usage::back_to(server.pid, &before);
 }

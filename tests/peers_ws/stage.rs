@@ -10,7 +10,7 @@ use crate::support::recordings::ws;
 use crate::support::server::{Builder, Place};
 use crate::support::wait::{self, eventually};
 use crate::support::ws::{MASK, Raw};
-use crate::support::{Conn, Server, Upstream};
+use crate::support::{Server, Upstream};
 
 /// Where a peer may misbehave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,13 +172,6 @@ impl Stage {
     pub fn server_bytes(&self) -> u64 {
         resident_bytes(self.server.pid)
     }
-}
-
-/// Ends a connection with a reset: what was sent to it is unread when it is closed.
-pub fn reset(conn: Conn) {
-    let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
-    nix::sys::socket::setsockopt(&conn.stream, nix::sys::socket::sockopt::Linger, &linger).expect("linger can be set");
-    drop(conn);
 }
 
 /// Bytes of a process that are resident.

@@ -1,17 +1,17 @@
 //! Peers that read nothing, or next to nothing, while the other side has much to say: what is held for them is bounded, the stream ends
 //! as it should, and others are served on.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::Shutdown;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::stage::{Side, Stage, reset};
+use super::stage::{Side, Stage};
 use crate::support::effort::rounds;
-use crate::support::http;
 use crate::support::recordings::ws;
 use crate::support::server::{Builder, Place};
+use crate::support::stuck::push_until_stuck;
 use crate::support::wait::eventually;
 use crate::support::ws::{BINARY, MASK, Raw, frame};
 use crate::support::{Conn, Server};
@@ -24,20 +24,6 @@ fn open_lazy(server: &Server, path: &str) -> Raw {
     let raw = Raw::open(server.mock, path);
     nix::sys::socket::setsockopt(&raw.conn.stream, nix::sys::socket::sockopt::RcvBuf, &16_384).expect("a buffer can be small");
     raw
-}
-
-/// Sends until the other side has taken no byte for a while; how many it took.
-fn push_until_stuck(conn: &mut Conn, bytes: &[u8], most: usize) -> usize {
-    conn.stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a time-out can be set");
-    let mut sent = 0;
-    while sent < most {
-        // Always whole frames from where the last write ended.
-        match conn.stream.write(&bytes[sent % bytes.len()..]) {
-            Ok(written) => sent += written,
-            Err(_) => break,
-        }
-    }
-    sent
 }
 
 /// A relay holds nothing for a side that does not read: the sender is stopped by its own full socket, both ways, and what was taken arrives.
@@ -69,89 +55,6 @@ fn a_relay_stops_the_sender_where_the_other_side_reads_nothing() {
         println!("stalled relay, {side:?}: {sent} bytes taken until the sender was stopped, {grown} bytes more resident");
     }
     stage.check_log();
-}
-
-/// Bytes of ours that the other end's kernel has not taken, as Linux tells it.
-fn untaken(conn: &Conn) -> u64 {
-    let port = |address: std::io::Result<std::net::SocketAddr>| format!(":{:04X}", address.expect("a connection has two ends").port());
-    let ends = [port(conn.stream.local_addr()), port(conn.stream.peer_addr())];
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("a table of connections");
-    let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let line = lines.find(|line| line[1].ends_with(&ends[0]) && line[2].ends_with(&ends[1])).expect("ours is in it");
-    u64::from_str_radix(&line[4][..8], 16).expect("a number")
-}
-
-/// How a side leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Leave {
-    Close,
-    Reset,
-    HalfClose,
-}
-
-/// The header of a binary frame of more than 64 KiB.
-fn header_of(length: usize, mask: Option<[u8; 4]>) -> Vec<u8> {
-    let mut header = vec![0x80 | BINARY, if mask.is_some() { 0xff } else { 0x7f }];
-    header.extend((length as u64).to_be_bytes());
-    header.extend(mask.into_iter().flatten());
-    header
-}
-
-/// A relay waited for ever between a side that had gone and one that read nothing: its threads, its descriptors, and a recording that
-/// never ended. An end in good order is seen where no bytes are stuck before it.
-#[test]
-fn a_relay_whose_sender_has_gone_and_whose_receiver_takes_nothing_ends() {
-    /// More than the kernel holds on the way.
-    const MOST: usize = 60 << 20;
-    let stage = Stage::with(|server| server.flag("--record").flag("*"));
-    let before = stage.threads_and_descriptors();
-    let (mut ended, mut met) = (Vec::new(), Vec::new());
-    for side in [Side::RelayClient, Side::RelayUpstream] {
-        for leave in [Leave::Close, Leave::Reset, Leave::HalfClose] {
-            let path = format!("{leave:?}");
-            met.push((side, leave, stage.meet(side, &path)));
-            ended.push((side, path));
-        }
-    }
-    // All at once: each takes its time until it is stuck. Those that are still there are kept, and do nothing further.
-    let leaving = met.into_iter().map(|(side, leave, met)| {
-        std::thread::spawn(move || {
-            let (mut peer, mut other) = (met.peer.conn, met.other.expect("a relay has two sides"));
-            // One frame that does not come to its end: it costs the recorder little.
-            peer.send(header_of(MOST, side.mask()));
-            let sent = push_until_stuck(&mut peer, &[0; 65_536], MOST);
-            assert!(sent < MOST, "{side:?} {leave:?}: all {sent} bytes were taken");
-            // TCP keeps an end back behind bytes for which there is no room. So there is some, and the relay is stuck all the same.
-            let mut buffer = vec![0; 1 << 20];
-            while leave != Leave::Reset && untaken(&peer) > 0 {
-                assert!(other.conn.stream.read(&mut buffer).expect("bytes that wait") > 0);
-            }
-            match leave {
-                Leave::Close => drop(peer),
-                Leave::Reset => reset(peer),
-                Leave::HalfClose => {
-                    peer.shut_write();
-                    return (other, Some(peer));
-                }
-            }
-            (other, None)
-        })
-    });
-    let leaving = leaving.collect::<Vec<_>>();
-    let silent = leaving.into_iter().map(|thread| thread.join().expect("it leaves")).collect::<Vec<_>>();
-    for (side, path) in ended {
-        let websocket = &stage.recording(&format!("{}/{path}", side.folder()))["websocket"];
-        let by = if side == Side::RelayUpstream { "server" } else { "client" };
-        assert_eq!((&websocket["closeCode"], &websocket["closedBy"]), (&json!(1006), &json!(by)), "{side:?} {path}");
-    }
-    // The bystander's is the only stream that is left.
-    eventually("the end of all relays", || {
-        let metrics = http::ask(stage.server.admin, "GET", "/metrics", &[], b"").text();
-        metrics.contains("\nmockd_streams 1\n").then_some(())
-    });
-    stage.check_nothing_left(before);
-    stage.check_log();
-    drop(silent);
 }
 
 /// A server whose mock sends without end, whose other mock echoes, and whose recordings are large.

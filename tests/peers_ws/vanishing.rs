@@ -5,8 +5,9 @@ use std::net::Shutdown;
 
 use serde_json::json;
 
-use super::stage::{SIDES, Side, Stage, reset};
+use super::stage::{SIDES, Side, Stage};
 use crate::support::Conn;
+use crate::support::stuck::reset;
 use crate::support::ws::{CLOSE, Raw, TEXT, close_payload, frame};
 
 /// What a peer has said when it vanishes: its bytes, how many at their end are a header that is not all there (which a relay keeps to

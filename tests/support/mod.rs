@@ -10,6 +10,7 @@ pub mod pty;
 pub mod recordings;
 pub mod server;
 pub mod sse;
+pub mod stuck;
 pub mod tls;
 pub mod upstream;
 pub mod usage;

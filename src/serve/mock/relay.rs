@@ -112,13 +112,14 @@ impl Request<'_> {
         let reserved = recordings.claim(Protocol::WebSocket, self.metadata(Source::Proxy, Some(route)));
         // Before the write: it wakes the client, which may take this very core, and the stream's times would begin late.
         let origin = Origin::now();
-        let sent = client.stream.write_all(&bytes, Wait::Endless);
+        let stall = self.app.live.stall;
+        let sent = client.stream.write_all(&bytes, Wait::Relay { source: &upstream, stall });
         let tape = reserved.map(|reserved| recordings.begin(reserved, origin, StreamHead::WebSocket { subprotocol }));
         if sent.is_err() {
             tape.iter().for_each(|tape| tape.end(End::Side(Direction::ClientToServer)));
             return Ok(None);
         }
-        let relay = Arc::new(Relay::new(Arc::clone(&client.stream), upstream, tape, self.app.settings.max_message_bytes));
+        let relay = Arc::new(Relay::new(Arc::clone(&client.stream), upstream, tape, self.app.settings.max_message_bytes, stall));
         let _entry = self.app.live.enter(Running::WebSocket(Arc::clone(&relay)));
         if let Err(error) = relay.run(client, inlet) {
             log::error!("a WebSocket could not be relayed: {error}");

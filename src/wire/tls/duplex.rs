@@ -243,14 +243,13 @@ impl TlsStream {
 
 /// A writer's patience, which begins anew whenever the peer has taken a byte.
 struct Progress<'a> {
-    wait: Wait<'a>,
     patience: Patience<'a>,
     left: usize,
 }
 
 impl<'a> Progress<'a> {
     fn new(wait: Wait<'a>) -> Self {
-        Self { wait, patience: Patience::new(wait), left: usize::MAX }
+        Self { patience: Patience::new(wait), left: usize::MAX }
     }
 
     fn wait(&mut self, stream: &TlsStream) -> Result<()> {
@@ -260,7 +259,7 @@ impl<'a> Progress<'a> {
         };
         if left != self.left {
             self.left = left;
-            self.patience = Patience::new(self.wait);
+            self.patience.renew();
         }
         self.patience.wait(stream.socket.as_fd())
     }

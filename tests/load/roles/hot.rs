@@ -4,8 +4,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mockd::base::id;
 use mockd::base::time::Origin;
-use mockd::base::{id, platform};
 use mockd::engine::flow::send_recorded;
 use mockd::engine::stretch::Stretch;
 use mockd::engine::take::{Bounds, Take};
@@ -78,7 +78,7 @@ fn relay(count: u64) -> Result<()> {
         let scan = guard.scan(&buffer[..read]);
         let bytes = &buffer[..scan.good];
         // As the relay waits, which costs nothing while nobody waits.
-        let wait = Wait::While { each: Duration::from_secs(1), goes_on: &|| !platform::has_half_closed(from.fd()) };
+        let wait = Wait::Relay { source: &from, stall: Duration::from_secs(60) };
         send_recorded(&to, bytes, wait, || tape.push(Direction::ClientToServer, stamp, bytes))?;
         far.read(&mut buffer)?;
         // As the recorder does, often enough for the tape to stay small.

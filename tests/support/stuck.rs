@@ -1,0 +1,67 @@
+//! Connections whose other end takes nothing: filled until they are stuck, told apart by what the kernel says of them, and left. What
+//! mockd should do then is not said here.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use super::http::Conn;
+use super::wait::eventually;
+
+/// Sends until the other side has taken no byte for a while; how many it took.
+pub fn push_until_stuck(conn: &mut Conn, bytes: &[u8], most: usize) -> usize {
+    conn.stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a time-out can be set");
+    let mut sent = 0;
+    while sent < most {
+        // Always whole frames from where the last write ended.
+        match conn.stream.write(&bytes[sent % bytes.len()..]) {
+            Ok(written) => sent += written,
+            Err(_) => break,
+        }
+    }
+    sent
+}
+
+/// Sends through a relay until that is stuck, for its other side takes nothing, and no more: all that was sent is with it. TCP would keep
+/// an end of ours back behind bytes for which there is no room. How many bytes that is.
+#[track_caller]
+pub fn push_until_relay_sticks(conn: &mut Conn, bytes: &[u8]) -> usize {
+    /// More than the kernel holds on the way.
+    const MOST: usize = 60 << 20;
+    let mut sent = 0;
+    while sent < MOST {
+        let rest = &bytes[sent % bytes.len()..];
+        let piece = &rest[..rest.len().min(32_768)];
+        conn.send(piece);
+        sent += piece.len();
+        let left = eventually("the relay's kernel to take a piece", || Some(queues(conn)).filter(|(ours, _)| *ours == 0)).1;
+        let end = Instant::now() + Duration::from_millis(300);
+        while left > 0 && queues(conn).1 == left {
+            if Instant::now() > end {
+                return sent;
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+    panic!("{sent} bytes were taken, and nobody read one");
+}
+
+/// Bytes of ours that the other end's kernel has not taken, and those that it has and its program has not, as Linux tells it.
+fn queues(conn: &Conn) -> (u64, u64) {
+    let port = |address: std::io::Result<std::net::SocketAddr>| format!(":{:04X}", address.expect("a connection has two ends").port());
+    let ends = [port(conn.stream.local_addr()), port(conn.stream.peer_addr())];
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("a table of connections");
+    let queues = |from: &str, to: &str| {
+        let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let line = lines.find(|line| line[1].ends_with(from) && line[2].ends_with(to)).expect("ours is in it");
+        let (unsent, unread) = line[4].split_once(':').expect("two numbers");
+        [unsent, unread].map(|number| u64::from_str_radix(number, 16).expect("a number"))
+    };
+    (queues(&ends[0], &ends[1])[0], queues(&ends[1], &ends[0])[1])
+}
+
+/// Ends a connection with a reset: what was sent to it is unread when it is closed.
+pub fn reset(conn: Conn) {
+    let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+    nix::sys::socket::setsockopt(&conn.stream, nix::sys::socket::sockopt::Linger, &linger).expect("linger can be set");
+    drop(conn);
+}
