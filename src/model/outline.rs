@@ -80,14 +80,16 @@ impl<'a> Outline<'a> {
     }
 }
 
-/// Keeps what is left of a recording's fields, and of its protocol's part, beside what its head has of them already.
+/// Keeps what is left of a recording's fields, and of its protocol's part, beside what its head has of them already. Fields of the head
+/// that a last line of JSON Lines says once more are left out: written down, they would be read in place of the head's own.
 ///
 /// # Errors
 /// [`Error::Invalid`] that names a field nested too deep.
 pub fn keep_unknown(head: &mut Head, fields: RawObject<'_>, part: RawObject<'_>) -> Result<()> {
     let protocol = head.protocol();
-    head.extra.extend(fields.rest()?);
-    let unknown = part.rest()?;
+    let (own, own_of_part) = fields_of_head(protocol);
+    head.extra.extend(fields.rest()?.into_iter().filter(|(name, _)| !own.contains(&name.as_str())));
+    let unknown: Map<_, _> = part.rest()?.into_iter().filter(|(name, _)| !own_of_part.contains(&name.as_str())).collect();
     if !unknown.is_empty() {
         let known = head.extra.entry(protocol.word()).or_insert_with(|| Value::Object(Map::new()));
         if let Value::Object(known) = known {
@@ -95,6 +97,16 @@ pub fn keep_unknown(head: &mut Head, fields: RawObject<'_>, part: RawObject<'_>)
         }
     }
     Ok(())
+}
+
+/// The fields of a head, and those of its protocol's part, the list of frames among them.
+fn fields_of_head(protocol: Protocol) -> (&'static [&'static str], &'static [&'static str]) {
+    let own = &["formatVersion", "id", "name", "description", "tags", "protocol", "startTime", "metadata"];
+    let of_part: &[&str] = match protocol {
+        Protocol::WebSocket => &["subprotocol", "frames"],
+        Protocol::Sse => &["request", "responseStatus", "responseHeaders", "headRelativeUs", "events"],
+    };
+    (own, of_part)
 }
 
 /// The tail of a recording of `protocol`, from its fields and those of the protocol's part.

@@ -63,6 +63,21 @@ fn unknown_fields_of_the_last_line_are_kept() {
     assert_eq!(extra, json!({"mine": 1, "websocket": {"theirs": 2, "more": 3}, "yours": [4]}));
 }
 
+/// They were written into the head beside its own, and read in place of them: the recording had another id than its file.
+#[test]
+fn fields_of_the_head_in_the_last_line_became_a_second_head() {
+    let head = json!({"protocol": "websocket", "id": "a", "websocket": {"subprotocol": "v1", "mine": 1}});
+    let part = json!({"closeCode": 1000, "subprotocol": "v2", "frames": 7});
+    let tail = json!({"status": "complete", "id": "b", "name": "c", "startTime": 1, "tags": 1, "formatVersion": 2, "websocket": part});
+    let (all, _) = read(&format!("{head}\n{tail}\n"));
+    assert_eq!(serde_json::Value::from(all[0].head.extra.clone()), json!({"websocket": {"mine": 1}}));
+    let head = json!({"protocol": "sse", "sse": {"request": {"method": "POST"}}});
+    let tail =
+        json!({"status": "complete", "sse": {"request": {}, "responseStatus": 1, "responseHeaders": 2, "events": 3, "headRelativeUs": 4}});
+    let (all, _) = read(&format!("{head}\n{tail}\n"));
+    assert_eq!(serde_json::Value::from(all[0].head.extra.clone()), json!({}));
+}
+
 #[test]
 fn redaction_rules_that_no_replay_could_use_are_refused() {
     let told = error(&json!({"protocol": "sse", "metadata": {"path": "/e", "redaction": {"patterns": ["("]}}}));
