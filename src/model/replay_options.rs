@@ -247,7 +247,7 @@ fn json_paths(fields: &mut Fields<'_>, name: &'static str) -> Result<Vec<String>
 pub fn check_json_path(place: &str, path: &str) -> Result<serde_json_path::JsonPath> {
     // The parser recurses into brackets and parentheses, and what `..` finds is multiplied by the next one; nobody needs a path as long
     // or as deep as this.
-    let Shape { deepest, descents } = shape(path);
+    let Shape { deepest, descents, is_in_quotes } = shape(path);
     if path.len() > limits::MAX_JSON_PATH_BYTES || deepest > limits::MAX_JSON_PATH_DEPTH || descents > limits::MAX_JSON_PATH_DESCENTS {
         let (bytes, depth, descents) = (limits::MAX_JSON_PATH_BYTES, limits::MAX_JSON_PATH_DEPTH, limits::MAX_JSON_PATH_DESCENTS);
         return Err(Error::invalid(
@@ -255,23 +255,30 @@ pub fn check_json_path(place: &str, path: &str) -> Result<serde_json_path::JsonP
             format!("a JSONPath has at most {bytes} bytes, {depth} brackets or parentheses within each other, and \"..\" {descents} times"),
         ));
     }
-    serde_json_path::JsonPath::parse(path).map_err(|error| {
+    let wrong = |why: &str| {
         let shown = text::clean(&text::shorten(path, 64)).into_owned();
-        Error::invalid(place, format!("{shown:?} is no JSONPath (RFC 9535): {}", text::clean(error.message())))
-    })
+        Error::invalid(place, format!("{shown:?} is no JSONPath (RFC 9535): {}", text::clean(why)))
+    };
+    // The parser panics where such a name ends within `\u`.
+    if is_in_quotes {
+        return Err(wrong("a name or text in quotes has no end"));
+    }
+    serde_json_path::JsonPath::parse(path).map_err(|error| wrong(error.message()))
 }
 
-/// What makes a path costly, names in quotes aside.
+/// What makes a path costly, names in quotes aside, and whether the last of these has its end.
 struct Shape {
     /// How many brackets and parentheses are open at once.
     deepest: usize,
     /// How often `..` stands in it.
     descents: usize,
+    /// It ends within quotes.
+    is_in_quotes: bool,
 }
 
 fn shape(path: &str) -> Shape {
     let (mut open, mut quote, mut before) = (0usize, None, 0);
-    let mut shape = Shape { deepest: 0, descents: 0 };
+    let mut shape = Shape { deepest: 0, descents: 0, is_in_quotes: false };
     let mut bytes = path.bytes();
     while let Some(byte) = bytes.next() {
         match (byte, quote) {
@@ -287,6 +294,7 @@ fn shape(path: &str) -> Shape {
         before = byte;
         shape.deepest = shape.deepest.max(open);
     }
+    shape.is_in_quotes = quote.is_some();
     shape
 }
 
@@ -359,6 +367,20 @@ mod tests {
         ] {
             let error = read(body).unwrap_err().to_string();
             assert!(error.starts_with(message), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_json_path_that_ends_within_an_escape_panicked() {
+        for path in [r#"$[?"\u"#, r"$['\u12", r#"$["\ud83d\u"#, r#"$["a"#, r"$['", r"$['a\'"] {
+            let told = check_json_path("x", path).unwrap_err().to_string();
+            assert!(told.ends_with("(RFC 9535): a name or text in quotes has no end"), "{told}");
+        }
+        for path in [r#"$["\u0041"]"#, r#"$["it's"]['"']"#, r"$['\'']", r#"$[?@.a == "\\"]"#] {
+            assert!(check_json_path("x", path).is_ok(), "{path}");
+        }
+        for path in [r#"$["\u"]"#, r"$['\u12']", r#"$["\ud83d\u"]"#] {
+            assert!(check_json_path("x", path).is_err(), "{path}");
         }
     }
 
