@@ -239,6 +239,15 @@ struct Frames<'a> {
     ended: bool,
 }
 
+impl Frames<'_> {
+    /// Whether these begin with the frames that were handed out: where a list stands twice in a text, its lines are of the first one and
+    /// its meaning is the last one.
+    fn begin_with_given(&self, frames: &[Frame]) -> bool {
+        let Ok(again) = self.recording.frames() else { return false };
+        frames.len() >= self.given && again.take(self.given).zip(frames).all(|(given, frame)| given.is_ok_and(|given| given == *frame))
+    }
+}
+
 impl Iterator for Frames<'_> {
     type Item = Result<Frame>;
 
@@ -261,7 +270,7 @@ impl Iterator for Frames<'_> {
                 Some(Ok(frame))
             }
             Err(Error::Invalid { message, .. }) => {
-                if let Some(frames) = self.recording.parse_whole().filter(|frames| frames.len() >= self.given) {
+                if let Some(frames) = self.recording.parse_whole().filter(|frames| self.begin_with_given(frames)) {
                     let mut frames = frames.into_iter();
                     // These were handed out already.
                     frames.by_ref().take(self.given).for_each(drop);
