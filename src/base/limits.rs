@@ -107,6 +107,8 @@ pub const FINISH_AGAIN_MS: u64 = 1_000;
 pub const MAX_UNFINISHED: usize = 1_000;
 /// Milliseconds that a journal may lag behind the traffic.
 pub const JOURNAL_LAG_MS: u64 = 50;
+/// Milliseconds that a server which serves already waits, before it says so, for the recordings that a crash left behind.
+pub const RECOVERY_PATIENCE_MS: u64 = 500;
 /// Threads that finish or recover recordings at once.
 pub const MAX_FINISHERS: usize = 16;
 /// Milliseconds that who changes recordings waits for its turn among all processes.
@@ -197,5 +199,6 @@ const _: () = assert!(MAX_TAPES_BYTES >= MAX_TAPE_BYTES, "one tape must fit");
 const _: () = assert!(CLOSE_GRACE_MS < SHUTDOWN_MS, "closing streams must fit into the time of a shutdown");
 const _: () = assert!(MIN_ID_PREFIX <= TABLE_ID_CHARS, "ids as printed must be usable as prefixes");
 const _: () = assert!(FINISH_MS + CLOSE_GRACE_MS < SHUTDOWN_MS, "streams that were closed need their moment after the last file");
+const _: () = assert!(RECOVERY_PATIENCE_MS + FINISH_MS < SHUTDOWN_MS, "who ends a server that is about to be ready has time to");
 const _: () = assert!(STOP_TIMEOUT_MS > SHUTDOWN_MS, "who waits for a server's end waits longer than that takes");
 const _: () = assert!(WARN_PERCENT <= 100);
