@@ -74,18 +74,7 @@ impl Quota {
         self.max_bytes
     }
 
-    /// Refuses where `more` bytes of a recording that begins do not fit.
-    ///
-    /// # Errors
-    /// [`Error::StorageFull`].
-    pub fn check(&self, more: u64) -> Result<()> {
-        if self.is_stale.load(Ordering::Relaxed) {
-            self.measure();
-        }
-        self.check_frames(more)
-    }
-
-    /// Refuses where `more` bytes of a running recording do not fit. It reads counters, but where it would refuse by an old figure, or
+    /// Refuses where `more` bytes of a recording, its first ones too, do not fit. It reads counters, but where it would refuse by an old figure, or
     /// where much was written and [`Quota::measure`] was not called though it [`Quota::is_due`].
     ///
     /// # Errors
@@ -177,7 +166,8 @@ impl Quota {
         }
     }
 
-    /// The directory has changed otherwise: the next recording that begins, the next import, and who would be refused measure it.
+    /// The directory has changed otherwise: a thread that nobody waits for is to measure it; the next import, and who would be refused, do it
+    /// themselves.
     pub fn forget(&self) {
         self.is_stale.store(true, Ordering::Relaxed);
     }
@@ -212,7 +202,7 @@ impl Quota {
             return Err(self.full(0));
         }
         self.refused_at.store(0, Ordering::Relaxed);
-        self.check(limits::ROOM_TO_BEGIN_BYTES.min(self.max_bytes / 10).max(1))?;
+        self.check_frames(limits::ROOM_TO_BEGIN_BYTES.min(self.max_bytes / 10).max(1))?;
         if platform::free_bytes(&self.dir).is_some_and(|free| free < limits::ROOM_TO_BEGIN_BYTES) {
             let message =
                 format!("the disk below {} is full; free some space, or choose another place with --data-dir", self.dir.display());
@@ -277,22 +267,22 @@ mod tests {
     fn the_limit_holds_for_all_files_together() {
         let dir = tempfile::tempdir().unwrap();
         let quota = Quota::new(dir.path().to_owned(), 100, 80);
-        assert_eq!(quota.check(100), Ok(()));
+        assert_eq!(quota.check_frames(100), Ok(()));
         std::fs::write(dir.path().join("rec_01AAAA.json"), [0; 30]).unwrap();
         std::fs::write(dir.path().join("rec_01BBBB.json.deleted"), [0; 20]).unwrap();
         std::fs::write(dir.path().join("rec_01CCCC.journal"), [0; 10]).unwrap();
         std::fs::write(dir.path().join("other"), [0; 1000]).unwrap();
         quota.forget();
-        assert_eq!(quota.check(40), Ok(()));
-        let Err(Error::StorageFull(message)) = quota.check(41) else { panic!() };
+        assert_eq!(quota.check_import(40), Ok(()));
+        let Err(Error::StorageFull(message)) = quota.check_import(41) else { panic!() };
         assert!(message.contains("vacuum") && message.contains("recording.maxBytes"), "{message}");
         quota.add(39);
-        assert_eq!(quota.check(1), Ok(()));
+        assert_eq!(quota.check_frames(1), Ok(()));
         quota.add(1);
         assert_eq!(quota.warning(100).unwrap().split(';').next(), Some("100.0% of 100 B used"));
         // Refused by what is counted, it looks again where that may be old: what was counted and never written does not count.
         quota.forget();
-        assert_eq!(quota.check(1), Ok(()));
+        assert_eq!(quota.check_frames(1), Ok(()));
     }
 
     fn full_of(result: Result<()>) -> bool {
@@ -312,10 +302,10 @@ mod tests {
         assert_eq!(quota.check_frames_at(1, 60_000_000), Ok(()), "an old one does not");
         std::fs::write(&file, [0; 100]).unwrap();
         let quota = Quota::new(dir.path().to_owned(), 100, 80);
-        assert!(full_of(quota.check(1)));
+        assert!(full_of(quota.check_frames(1)));
         std::fs::remove_file(&file).unwrap();
         quota.forget();
-        assert_eq!(quota.check(1), Ok(()), "nor one from before room was made");
+        assert_eq!(quota.check_frames(1), Ok(()), "nor one from before room was made");
     }
 
     /// Trap: the recorder's thread, which every recording waits for.
@@ -353,7 +343,7 @@ mod tests {
         }
         std::fs::write(dir.path().join("rec_01AAAAAA.json"), vec![0; (1 << 20) - 5000]).unwrap();
         assert!(quota.check_now().is_ok());
-        assert!(full_of(quota.check(5001)));
+        assert!(full_of(quota.check_frames(5001)));
         assert!(quota.check_now().is_err(), "where frames as they come do not fit, nobody begins");
     }
 
