@@ -91,8 +91,6 @@ pub const MAX_TAPE_BYTES: usize = 64 * MIB as usize;
 pub const MAX_TAPES_BYTES: usize = 512 * MIB as usize;
 /// Bytes that a recording which waits to begin counts for, besides its tape and its request's body.
 pub const WAITING_TAKE_BYTES: usize = 16 * KIB as usize;
-/// Bytes that the lines for a journal may have room for and keep it when they have been written.
-pub const KEPT_LINES_BYTES: usize = 4 * MIB as usize;
 /// Milliseconds between two rounds of the recorder.
 pub const RECORDER_TICK_MS: u64 = 5;
 /// Bytes of disk that a journal keeps free behind its frames, so that its tail finds room on a disk that is full.

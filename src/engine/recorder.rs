@@ -111,7 +111,7 @@ fn record(store: &Store, measure: &SyncSender<()>, begun: &Receiver<Take>, finis
         while at < takes.len() {
             let tape = Arc::clone(&takes[at].tape);
             let advanced = guard(&tape, losses, || takes[at].advance(&mut stretch));
-            filled = filled.max(stretch.bytes.len());
+            filled = filled.max(stretch.reads.bytes.len());
             match advanced {
                 Some(false) => at += 1,
                 Some(true) => {
