@@ -51,8 +51,8 @@ const MEASURE_AT_PART: u64 = 16;
 const MEASURE_AT_BYTES: u64 = 256 * limits::KIB;
 /// A figure of this age refuses without another look: a full store refuses every client that comes.
 const FRESH_US: u64 = 250_000;
-/// Who asked for more than this was refused for its size; that says nothing about the next one.
-const ORDINARY_BYTES: u64 = 64 * limits::KIB;
+/// Who asked for more than this part of the limit was refused for its size; that says nothing about the next one.
+const ORDINARY_PART: u64 = 2;
 
 impl Quota {
     /// The quota of a directory. Does no I/O.
@@ -88,7 +88,7 @@ impl Quota {
             self.measure_at(now);
         }
         let refused = self.check_fresh(more, now);
-        if refused.is_err() && more <= ORDINARY_BYTES.min(self.max_bytes / 2) {
+        if refused.is_err() && more <= self.max_bytes / ORDINARY_PART {
             self.refused_at.store(self.used().max(1), Ordering::Relaxed);
         }
         refused
@@ -345,6 +345,31 @@ mod tests {
         assert!(quota.check_now().is_ok());
         assert!(full_of(quota.check_frames(5001)));
         assert!(quota.check_now().is_err(), "where frames as they come do not fit, nobody begins");
+    }
+
+    #[test]
+    fn where_large_frames_were_refused_nobody_begins_until_there_is_room() {
+        for (max_bytes, frame, is_full) in [
+            (1_000_000, 60_000, true),
+            (1_000_000, 70_000, true),
+            (1_000_000, 200_000, true),
+            (1_000_000, 400_000, true),
+            (1_000_000, 600_000, false),
+            (100 * limits::MIB, 20 * limits::MIB, true),
+            (100 * limits::MIB, 60 * limits::MIB, false),
+            (10_000, 4_000, true),
+            (10_000, 6_000, false),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("rec_01AAAAAA.json");
+            let used = max_bytes - frame / 2;
+            std::fs::File::create(&path).unwrap().set_len(used).unwrap();
+            let quota = Quota::new(dir.path().to_owned(), max_bytes, 100);
+            assert!(full_of(quota.check_frames(frame)));
+            assert_eq!(quota.check_now().is_err(), is_full, "{frame} of {max_bytes}");
+            std::fs::File::create(&path).unwrap().set_len(used - 1).unwrap();
+            assert!(quota.check_now().is_ok(), "room was made");
+        }
     }
 
     #[test]
