@@ -236,23 +236,23 @@ impl Quota {
         // From its end on: a look that takes long is not followed by the next one.
         let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         let ended_us = now.saturating_add(took).saturating_add(1);
-        match found {
-            Ok(found) => {
-                let bytes = found.iter().map(|found| found.stamp.size).sum();
-                let mut figure = sync::lock(&self.figure);
-                // Of two who look at once, the one who began later has seen more.
-                if now >= figure.begun_us {
-                    *figure = Figure { bytes, counted, begun_us: now, ended_us };
-                }
-                drop(figure);
-                self.warn_once(self.used());
-            }
+        let bytes = match found {
+            Ok(found) => Some(found.iter().map(|found| found.stamp.size).sum()),
             // What is wrong with the directory is said by the write that follows.
             Err(error) => {
                 log::debug!("the recordings' size stays as it was: {error}");
-                sync::lock(&self.figure).ended_us = ended_us;
+                None
             }
+        };
+        let mut figure = sync::lock(&self.figure);
+        // Of two who look at once, the one who began later has seen more.
+        if now >= figure.begun_us {
+            // A look that found nothing counts as one too: the next is due as late as after any other.
+            let bytes = bytes.unwrap_or_else(|| figure.bytes + counted.saturating_sub(figure.counted));
+            *figure = Figure { bytes, counted, begun_us: now, ended_us };
         }
+        drop(figure);
+        self.warn_once(self.used());
     }
 }
 
@@ -369,6 +369,26 @@ mod tests {
             assert_eq!(quota.check_now().is_err(), is_full, "{frame} of {max_bytes}");
             std::fs::File::create(&path).unwrap().set_len(used - 1).unwrap();
             assert!(quota.check_now().is_ok(), "room was made");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_read_is_not_looked_at_again_and_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("recordings");
+        std::fs::create_dir(&path).unwrap();
+        let quota = Quota::new(path.clone(), 10 * limits::MIB, 80);
+        std::fs::write(path.join("rec_01AAAAAA.json"), [0; 1000]).unwrap();
+        quota.measure_at(0);
+        std::fs::remove_dir_all(&path).unwrap();
+        std::fs::write(&path, "no directory").unwrap();
+        assert!(files::scan(&path).is_err());
+        for round in 1..4 {
+            quota.add(limits::MIB);
+            assert!(quota.is_due_at(round));
+            quota.measure_at(round);
+            assert!(!quota.is_due_at(round), "it asks for the next look at once");
+            assert_eq!(quota.used(), 1000 + round * limits::MIB, "what was known still counts");
         }
     }
 
