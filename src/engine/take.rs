@@ -234,7 +234,7 @@ impl Take {
             self.stats = self.lines.seen();
         } else {
             for line in self.lines.text().split_inclusive(|byte| *byte == b'\n') {
-                let Ok(frame) = recording_text::parse_frame_line(self.head.protocol(), line) else { break };
+                let Ok(frame) = recording_text::parse_frame_line(self.head.protocol(), line.trim_ascii_end()) else { break };
                 if journal.append(line).is_err() {
                     break;
                 }
