@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::recordings::put;
-use crate::support::server::text;
+use crate::support::recordings::{put, ws};
+use crate::support::server::{Place, text};
 use crate::support::sse::Stream;
 use crate::support::upstream::EVENT_STREAM;
 use crate::support::wait::eventually;
@@ -38,6 +38,47 @@ fn kill_9_leaves_an_incomplete_recording_with_every_frame() {
     assert_eq!(texts, (0..100).flat_map(|number| [number.to_string(), number.to_string()]).collect::<Vec<_>>());
     let page = again.get("/stream-recordings?status=incomplete");
     assert_eq!((&page["total"], &page["recordings"][0]["frameCount"]), (&json!(1), &json!(200)));
+}
+
+/// A place with so many journals that nobody writes.
+fn place_of_a_crash(journals: usize) -> Place {
+    let place = Place::new();
+    for _ in 0..journals {
+        let id = ws("/ws").s2c(0, "one").s2c(1000, "two").save(&place.data_dir());
+        let path = place.data_dir().join(format!("rec_{id}.json"));
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let tail = whole.find("\n],").expect("a tail line") + 1;
+        std::fs::remove_file(path).unwrap();
+        put(&place.data_dir(), &format!("rec_{id}.journal"), &whole.as_bytes()[..tail]);
+    }
+    place
+}
+
+/// Who starts a server again, and hears that it is ready, looks for the file. A disk that is too slow for that keeps no server from its
+/// start, so a busy machine gets three tries.
+#[test]
+fn a_server_that_says_it_is_ready_has_made_recordings_of_what_a_crash_left() {
+    let left = |place: &Place| {
+        let server = Server::builder().place(place).start();
+        let names = std::fs::read_dir(place.data_dir()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let left: Vec<String> = names.filter(|name| name.ends_with(".journal")).collect();
+        assert_eq!(server.get("/stream-recordings?status=incomplete")["total"], 20);
+        left
+    };
+    assert!((0..3).map(|_| left(&place_of_a_crash(20))).any(|left| left.is_empty()));
+}
+
+/// Trap: a leftover whose recovery takes its time, or hangs; here another process keeps the directory's lock.
+#[test]
+fn a_recovery_that_hangs_keeps_no_server_from_being_ready() {
+    let place = place_of_a_crash(1);
+    put(&place.data_dir().join(".index"), "lock", b"");
+    let lock = std::fs::File::open(place.data_dir().join(".index/lock")).unwrap();
+    lock.lock().unwrap();
+    let server = Server::builder().place(&place).start();
+    eventually("that it is said", || server.log().contains("still being recovered").then_some(()));
+    drop(lock);
+    assert_eq!(server.get("/stream-recordings?status=incomplete")["total"], 1);
 }
 
 #[test]

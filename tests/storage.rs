@@ -224,6 +224,23 @@ fn a_session_at_the_limit_is_refused_at_its_start_and_never_at_its_stop() {
     assert!(server.log().contains("% of 5.9 KB used"), "the warning is logged: {}", server.log());
 }
 
+/// Trap: a store of many large frames is full long before its last byte.
+#[test]
+fn a_store_that_large_frames_filled_refuses_the_next_session() {
+    let upstream = Upstream::echo();
+    let server = Server::builder().upstream(upstream.url()).option("--max-bytes", 1_000_000).start();
+    let id = server.record("websocket", "/ws");
+    let large = "x".repeat(100_000);
+    Raw::open(server.mock, "/ws").run(&format!("send text {large}\nexpect text {large}\n").repeat(6));
+    let recording = server.finished(&id);
+    assert_eq!((&recording["status"], &recording["statusReason"]), (&json!("incomplete"), &json!("storage_full")));
+    let answer = server.post("/stream-recordings/start", &json!({"protocol": "websocket", "path": "/other"}));
+    answer.expect_error(507, "storage_full", &["vacuum", "maxBytes"]);
+    server.touch("/stream-recordings/vacuum").expect(200);
+    assert!(server.call("DELETE", &format!("/stream-recordings/{id}?permanent=true"), &Value::Null).expect(204).body.is_empty());
+    assert_eq!(server.stop(&server.record("websocket", "/other"))["recording"]["status"], "complete");
+}
+
 /// Trap: what was too large says nothing about the store.
 #[test]
 fn an_import_that_does_not_fit_keeps_no_recording_from_beginning() {

@@ -91,8 +91,6 @@ pub const MAX_TAPE_BYTES: usize = 64 * MIB as usize;
 pub const MAX_TAPES_BYTES: usize = 512 * MIB as usize;
 /// Bytes that a recording which waits to begin counts for, besides its tape and its request's body.
 pub const WAITING_TAKE_BYTES: usize = 16 * KIB as usize;
-/// Bytes that the lines for a journal may have room for and keep it when they have been written.
-pub const KEPT_LINES_BYTES: usize = 4 * MIB as usize;
 /// Milliseconds between two rounds of the recorder.
 pub const RECORDER_TICK_MS: u64 = 5;
 /// Bytes of disk that a journal keeps free behind its frames, so that its tail finds room on a disk that is full.
@@ -107,8 +105,12 @@ pub const FINISH_AGAIN_MS: u64 = 1_000;
 pub const MAX_UNFINISHED: usize = 1_000;
 /// Milliseconds that a journal may lag behind the traffic.
 pub const JOURNAL_LAG_MS: u64 = 50;
-/// Threads that finish or recover recordings at once.
+/// Milliseconds that a server which serves already waits, before it says so, for the recordings that a crash left behind.
+pub const RECOVERY_PATIENCE_MS: u64 = 500;
+/// Threads that finish recordings at once.
 pub const MAX_FINISHERS: usize = 16;
+/// Threads that recover recordings at once. Each has a line in memory, which is larger than the largest message, while a server serves already.
+pub const MAX_RECOVERERS: usize = 4;
 /// Milliseconds that who changes recordings waits for its turn among all processes.
 pub const DIR_LOCK_MS: u64 = 30_000;
 
@@ -197,5 +199,6 @@ const _: () = assert!(MAX_TAPES_BYTES >= MAX_TAPE_BYTES, "one tape must fit");
 const _: () = assert!(CLOSE_GRACE_MS < SHUTDOWN_MS, "closing streams must fit into the time of a shutdown");
 const _: () = assert!(MIN_ID_PREFIX <= TABLE_ID_CHARS, "ids as printed must be usable as prefixes");
 const _: () = assert!(FINISH_MS + CLOSE_GRACE_MS < SHUTDOWN_MS, "streams that were closed need their moment after the last file");
+const _: () = assert!(RECOVERY_PATIENCE_MS + FINISH_MS < SHUTDOWN_MS, "who ends a server that is about to be ready has time to");
 const _: () = assert!(STOP_TIMEOUT_MS > SHUTDOWN_MS, "who waits for a server's end waits longer than that takes");
 const _: () = assert!(WARN_PERCENT <= 100);

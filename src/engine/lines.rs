@@ -68,11 +68,9 @@ impl Lines {
         self.text.clear();
     }
 
-    /// Gives back the memory of a burst, or of one huge frame.
-    pub fn shrink(&mut self, max_bytes: usize) {
-        if self.text.capacity() > max_bytes {
-            self.text = Vec::new();
-        }
+    /// Gives what there is room for lines in for another: all recordings share one, and in between none has any.
+    pub fn swap_text(&mut self, text: &mut Vec<u8>) {
+        std::mem::swap(&mut self.text, text);
     }
 
     /// Adds a message or control frame.

@@ -111,7 +111,7 @@ fn record(store: &Store, measure: &SyncSender<()>, begun: &Receiver<Take>, finis
         while at < takes.len() {
             let tape = Arc::clone(&takes[at].tape);
             let advanced = guard(&tape, losses, || takes[at].advance(&mut stretch));
-            filled = filled.max(stretch.bytes.len());
+            filled = filled.max(stretch.reads.bytes.len());
             match advanced {
                 Some(false) => at += 1,
                 Some(true) => {
@@ -139,8 +139,10 @@ fn record(store: &Store, measure: &SyncSender<()>, begun: &Receiver<Take>, finis
     }
 }
 
-/// Looks how full the directory is whenever the recorder asks: many files take their time, and the recorder has none.
+/// Looks how full the directory is at the start, so that the first recording need not, and whenever the recorder asks: many files take
+/// their time, and the recorder has none.
 fn measure_when_asked(store: &Store, asked: &Receiver<()>) {
+    store.measure();
     while asked.recv().is_ok() {
         store.measure();
     }
@@ -196,6 +198,19 @@ fn guard<T>(tape: &Tape, losses: &Losses, step: impl FnOnce() -> T) -> Option<T>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_directory_is_measured_before_the_first_recording_begins() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::new(dir.path().to_owned(), 1 << 20, 80));
+        assert!(store.is_measuring_due());
+        let _recorder = Recorder::start(Arc::clone(&store)).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while store.is_measuring_due() {
+            assert!(Instant::now() < deadline, "nobody measures");
+            std::thread::yield_now();
+        }
+    }
 
     #[test]
     fn a_panic_costs_one_recording() {

@@ -367,6 +367,7 @@ impl Recordings {
         let (stopping, running) = {
             let mut open = sync::lock(&self.open);
             open.forget_finished();
+            // What is none of these may be on the disk: that answer counts.
             let stopping = id::resolve("recording session", prefix, open.stopped.iter().map(|session| session.id.as_str())).ok();
             (stopping, open.tapes().find(is_meant).map(|tape| tape.id().to_owned()))
         };

@@ -18,18 +18,51 @@ pub struct Entry {
     pub len: usize,
 }
 
+/// Reads in the order in which they were pushed, and the bytes of all of them. They are filled on a tape, taken by the recorder, and come
+/// back empty to the next tape that has something. The memory that a burst has taken goes with them, and so does the count of the rounds
+/// that did not need it: of places, each of which sees it now and then, none would find it idle.
+#[derive(Debug, Default)]
+pub struct Reads {
+    /// The reads.
+    pub entries: Vec<Entry>,
+    /// Their bytes.
+    pub bytes: Vec<u8>,
+    need: Need,
+}
+
+impl Reads {
+    /// Sees a round of the recorder; gives whether the memory has not been needed for long.
+    pub fn see_round(&mut self) -> bool {
+        let filled = self.bytes.len() + self.entries.len() * size_of::<Entry>();
+        self.need.see_round(filled, self.capacity())
+    }
+
+    /// Bytes of memory, filled or not.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
+    fn clear(&mut self) {
+        if self.need.is_over() {
+            *self = Self::default();
+        }
+        self.entries.clear();
+        self.bytes.clear();
+    }
+}
+
 /// What the recorder takes off a tape in one round.
 #[derive(Debug, Default)]
 pub struct Stretch {
-    /// The reads, in the order of their stamps.
-    pub entries: Vec<Entry>,
-    /// For each entry its place in `bytes`.
+    /// The reads, in the order of their stamps, and their bytes, in the order in which they were pushed.
+    pub reads: Reads,
+    /// For each entry its place in the bytes.
     pub places: Vec<usize>,
-    /// The bytes of all entries.
-    pub bytes: Vec<u8>,
+    /// Room for the lines that are made of them; empty between two takes.
+    pub text: Vec<u8>,
     /// Set when this is the last stretch.
     pub end: Option<(End, Micros)>,
-    use_of_bytes: Use,
+    need: Need,
 }
 
 /// Bytes of memory that need no reason to be kept.
@@ -40,63 +73,82 @@ pub const KEPT_ROUNDS: u32 = 400;
 /// Whether a buffer's memory is needed. A burst takes as long again where it must ask the system for each page anew; so what one has taken
 /// is kept for a while, and not for ever.
 #[derive(Debug, Default)]
-pub struct Use {
+struct Need {
     idle_rounds: u32,
 }
 
-impl Use {
-    /// Sees how much of a buffer was filled in a round, and whether it is to be given back.
-    pub fn is_over(&mut self, filled: usize, capacity: usize) -> bool {
+impl Need {
+    /// Sees how much of a buffer was filled in a round; gives whether it is to be given back.
+    fn see_round(&mut self, filled: usize, capacity: usize) -> bool {
         self.idle_rounds = if capacity <= SMALL_BYTES || filled >= capacity / 4 { 0 } else { self.idle_rounds + 1 };
+        self.is_over()
+    }
+
+    fn is_over(&self) -> bool {
         self.idle_rounds > KEPT_ROUNDS
     }
 }
 
 impl Stretch {
+    /// Forgets what was taken last.
+    pub fn clear(&mut self) {
+        self.reads.clear();
+        self.places.clear();
+    }
+
     /// Finds each entry's place, in the order in which they were pushed.
     pub fn find_places(&mut self) {
         let mut end = 0;
-        self.places.extend(self.entries.iter().map(|entry| {
+        self.places.extend(self.reads.entries.iter().map(|entry| {
             end += entry.len;
             end - entry.len
         }));
     }
 
-    /// Ends a round of the recorder: the memory of a burst that is long over is given back.
+    /// Ends a round of the recorder, in which so many bytes were taken at most at once: the memory of a burst that is long over is given back.
     pub fn end_round(&mut self, filled: usize) {
-        if self.use_of_bytes.is_over(filled, self.bytes.capacity()) {
-            *self = Self::default();
+        if self.reads.see_round() {
+            self.reads = Reads::default();
+        }
+        // Lines are about as long as what they are made of.
+        if self.need.see_round(filled, self.own_capacity()) {
+            (self.places, self.text) = (Vec::new(), Vec::new());
         }
     }
 
     /// Whether it holds memory that a later [`Stretch::end_round`] may give back.
     pub fn is_large(&self) -> bool {
-        self.bytes.capacity() > SMALL_BYTES
+        self.reads.capacity().max(self.own_capacity()) > SMALL_BYTES
+    }
+
+    /// Bytes of the memory that goes to no tape.
+    fn own_capacity(&self) -> usize {
+        self.text.capacity() + self.places.capacity() * size_of::<usize>()
     }
 
     /// The entries from index `at` on that went one way and whose bytes stand together; no further ones from `enough` bytes on.
     pub fn run(&self, at: usize, enough: usize) -> Run<'_> {
-        let (direction, start) = (self.entries[at].direction, self.places[at]);
+        let (direction, start) = (self.reads.entries[at].direction, self.places[at]);
         let (mut count, mut end) = (0, start);
-        for (entry, place) in self.entries[at..].iter().zip(&self.places[at..]) {
+        for (entry, place) in self.reads.entries[at..].iter().zip(&self.places[at..]) {
             if entry.direction != direction || *place != end || (count > 0 && end - start >= enough) {
                 break;
             }
             count += 1;
             end += entry.len;
         }
-        Run { direction, entries: &self.entries[at..at + count], bytes: &self.bytes[start..end] }
+        Run { direction, entries: &self.reads.entries[at..at + count], bytes: &self.reads.bytes[start..end] }
     }
 
     /// Two directions push in the order in which their writes end, not in the order of their stamps. This puts them into that.
     pub fn sort_by_stamp(&mut self) {
-        if self.entries.is_sorted_by_key(|entry| entry.stamp_us) {
+        if self.reads.entries.is_sorted_by_key(|entry| entry.stamp_us) {
             return;
         }
-        let mut order: Vec<usize> = (0..self.entries.len()).collect();
-        order.sort_by_key(|at| self.entries[*at].stamp_us);
+        let mut order: Vec<usize> = (0..self.reads.entries.len()).collect();
+        order.sort_by_key(|at| self.reads.entries[*at].stamp_us);
         self.places = order.iter().map(|at| self.places[*at]).collect();
-        self.entries = order.iter().map(|at| self.entries[*at]).collect();
+        self.reads.entries = order.iter().map(|at| self.reads.entries[*at]).collect();
     }
 }
 
@@ -156,7 +208,8 @@ mod tests {
             entry(ServerToClient, 50, 1),
         ];
         // The last two were pushed the other way round.
-        let stretch = Stretch { entries, places: vec![0, 3, 5, 7, 6], bytes: b"abcdefghijk".to_vec(), ..Stretch::default() };
+        let reads = Reads { entries, bytes: b"abcdefghijk".to_vec(), ..Reads::default() };
+        let stretch = Stretch { reads, places: vec![0, 3, 5, 7, 6], ..Stretch::default() };
         let run = |at, enough| {
             let run = stretch.run(at, enough);
             (run.direction, run.entries.len(), String::from_utf8_lossy(run.bytes).into_owned())

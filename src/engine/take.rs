@@ -104,6 +104,7 @@ impl Take {
     /// Takes what is on the tape and writes it to the journal; `true` when the recording has ended.
     pub fn advance(&mut self, stretch: &mut Stretch) -> bool {
         self.tape.take(stretch);
+        self.lines.swap_text(&mut stretch.text);
         if self.end.is_none() {
             self.read_stretch(stretch);
         }
@@ -121,7 +122,7 @@ impl Take {
         }
         stretch.end = None;
         self.write_lines();
-        self.lines.shrink(limits::KEPT_LINES_BYTES);
+        self.lines.swap_text(&mut stretch.text);
         if let Some(journal) = &self.journal {
             self.tape.publish(self.stats.frame_count, journal.len());
         }
@@ -168,7 +169,7 @@ impl Take {
 
     fn read_stretch(&mut self, stretch: &Stretch) {
         let mut at = 0;
-        while at < stretch.entries.len() && self.end.is_none() {
+        while at < stretch.reads.entries.len() && self.end.is_none() {
             let run = stretch.run(at, limits::JOURNAL_PIECE_BYTES);
             self.read_run(&run);
             if self.end.is_none()
@@ -224,7 +225,7 @@ impl Take {
 
     /// Writes the lines of what has been read with one call; where that does not fit, those that do, and the recording ends.
     fn write_lines(&mut self) {
-        let Some(journal) = &mut self.journal else { return };
+        let Some(journal) = &mut self.journal else { return self.lines.forget() };
         if self.lines.text().is_empty() {
             return;
         }
@@ -233,7 +234,7 @@ impl Take {
             self.stats = self.lines.seen();
         } else {
             for line in self.lines.text().split_inclusive(|byte| *byte == b'\n') {
-                let Ok(frame) = recording_text::parse_frame_line(self.head.protocol(), line) else { break };
+                let Ok(frame) = recording_text::parse_frame_line(self.head.protocol(), line.trim_ascii_end()) else { break };
                 if journal.append(line).is_err() {
                     break;
                 }
@@ -312,4 +313,71 @@ impl Take {
 /// The `statusReason` of a recording that the disk cut short.
 pub fn reason_of(error: &Error) -> &'static str {
     if matches!(error, Error::StorageFull(_)) { "storage_full" } else { "storage_error" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stretch::KEPT_ROUNDS;
+    use super::*;
+    use crate::base::id;
+    use crate::model::recording::{FORMAT_VERSION, Metadata};
+    use crate::wire::ws;
+
+    fn take(store: &Store) -> Take {
+        let id = id::new();
+        let origin = Origin::now();
+        let head = Head {
+            format_version: FORMAT_VERSION.to_owned(),
+            name: id.clone(),
+            id: id.clone(),
+            description: None,
+            tags: Vec::new(),
+            start_time: time::rfc3339(origin.wall_us),
+            metadata: Metadata::default(),
+            stream: StreamHead::WebSocket { subprotocol: None },
+            extra: serde_json::Map::new(),
+        };
+        let redactor = Arc::new(Redactor::new(&Default::default()).unwrap());
+        let mut take = Take::new(Arc::new(Tape::new(id)), head, origin, Bounds::default(), redactor, limits::MAX_EVENT_BYTES);
+        take.begin(store).unwrap();
+        take
+    }
+
+    fn push(take: &Take, text: &[u8]) {
+        let mut frame = Vec::new();
+        ws::push_frame(&mut frame, ws::opcode::TEXT, text, None);
+        let stamp = take.tape.stamp(Direction::ServerToClient).unwrap();
+        take.tape.push(Direction::ServerToClient, stamp, &frame);
+    }
+
+    /// Trap: a crowd of connections each of which had one large message long ago.
+    #[test]
+    fn the_memory_for_lines_is_shared_by_all_recordings_and_given_back() {
+        const BURST: usize = 1 << 20;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path().to_owned(), u64::MAX, 100);
+        let mut takes = [take(&store), take(&store)];
+        let mut stretch = Stretch::default();
+        let mut round = |texts: [&[u8]; 2]| {
+            let mut filled = 0;
+            for (take, text) in takes.iter_mut().zip(texts) {
+                push(take, text);
+                assert!(!take.advance(&mut stretch));
+                filled = filled.max(stretch.reads.bytes.len());
+                let mut kept = Vec::new();
+                take.lines.swap_text(&mut kept);
+                assert_eq!(kept.capacity(), 0);
+            }
+            stretch.end_round(filled);
+            (stretch.text.capacity() >= BURST, stretch.is_large())
+        };
+        assert_eq!(round([&[b'x'; BURST], b"little"]), (true, true));
+        assert_eq!(round([b"little", b"little"]), (true, true), "the next burst may come soon");
+        let left = (0..2 * KEPT_ROUNDS).map(|_| round([b"little", b"little"])).last();
+        assert_eq!(left, Some((false, false)));
+        for take in &takes {
+            let text = std::fs::read_to_string(dir.path().join(format!("rec_{}.journal", take.tape.id()))).unwrap();
+            assert_eq!(text.lines().count() as u32, 1 + 2 + 2 * KEPT_ROUNDS);
+        }
+    }
 }

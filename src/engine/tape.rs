@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::stretch::{Entry, Stretch, Use};
+use super::stretch::{Entry, Reads, Stretch};
 use crate::base::error::Result;
 use crate::base::time::{self, Micros};
 use crate::base::{limits, sync};
@@ -46,8 +46,7 @@ impl Held {
 
 #[derive(Debug, Default)]
 struct Inner {
-    entries: Vec<Entry>,
-    bytes: Vec<u8>,
+    reads: Reads,
     /// For each direction the stamp of a read that has not been pushed yet.
     in_flight: [Option<Micros>; 2],
     end: Option<(End, Micros)>,
@@ -55,7 +54,6 @@ struct Inner {
     head_bytes: usize,
     /// The recording is over: nobody takes anything any more.
     is_over: bool,
-    use_of_bytes: Use,
 }
 
 /// How far the recording on disk is.
@@ -133,13 +131,13 @@ impl Tape {
         if inner.is_over {
             return;
         }
-        if inner.bytes.len() + bytes.len() > limits::MAX_TAPE_BYTES || !self.held.add(bytes.len()) {
+        if inner.reads.bytes.len() + bytes.len() > limits::MAX_TAPE_BYTES || !self.held.add(bytes.len()) {
             inner.end = Some((End::CutShort("recorder_overrun"), stamp_us));
             self.open.store(false, Ordering::Relaxed);
             return;
         }
-        inner.bytes.extend_from_slice(bytes);
-        inner.entries.push(Entry { direction, stamp_us, len: bytes.len() });
+        inner.reads.bytes.extend_from_slice(bytes);
+        inner.reads.entries.push(Entry { direction, stamp_us, len: bytes.len() });
     }
 
     /// Ends the recording now; the first call counts.
@@ -153,17 +151,14 @@ impl Tape {
 
     /// Takes what may be written: everything up to the oldest read that is still in flight. The end comes when nothing is left.
     pub fn take(&self, stretch: &mut Stretch) {
-        stretch.entries.clear();
-        stretch.places.clear();
-        stretch.bytes.clear();
+        stretch.clear();
         let mut inner = sync::lock(&self.inner);
         let horizon = inner.in_flight.iter().flatten().min().copied();
-        let (filled, capacity) = (inner.bytes.len(), inner.bytes.capacity());
-        let is_over = inner.use_of_bytes.is_over(filled, capacity);
+        let filled = inner.reads.bytes.len();
+        let is_over = inner.reads.see_round();
         if filled > 0 {
             // Of many tapes that share a stretch, those on which nothing passes do not get the memory of those on which much does.
-            std::mem::swap(&mut inner.entries, &mut stretch.entries);
-            std::mem::swap(&mut inner.bytes, &mut stretch.bytes);
+            std::mem::swap(&mut inner.reads, &mut stretch.reads);
             stretch.find_places();
         }
         if let Some(horizon) = horizon {
@@ -173,8 +168,9 @@ impl Tape {
             stretch.end = inner.end.take();
         }
         // What was put back is still held.
-        let taken = filled - inner.bytes.len();
-        let unused = if is_over && inner.bytes.is_empty() { std::mem::take(&mut inner.bytes) } else { Vec::new() };
+        let taken = filled - inner.reads.bytes.len();
+        // What has just been taken gives its memory back when it has been written.
+        let unused = if is_over && filled == 0 { std::mem::take(&mut inner.reads) } else { Reads::default() };
         drop(inner);
         self.held.free(taken);
         // Not under the lock: the system takes its time.
@@ -218,8 +214,8 @@ impl Tape {
     }
 
     fn free_all(&self, inner: &mut Inner) {
-        self.held.free(inner.bytes.len() + std::mem::take(&mut inner.head_bytes));
-        (inner.entries, inner.bytes) = (Vec::new(), Vec::new());
+        self.held.free(inner.reads.bytes.len() + std::mem::take(&mut inner.head_bytes));
+        inner.reads = Reads::default();
     }
 
     /// Whether its journal has been made: then what is in it survives the end of this process.
@@ -274,27 +270,27 @@ impl Tape {
 impl Drop for Tape {
     fn drop(&mut self) {
         let inner = std::mem::take(&mut *sync::lock(&self.inner));
-        self.held.free(inner.bytes.len() + inner.head_bytes);
+        self.held.free(inner.reads.bytes.len() + inner.head_bytes);
     }
 }
 
 /// Puts the few entries that are newer than `horizon` back. Their bytes stay in the stretch as well, where no entry names them.
 fn put_back(inner: &mut Inner, horizon: Micros, stretch: &mut Stretch) {
-    if stretch.entries.iter().all(|entry| entry.stamp_us <= horizon) {
+    if stretch.reads.entries.iter().all(|entry| entry.stamp_us <= horizon) {
         return;
     }
     let mut older = 0;
-    for at in 0..stretch.entries.len() {
-        let (entry, place) = (stretch.entries[at], stretch.places[at]);
+    for at in 0..stretch.reads.entries.len() {
+        let (entry, place) = (stretch.reads.entries[at], stretch.places[at]);
         if entry.stamp_us > horizon {
-            inner.bytes.extend_from_slice(&stretch.bytes[place..place + entry.len]);
-            inner.entries.push(entry);
+            inner.reads.bytes.extend_from_slice(&stretch.reads.bytes[place..place + entry.len]);
+            inner.reads.entries.push(entry);
         } else {
-            (stretch.entries[older], stretch.places[older]) = (entry, place);
+            (stretch.reads.entries[older], stretch.places[older]) = (entry, place);
             older += 1;
         }
     }
-    stretch.entries.truncate(older);
+    stretch.reads.entries.truncate(older);
     stretch.places.truncate(older);
 }
 
@@ -307,8 +303,9 @@ mod tests {
     fn taken(tape: &Tape) -> (Vec<(Direction, String)>, Option<End>) {
         let mut stretch = Stretch::default();
         tape.take(&mut stretch);
-        let texts = stretch.entries.iter().zip(&stretch.places);
-        let texts = texts.map(|(entry, at)| (entry.direction, String::from_utf8_lossy(&stretch.bytes[*at..at + entry.len]).into_owned()));
+        let texts = stretch.reads.entries.iter().zip(&stretch.places);
+        let texts =
+            texts.map(|(entry, at)| (entry.direction, String::from_utf8_lossy(&stretch.reads.bytes[*at..at + entry.len]).into_owned()));
         (texts.collect(), stretch.end.map(|(end, _)| end))
     }
 
@@ -348,11 +345,11 @@ mod tests {
             let stamp = busy.stamp(ServerToClient).unwrap();
             busy.push(ServerToClient, stamp, bytes);
             busy.take(&mut stretch);
-            let filled = stretch.bytes.len();
+            let filled = stretch.reads.bytes.len();
             idle.take(&mut stretch);
             stretch.end_round(filled);
-            let [busy, idle] = [&busy, &idle].map(|tape| sync::lock(&tape.inner).bytes.capacity() >= BURST);
-            (busy, idle, stretch.bytes.capacity() >= BURST)
+            let [busy, idle] = [&busy, &idle].map(|tape| sync::lock(&tape.inner).reads.bytes.capacity() >= BURST);
+            (busy, idle, stretch.reads.bytes.capacity() >= BURST)
         };
         assert_eq!(round(&[7; BURST]), (false, false, true));
         assert_eq!(round(&[7; BURST]), (true, false, true));
@@ -361,6 +358,33 @@ mod tests {
             round(b"little");
         }
         assert_eq!(round(b""), (false, false, false));
+    }
+
+    /// Trap: buffers change places at every take, so that each place sees a small one now and then.
+    #[test]
+    fn the_memory_of_a_burst_is_given_back_while_traffic_goes_on() {
+        const BURST: usize = 1 << 20;
+        let tapes = ["one", "other"].map(|id| Tape::new(id.into()));
+        let mut stretch = Stretch::default();
+        let push = |tape: &Tape, bytes: &[u8]| {
+            let stamp = tape.stamp(ServerToClient).unwrap();
+            tape.push(ServerToClient, stamp, bytes);
+        };
+        let mut round = || {
+            tapes.iter().for_each(|tape| {
+                push(tape, b"little");
+                tape.take(&mut stretch);
+            });
+            stretch.end_round(b"little".len());
+            tapes.iter().map(|tape| sync::lock(&tape.inner).reads.capacity()).sum::<usize>() + stretch.reads.capacity()
+        };
+        // Of large reads, and of very small ones: their entries are larger than they.
+        for (count, len) in [(1, BURST), (BURST, 1)] {
+            (0..count).for_each(|_| push(&tapes[0], &[7; BURST][..len]));
+            assert!(round() > BURST);
+            let left = (0..2 * KEPT_ROUNDS).map(|_| round()).last().unwrap_or_default();
+            assert!(left < BURST / 8, "{left}");
+        }
     }
 
     #[test]
@@ -376,11 +400,11 @@ mod tests {
             tape.push(ServerToClient, in_flight + later, text.as_bytes());
         }
         tape.take(&mut stretch);
-        assert_eq!((stretch.entries.len(), stretch.places.as_slice()), (3, &[0, 3, 6][..]));
+        assert_eq!((stretch.reads.entries.len(), stretch.places.as_slice()), (3, &[0, 3, 6][..]));
         tape.push(ServerToClient, in_flight + 2, b"six");
         tape.push(ClientToServer, in_flight, b"at last");
         tape.take(&mut stretch);
-        let texts = stretch.entries.iter().zip(&stretch.places).map(|(entry, at)| &stretch.bytes[*at..at + entry.len]);
+        let texts = stretch.reads.entries.iter().zip(&stretch.places).map(|(entry, at)| &stretch.reads.bytes[*at..at + entry.len]);
         assert_eq!(texts.collect::<Vec<_>>(), [&b"at last"[..], b"four", b"five", b"six"]);
     }
 

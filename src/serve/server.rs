@@ -28,7 +28,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens both ports. What a crash left in the data directory is turned into recordings beside that, and before anybody is told of it.
+    /// Opens both ports. What a crash left in the data directory is turned into recordings beside that, and before anybody is told of it;
+    /// clients are served meanwhile, and this returns when it is done, or after [`limits::RECOVERY_PATIENCE_MS`].
     ///
     /// # Errors
     /// A setting that is wrong, a mock whose recording is not there, a port that is taken, an admin port open to others without a token.
@@ -62,6 +63,10 @@ impl Server {
         log::info!("mock port http://{mock}, admin port http://{admin}, at most {max_connections} connections");
         if let Some(demo) = demo {
             log::info!("the demo upstream at {demo} has /ws/chat, /events and POST /v1/chat/completions");
+        }
+        // Who starts a server after a crash, and hears that it is ready, looks for the recording's file.
+        if !app.store.await_recovery(Duration::from_millis(limits::RECOVERY_PATIENCE_MS)) {
+            log::warn!("recordings that a crash left behind are still being recovered; lists wait for them");
         }
         Ok(Self { mock, admin, app, gate })
     }

@@ -117,9 +117,12 @@ impl Batch {
         // Made by the journal of a recording that still runs, it may not be on the disk for good.
         self.lasting.ensure(&self.dir)?;
         let ids: Vec<&str> = self.done.iter().map(|summary| summary.id.as_str()).collect();
-        staging.publish(&lock, &ids)?;
+        // Before it is there: where it were counted after, who looks in between would count it twice, and end a recording that has room.
         self.quota.add(self.done_bytes);
-        Ok(self.done)
+        let published = staging.publish(&lock, &ids);
+        // Who has looked in between has not seen all of it; and where it failed there is nothing to see.
+        self.quota.forget();
+        published.map(|()| self.done)
     }
 
     /// Drops a recording that was begun and not finished.
@@ -215,6 +218,27 @@ mod tests {
         one.publish().unwrap();
         assert!(matches!(other.publish(), Err(Error::StorageFull(_))));
         assert_eq!(stores[0].stats().unwrap().recording_count, 1);
+    }
+
+    /// Trap: who looks at the directory while the files get their names has seen them or not, and what is counted says nothing of that. An
+    /// import that was counted twice ended recordings that had room.
+    #[test]
+    fn an_import_that_was_looked_at_before_it_was_counted_does_not_count_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path().to_owned(), 1 << 20, 80);
+        let mut batch = store.batch();
+        write(&mut batch, &sample("01AAAAAA", 100));
+        store.measure();
+        batch.publish().unwrap();
+        assert!(store.is_measuring_due(), "what was counted is not relied on");
+        store.measure();
+        assert!(!store.is_measuring_due());
+        // Nor is it where its files did not get their names.
+        let mut batch = store.batch();
+        write(&mut batch, &sample("01BBBBBB", 100));
+        std::fs::create_dir(dir.path().join("rec_01BBBBBB.json")).unwrap();
+        assert!(matches!(batch.publish(), Err(Error::Storage { .. })));
+        assert!(store.is_measuring_due());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A recovery that runs beside everything else: who asks what there is waits for its end, nobody else does. It starts no thread.
 
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Store;
 use crate::base::error::Result;
@@ -10,30 +10,37 @@ use crate::base::sync;
 /// Whether a recovery is still to end.
 #[derive(Debug, Default)]
 pub struct Pending {
-    recoveries: Mutex<u64>,
+    is_pending: Mutex<bool>,
     change: Condvar,
 }
 
 impl Pending {
     /// Waits until none is.
     pub fn wait(&self) {
-        let mut recoveries = sync::lock(&self.recoveries);
-        while *recoveries > 0 {
-            recoveries = sync::wait(&self.change, recoveries, Duration::from_secs(3600));
+        while !self.wait_at_most(Duration::from_secs(3600)) {}
+    }
+
+    /// The same, at most `limit`; whether none is.
+    pub fn wait_at_most(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let mut is_pending = sync::lock(&self.is_pending);
+        while *is_pending {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            is_pending = sync::wait(&self.change, is_pending, left);
         }
+        true
     }
 
-    fn add(&self) {
-        *sync::lock(&self.recoveries) += 1;
-    }
-
-    fn end(&self) {
-        *sync::lock(&self.recoveries) -= 1;
+    fn set(&self, is_pending: bool) {
+        *sync::lock(&self.is_pending) = is_pending;
         self.change.notify_all();
     }
 }
 
-/// A recovery that is to run; it has ended when this value goes away, whether it ran or not.
+/// The recovery of a store that is to run, of which there is one at a time; it has ended when this value goes away, whether it ran or not.
 #[derive(Debug)]
 pub struct Recovery {
     store: Arc<Store>,
@@ -42,7 +49,7 @@ pub struct Recovery {
 impl Recovery {
     /// From now on lists of `store` wait for it.
     pub fn begin(store: Arc<Store>) -> Self {
-        store.pending().add();
+        store.pending().set(true);
         Self { store }
     }
 
@@ -57,7 +64,7 @@ impl Recovery {
 
 impl Drop for Recovery {
     fn drop(&mut self) {
-        self.store.pending().end();
+        self.store.pending().set(false);
     }
 }
 
@@ -94,5 +101,23 @@ mod tests {
         let store = Arc::new(Store::new(dir.path().to_owned(), 1 << 20, 80));
         drop(Recovery::begin(Arc::clone(&store)));
         assert_eq!(store.list(&ListQuery::default()).unwrap().total, 0);
+    }
+
+    #[test]
+    fn who_announces_waits_for_the_recovery_and_not_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::new(dir.path().to_owned(), 1 << 20, 80));
+        assert!(store.await_recovery(Duration::ZERO), "there is none");
+        drop(store.create(&sample("01AAAAAA", 0).head).unwrap());
+        let recovery = Recovery::begin(Arc::clone(&store));
+        assert!(!store.await_recovery(Duration::from_millis(1)), "it hangs");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let has_ended = store.await_recovery(Duration::from_secs(60));
+                (has_ended, dir.path().join("rec_01AAAAAA.json").exists())
+            });
+            assert_eq!(recovery.run().unwrap(), ["01AAAAAA"]);
+            assert_eq!(waiting.join().unwrap(), (true, true));
+        });
     }
 }

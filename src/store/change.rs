@@ -28,9 +28,8 @@ impl Store {
         let (_lock, found) = self.settle(id)?;
         let path = files::path_of(self.dir(), id, found.kind);
         std::fs::remove_file(&path).map_err(|error| Error::storage("delete", &path, &error))?;
-        files::sync_dir(self.dir())?;
         self.quota().forget();
-        Ok(())
+        files::sync_dir(self.dir())
     }
 
     /// Moves a recording out of the store, to a file on the same disk; what has that name is replaced. It is on the disk when this
@@ -40,9 +39,10 @@ impl Store {
     /// As said, `Error::NotFound`, and the file system's.
     pub fn move_out(&self, id: &str, target: &std::path::Path) -> Result<()> {
         let (_lock, found) = self.settle(id)?;
-        files::rename(&files::path_of(self.dir(), id, found.kind), target)?;
+        let moved = files::rename(&files::path_of(self.dir(), id, found.kind), target);
+        // It may have gone, and not for good.
         self.quota().forget();
-        Ok(())
+        moved
     }
 
     /// Undoes a soft delete; `Error::Conflict` `not_deleted` for one that is not.
@@ -91,11 +91,18 @@ impl Store {
     /// # Errors
     /// As [`Store::vacuum`].
     pub fn vacuum_telling(&self, tell: &mut dyn FnMut(u64, u64)) -> Result<Vacuumed> {
-        let mut vacuumed = Vacuumed { removed: 0, freed_bytes: 0 };
         if !self.dir().is_dir() {
-            return Ok(vacuumed);
+            return Ok(Vacuumed { removed: 0, freed_bytes: 0 });
         }
         let lock = DirLock::acquire(self.dir())?;
+        let vacuumed = self.remove_deleted(&lock, tell);
+        // Also where it failed: half of them may have gone.
+        self.quota().forget();
+        vacuumed
+    }
+
+    fn remove_deleted(&self, lock: &DirLock, tell: &mut dyn FnMut(u64, u64)) -> Result<Vacuumed> {
+        let mut vacuumed = Vacuumed { removed: 0, freed_bytes: 0 };
         let doomed: Vec<Found> = files::scan(self.dir())?.into_iter().filter(|found| found.kind == Kind::Deleted).collect();
         let total = doomed.iter().map(|found| found.stamp.size).sum();
         for found in doomed {
@@ -107,11 +114,10 @@ impl Store {
         }
         for entry in files::entries(self.dir())?.flatten() {
             if let Some(name) = entry.file_name().to_str().filter(|name| making::is_making(name)) {
-                vacuumed.freed_bytes += making::end_leftover(&lock, self.dir(), name)?;
+                vacuumed.freed_bytes += making::end_leftover(lock, self.dir(), name)?;
             }
         }
         files::sync_dir(self.dir())?;
-        self.quota().forget();
         Ok(vacuumed)
     }
 

@@ -36,13 +36,18 @@ pub struct Journal {
 impl Journal {
     /// Makes the journal of `head` in `dir`. It is locked before it gets its name, so that nobody sees it as a leftover.
     pub(super) fn create(dir: &Path, quota: Arc<Quota>, lasting: Arc<Lasting>, head: &Head) -> Result<Self> {
-        quota.check(recording_text::head_line(head)?.len() as u64)?;
-        Self::create_unchecked(dir, quota, lasting, head)
+        let line = recording_text::head_line(head)?;
+        quota.check_frames(line.len() as u64)?;
+        Self::create_line(dir, quota, lasting, head, &line)
     }
 
     /// As [`Journal::create`], whatever the quota says.
     pub(super) fn create_unchecked(dir: &Path, quota: Arc<Quota>, lasting: Arc<Lasting>, head: &Head) -> Result<Self> {
         let line = recording_text::head_line(head)?;
+        Self::create_line(dir, quota, lasting, head, &line)
+    }
+
+    fn create_line(dir: &Path, quota: Arc<Quota>, lasting: Arc<Lasting>, head: &Head, line: &str) -> Result<Self> {
         let len = line.len() as u64;
         // The disk is waited for at the end: until then traffic is to be written.
         if files::make_dir_soon(dir)? {
@@ -242,6 +247,23 @@ mod tests {
         assert!(matches!(journal.append(&line(1)), Err(Error::StorageFull(_))));
         assert_eq!(journal.len(), head_len + first);
         assert_eq!(finish(journal, &whole.tail).unwrap().frame_count, 1);
+    }
+
+    /// Trap: permanent deletes one after another, each of which had the next recording wait for a look at all files.
+    #[test]
+    fn a_recording_that_begins_after_a_delete_looks_at_no_file_but_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let quota = quota(dir.path(), 1 << 20);
+        Journal::create(dir.path(), Arc::clone(&quota), Arc::default(), &sample("01AAAAAA", 1).head).unwrap();
+        assert!(!quota.is_due());
+        quota.forget();
+        Journal::create(dir.path(), Arc::clone(&quota), Arc::default(), &sample("01BBBBBB", 1).head).unwrap();
+        assert!(quota.is_due(), "it has measured");
+        std::fs::write(dir.path().join("rec_01CCCCCC.json"), vec![0; 1 << 20]).unwrap();
+        quota.measure();
+        std::fs::remove_file(dir.path().join("rec_01CCCCCC.json")).unwrap();
+        quota.forget();
+        Journal::create(dir.path(), quota, Arc::default(), &sample("01DDDDDD", 1).head).expect("who would be refused looks again");
     }
 
     #[test]

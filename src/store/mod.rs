@@ -1,7 +1,8 @@
 //! Floor 4: the only place that touches recordings on disk: files, journals, index, lock, quota, recovery.
 //!
-//! It relies on the recording's text in `model` and on the file system. It knows no socket and no session, and starts no thread;
-//! a server and any number of commands may work on one directory at the same time.
+//! It relies on the recording's text in `model` and on the file system. It knows no socket and no session, and starts no
+//! thread that outlives a call: a recovery of many journals shares them out among a few. A server and any number of commands may work on
+//! one directory at the same time.
 
 mod batch;
 mod beside;

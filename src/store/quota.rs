@@ -51,8 +51,8 @@ const MEASURE_AT_PART: u64 = 16;
 const MEASURE_AT_BYTES: u64 = 256 * limits::KIB;
 /// A figure of this age refuses without another look: a full store refuses every client that comes.
 const FRESH_US: u64 = 250_000;
-/// Who asked for more than this was refused for its size; that says nothing about the next one.
-const ORDINARY_BYTES: u64 = 64 * limits::KIB;
+/// Who asked for more than this part of the limit was refused for its size; that says nothing about the next one.
+const ORDINARY_PART: u64 = 2;
 
 impl Quota {
     /// The quota of a directory. Does no I/O.
@@ -74,18 +74,7 @@ impl Quota {
         self.max_bytes
     }
 
-    /// Refuses where `more` bytes of a recording that begins do not fit.
-    ///
-    /// # Errors
-    /// [`Error::StorageFull`].
-    pub fn check(&self, more: u64) -> Result<()> {
-        if self.is_stale.load(Ordering::Relaxed) {
-            self.measure();
-        }
-        self.check_frames(more)
-    }
-
-    /// Refuses where `more` bytes of a running recording do not fit. It reads counters, but where it would refuse by an old figure, or
+    /// Refuses where `more` bytes of a recording, its first ones too, do not fit. It reads counters, but where it would refuse by an old figure, or
     /// where much was written and [`Quota::measure`] was not called though it [`Quota::is_due`].
     ///
     /// # Errors
@@ -99,7 +88,7 @@ impl Quota {
             self.measure_at(now);
         }
         let refused = self.check_fresh(more, now);
-        if refused.is_err() && more <= ORDINARY_BYTES.min(self.max_bytes / 2) {
+        if refused.is_err() && more <= self.max_bytes / ORDINARY_PART {
             self.refused_at.store(self.used().max(1), Ordering::Relaxed);
         }
         refused
@@ -177,7 +166,8 @@ impl Quota {
         }
     }
 
-    /// The directory has changed otherwise: the next recording that begins, the next import, and who would be refused measure it.
+    /// The directory has changed otherwise: a thread that nobody waits for is to measure it; the next import, and who would be refused, do it
+    /// themselves.
     pub fn forget(&self) {
         self.is_stale.store(true, Ordering::Relaxed);
     }
@@ -212,7 +202,7 @@ impl Quota {
             return Err(self.full(0));
         }
         self.refused_at.store(0, Ordering::Relaxed);
-        self.check(limits::ROOM_TO_BEGIN_BYTES.min(self.max_bytes / 10).max(1))?;
+        self.check_frames(limits::ROOM_TO_BEGIN_BYTES.min(self.max_bytes / 10).max(1))?;
         if platform::free_bytes(&self.dir).is_some_and(|free| free < limits::ROOM_TO_BEGIN_BYTES) {
             let message =
                 format!("the disk below {} is full; free some space, or choose another place with --data-dir", self.dir.display());
@@ -246,23 +236,23 @@ impl Quota {
         // From its end on: a look that takes long is not followed by the next one.
         let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         let ended_us = now.saturating_add(took).saturating_add(1);
-        match found {
-            Ok(found) => {
-                let bytes = found.iter().map(|found| found.stamp.size).sum();
-                let mut figure = sync::lock(&self.figure);
-                // Of two who look at once, the one who began later has seen more.
-                if now >= figure.begun_us {
-                    *figure = Figure { bytes, counted, begun_us: now, ended_us };
-                }
-                drop(figure);
-                self.warn_once(self.used());
-            }
+        let bytes = match found {
+            Ok(found) => Some(found.iter().map(|found| found.stamp.size).sum()),
             // What is wrong with the directory is said by the write that follows.
             Err(error) => {
                 log::debug!("the recordings' size stays as it was: {error}");
-                sync::lock(&self.figure).ended_us = ended_us;
+                None
             }
+        };
+        let mut figure = sync::lock(&self.figure);
+        // Of two who look at once, the one who began later has seen more.
+        if now >= figure.begun_us {
+            // A look that found nothing counts as one too: the next is due as late as after any other.
+            let bytes = bytes.unwrap_or_else(|| figure.bytes + counted.saturating_sub(figure.counted));
+            *figure = Figure { bytes, counted, begun_us: now, ended_us };
         }
+        drop(figure);
+        self.warn_once(self.used());
     }
 }
 
@@ -277,22 +267,22 @@ mod tests {
     fn the_limit_holds_for_all_files_together() {
         let dir = tempfile::tempdir().unwrap();
         let quota = Quota::new(dir.path().to_owned(), 100, 80);
-        assert_eq!(quota.check(100), Ok(()));
+        assert_eq!(quota.check_frames(100), Ok(()));
         std::fs::write(dir.path().join("rec_01AAAA.json"), [0; 30]).unwrap();
         std::fs::write(dir.path().join("rec_01BBBB.json.deleted"), [0; 20]).unwrap();
         std::fs::write(dir.path().join("rec_01CCCC.journal"), [0; 10]).unwrap();
         std::fs::write(dir.path().join("other"), [0; 1000]).unwrap();
         quota.forget();
-        assert_eq!(quota.check(40), Ok(()));
-        let Err(Error::StorageFull(message)) = quota.check(41) else { panic!() };
+        assert_eq!(quota.check_import(40), Ok(()));
+        let Err(Error::StorageFull(message)) = quota.check_import(41) else { panic!() };
         assert!(message.contains("vacuum") && message.contains("recording.maxBytes"), "{message}");
         quota.add(39);
-        assert_eq!(quota.check(1), Ok(()));
+        assert_eq!(quota.check_frames(1), Ok(()));
         quota.add(1);
         assert_eq!(quota.warning(100).unwrap().split(';').next(), Some("100.0% of 100 B used"));
         // Refused by what is counted, it looks again where that may be old: what was counted and never written does not count.
         quota.forget();
-        assert_eq!(quota.check(1), Ok(()));
+        assert_eq!(quota.check_frames(1), Ok(()));
     }
 
     fn full_of(result: Result<()>) -> bool {
@@ -312,10 +302,10 @@ mod tests {
         assert_eq!(quota.check_frames_at(1, 60_000_000), Ok(()), "an old one does not");
         std::fs::write(&file, [0; 100]).unwrap();
         let quota = Quota::new(dir.path().to_owned(), 100, 80);
-        assert!(full_of(quota.check(1)));
+        assert!(full_of(quota.check_frames(1)));
         std::fs::remove_file(&file).unwrap();
         quota.forget();
-        assert_eq!(quota.check(1), Ok(()), "nor one from before room was made");
+        assert_eq!(quota.check_frames(1), Ok(()), "nor one from before room was made");
     }
 
     /// Trap: the recorder's thread, which every recording waits for.
@@ -353,8 +343,53 @@ mod tests {
         }
         std::fs::write(dir.path().join("rec_01AAAAAA.json"), vec![0; (1 << 20) - 5000]).unwrap();
         assert!(quota.check_now().is_ok());
-        assert!(full_of(quota.check(5001)));
+        assert!(full_of(quota.check_frames(5001)));
         assert!(quota.check_now().is_err(), "where frames as they come do not fit, nobody begins");
+    }
+
+    #[test]
+    fn where_large_frames_were_refused_nobody_begins_until_there_is_room() {
+        for (max_bytes, frame, is_full) in [
+            (1_000_000, 60_000, true),
+            (1_000_000, 70_000, true),
+            (1_000_000, 200_000, true),
+            (1_000_000, 400_000, true),
+            (1_000_000, 600_000, false),
+            (100 * limits::MIB, 20 * limits::MIB, true),
+            (100 * limits::MIB, 60 * limits::MIB, false),
+            (10_000, 4_000, true),
+            (10_000, 6_000, false),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("rec_01AAAAAA.json");
+            let used = max_bytes - frame / 2;
+            std::fs::File::create(&path).unwrap().set_len(used).unwrap();
+            let quota = Quota::new(dir.path().to_owned(), max_bytes, 100);
+            assert!(full_of(quota.check_frames(frame)));
+            assert_eq!(quota.check_now().is_err(), is_full, "{frame} of {max_bytes}");
+            std::fs::File::create(&path).unwrap().set_len(used - 1).unwrap();
+            assert!(quota.check_now().is_ok(), "room was made");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_read_is_not_looked_at_again_and_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("recordings");
+        std::fs::create_dir(&path).unwrap();
+        let quota = Quota::new(path.clone(), 10 * limits::MIB, 80);
+        std::fs::write(path.join("rec_01AAAAAA.json"), [0; 1000]).unwrap();
+        quota.measure_at(0);
+        std::fs::remove_dir_all(&path).unwrap();
+        std::fs::write(&path, "no directory").unwrap();
+        assert!(files::scan(&path).is_err());
+        for round in 1..4 {
+            quota.add(limits::MIB);
+            assert!(quota.is_due_at(round));
+            quota.measure_at(round);
+            assert!(!quota.is_due_at(round), "it asks for the next look at once");
+            assert_eq!(quota.used(), 1000 + round * limits::MIB, "what was known still counts");
+        }
     }
 
     #[test]

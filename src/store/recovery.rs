@@ -11,7 +11,7 @@ use super::scan::{self, Scan};
 use super::{layout, lines, making, summary};
 use crate::base::error::{Error, Result};
 use crate::base::{limits, sync, time};
-use crate::model::recording::{Head, Stats, Status, StreamTail, Tail};
+use crate::model::recording::{Head, Status, StreamTail, Tail};
 use crate::model::recording_text;
 
 /// Recovers every leftover and gives the ids; what else killed processes left in the making is ended. One that cannot be recovered now
@@ -40,7 +40,7 @@ pub fn recover(dir: &Path) -> Result<Vec<String>> {
         }
     }
     let recovered = Mutex::new(Vec::new());
-    sync::share_out("recovery", ids, limits::MAX_FINISHERS, |id| match recover_one(&lock, dir, &id, None) {
+    sync::share_out("recovery", ids, limits::MAX_RECOVERERS, |id| match recover_one(&lock, dir, &id, None) {
         Ok(true) => sync::lock(&recovered).push(id),
         Ok(false) => {}
         Err(error) => log::warn!("the recording {id} that was cut short stays as it is: {error}"),
@@ -194,10 +194,10 @@ fn rewrite(file: &File, dir: &Path, id: &str, head_line: &[u8], scan: &Scan, tai
 /// The tail of a recording that ended with its last whole frame, or as is known.
 pub fn tail_of(head: &Head, scan: &Scan, ending: Option<&Tail>) -> Tail {
     if let Some(ending) = ending {
-        return Tail { stats: Stats { ..scan.stats }, ..ending.clone() };
+        return Tail { stats: scan.stats, ..ending.clone() };
     }
     let last_us = scan.last_us.unwrap_or(0);
-    let mut tail = Tail { stats: Stats { ..scan.stats }, ..summary::open_tail(head, Status::Incomplete) };
+    let mut tail = Tail { stats: scan.stats, ..summary::open_tail(head, Status::Incomplete) };
     tail.end_time = time::parse_rfc3339(&head.start_time).map(|start_us| time::rfc3339(start_us.saturating_add(last_us)));
     tail.duration = Some(last_us / 1000);
     match &mut tail.stream {
@@ -209,7 +209,7 @@ pub fn tail_of(head: &Head, scan: &Scan, ending: Option<&Tail>) -> Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::recording::{Frame, Recording};
+    use crate::model::recording::{Frame, Recording, Stats};
     use crate::store::testing::{sample, sse_sample};
 
     /// A journal's text, and where each of its frame lines ends (the head's end first).

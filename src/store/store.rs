@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::beside::Pending;
 use super::change::not_found;
@@ -74,6 +75,12 @@ impl Store {
             self.lasting.ensure(&self.dir)?;
         }
         Ok(recovered)
+    }
+
+    /// Waits for the [`super::Recovery`] that runs beside, at most `limit`; whether what a crash left has become recordings. Where nothing
+    /// was left it has ended by the time that anybody asks.
+    pub fn await_recovery(&self, limit: Duration) -> bool {
+        self.pending.wait_at_most(limit)
     }
 
     /// Finishes a recording whose [`Journal::finish`] failed, with what is in its journal and the ending that it could not be given then;
@@ -252,7 +259,7 @@ impl Store {
         &self.lasting
     }
 
-    /// The recoveries that run beside.
+    /// The recovery that runs beside.
     pub(super) fn pending(&self) -> &Pending {
         &self.pending
     }

@@ -101,6 +101,24 @@ fn a_leftover_is_listed_as_what_it_will_be() {
     assert_eq!(list(&store).len(), 3);
 }
 
+/// Trap: what had gone until then was still counted, and refused others.
+#[test]
+fn a_vacuum_that_fails_half_way_has_the_directory_measured_again() {
+    let root = tempfile::tempdir().unwrap();
+    let store = store(root.path());
+    put(root.path(), &sample("01AAAAAA", 2));
+    store.delete("01AAAAAA").unwrap();
+    // What a killed import left, one of whose names is taken.
+    let made = root.path().join(".ready-01ARZ3NDEKTSV4RRFFQ69G5FAV");
+    std::fs::create_dir(&made).unwrap();
+    put(&made, &sample("01BBBBBB", 2));
+    std::fs::create_dir(root.path().join("rec_01BBBBBB.json")).unwrap();
+    store.measure();
+    assert!(!store.is_measuring_due());
+    assert!(matches!(store.vacuum(), Err(Error::Storage { .. })));
+    assert!(!root.path().join("rec_01AAAAAA.json.deleted").exists() && store.is_measuring_due());
+}
+
 #[test]
 fn delete_restore_and_vacuum() {
     let dir = tempfile::tempdir().unwrap();
