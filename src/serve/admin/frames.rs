@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::answer::Answer;
 use super::call::Call;
 use super::outlet::Outlet;
+use super::recordings::{self, Found};
 use crate::base::error::{Error, Result};
 use crate::base::time::{self, Micros};
 use crate::engine::app::App;
@@ -41,19 +42,16 @@ impl Reader {
 pub fn frames(call: &Call) -> Result<Answer> {
     let follow = call.parameters.flag("follow")?;
     let from = first_wanted(call.last_event_id.as_deref());
-    let id = match (call.app.store.resolve(&call.id), call.app.recordings.waiting(&call.id)) {
-        (Err(Error::NotFound { .. }), Some(recording)) => {
-            let reader = Reader { app: Arc::clone(&call.app), caller: call.caller.clone(), from, follow };
-            return Ok(await_first(reader, recording.head.id));
-        }
-        (resolved, _) => resolved?,
+    let reader = Reader { app: Arc::clone(&call.app), caller: call.caller.clone(), from, follow };
+    let id = match recordings::find(call)? {
+        Found::Stored(id) => id,
+        Found::Waiting(recording) => return Ok(await_first(reader, recording.head.id)),
     };
     let file = call.app.store.open(&id)?;
     let running = file.tail.status == Status::Recording;
     if from > 0 && !running && file.frames()?.nth(usize::try_from(from).unwrap_or(usize::MAX)).is_none() {
         return Ok(Answer::empty());
     }
-    let reader = Reader { app: Arc::clone(&call.app), caller: call.caller.clone(), from, follow };
     Ok(Answer::stream("text/event-stream", move |out| {
         if running { write_running(&reader, &file, &id, out) } else { write_finished(&file, from, out) }
     }))
@@ -65,10 +63,12 @@ fn await_first(reader: Reader, id: String) -> Answer {
         flush(out)?;
         let mut last_us = time::now_us();
         while reader.follow && reader.is_wanted() {
-            let is_open = reader.app.recordings.wait_begun(&id, LOOK_UP);
+            let is_to_come = reader.app.recordings.wait_begun(&id, LOOK_UP);
             match reader.app.store.open(&id) {
                 Ok(file) => return write_running(&reader, &file, &id, out),
-                Err(Error::NotFound { .. }) if is_open => keep_alive(out, &mut last_us)?,
+                Err(Error::NotFound { .. }) if is_to_come => keep_alive(out, &mut last_us)?,
+                // Its disk refused it, or it is deleted already: nothing ever comes.
+                Err(Error::NotFound { .. }) => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
