@@ -171,7 +171,9 @@ impl Replays {
         limit: Duration,
         wanted: Wanted<'_>,
     ) -> Result<std::result::Result<ReplayView, ReplayView>> {
-        Ok(await_asked(&*self.find(prefix)?, until, limit, wanted))
+        let board = self.find(prefix)?;
+        let (is_so, view) = await_asked(&board, until, limit, wanted);
+        Ok(if is_so { Ok(view) } else { Err(view) })
     }
 
     /// What the client sent.
@@ -396,17 +398,15 @@ impl Replays {
     }
 }
 
-/// Waits until a session is as asked: what [`Replays::wait`] answers.
-fn await_asked(board: &Board, until: WaitFor, limit: Duration, wanted: Wanted<'_>) -> std::result::Result<ReplayView, ReplayView> {
+/// Waits until a session is as asked, or has ended otherwise; whether it is, and how it stands at that moment.
+fn await_asked(board: &Board, until: WaitFor, limit: Duration, wanted: Wanted<'_>) -> (bool, ReplayView) {
     let before = board.standing().waits;
     let judge = |standing: Standing| {
         let holds = until.holds(standing.status, standing.waits > before);
         (holds || standing.status.is_ended()).then_some(holds)
     };
-    match await_verdict(board, limit, wanted, judge) {
-        (Some(true), view) => Ok(view),
-        (_, view) => Err(view),
-    }
+    let (verdict, view) = await_verdict(board, limit, wanted, judge);
+    (verdict == Some(true), view)
 }
 
 /// Waits as [`Board::wait`] does, and for as long as somebody wants to know.
@@ -499,8 +499,8 @@ mod tests {
                 }
                 true
             };
-            let answer = await_asked(&board, WaitFor::Waiting, 5 * LOOK_UP, &meanwhile);
-            assert_eq!(answer.map(|view| view.status).map_err(|view| view.status), Ok(status));
+            let (is_so, view) = await_asked(&board, WaitFor::Waiting, 5 * LOOK_UP, &meanwhile);
+            assert_eq!((is_so, view.status), (true, status));
         }
     }
 
@@ -509,13 +509,16 @@ mod tests {
         let options = ReplayOptions { mode: Mode::Synchronized, ..ReplayOptions::default() };
         let (board, compiled) = samples::board(&[(0, "c2s text a"), (1, "s2c text b")], &options);
         let mut player = samples::player(&compiled, &options);
-        let asked = || await_asked(&board, WaitFor::Waiting, Duration::ZERO, &|| true).map_err(|view| view.status).map(|view| view.status);
-        assert_eq!(asked(), Err(ReplayStatus::Pending));
+        let asked = || {
+            let (is_so, view) = await_asked(&board, WaitFor::Waiting, Duration::ZERO, &|| true);
+            (is_so, view.status)
+        };
+        assert_eq!(asked(), (false, ReplayStatus::Pending));
         player.start(0);
         board.publish(&player, None);
-        assert_eq!(asked(), Ok(ReplayStatus::Waiting));
+        assert_eq!(asked(), (true, ReplayStatus::Waiting));
         player.client(FrameType::Text, b"a", 1);
         board.publish(&player, None);
-        assert_eq!(asked(), Err(ReplayStatus::Playing));
+        assert_eq!(asked(), (false, ReplayStatus::Playing));
     }
 }
