@@ -143,6 +143,23 @@ fn unique_prefixes_are_ids_and_ambiguous_ones_name_the_candidates() {
     }
 }
 
+/// Trap: a prefix by which the stored one is deleted, while the one that is meant waits for its first connection.
+#[test]
+fn a_prefix_that_also_fits_a_waiting_recording_is_ambiguous() {
+    let server = Server::start();
+    let waiting = server.record("websocket", "/ws");
+    let prefix = &waiting[..25];
+    let stored = format!("{prefix}{}", if waiting.ends_with('0') { '1' } else { '0' });
+    let json = ws("/ws").set("/id", json!(stored)).json();
+    crate::support::recordings::put(&server.place.data_dir(), &format!("rec_{stored}.json"), json.to_string().as_bytes());
+    for (method, call) in [("GET", ""), ("GET", "/frames"), ("DELETE", ""), ("POST", "/replay")] {
+        let answer = server.call(method, &format!("/stream-recordings/{prefix}{call}"), &Value::Null);
+        answer.expect_error(409, "ambiguous_id", &[&waiting, &stored]);
+    }
+    assert_eq!(server.recording(&waiting)["status"], "recording");
+    assert_eq!(server.recording(&stored)["status"], "complete");
+}
+
 #[test]
 fn wrong_methods_get_405_with_allow_and_wrong_paths_404() {
     let server = Server::start();

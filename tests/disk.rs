@@ -268,6 +268,27 @@ fn a_read_only_directory_is_told_of_once_and_not_for_each_client() {
     eventually(again, || server.log().contains(again).then_some(()));
 }
 
+/// Trap: a follower that asks again and again, on a core of its own, for a file that never comes.
+#[test]
+fn a_follower_of_a_session_whose_first_file_was_refused_is_told_the_end() {
+    let Some(disk) = Disk::breakable() else { return };
+    let (upstream, _tick) = upstream();
+    let server = serve(&disk, &upstream);
+    let id = server.record("websocket", "/ws");
+    let path = format!("/stream-recordings/{id}");
+    let mut follower = Stream::open(server.admin, &format!("{path}/frames?follow=true"), &[]);
+    disk.fail(GROWTH, ENOSPC, "/data");
+    let mut client = Raw::open(server.mock, "/ws");
+    client.run("send text x\nexpect text x");
+    assert_eq!(follower.rest_text(), "");
+    for call in ["", "/frames", "/frames?follow=true"] {
+        server.call("GET", &format!("{path}{call}"), &Value::Null).expect_error(404, "not_found", &[&id]);
+    }
+    assert_eq!(server.get("/stream-recordings")["total"], 0);
+    disk.mend();
+    client.run("send text y\nexpect text y");
+}
+
 #[test]
 fn a_file_that_could_not_be_read_is_read_again() {
     let Some(disk) = Disk::breakable() else { return };

@@ -34,6 +34,30 @@ fn a_soft_delete_hides_and_restore_brings_back() {
     server.touch(&format!("{path}/restore")).expect_error(409, "not_deleted", &[]);
 }
 
+/// Trap: a session that answers for its first recording as if that were still to come.
+#[test]
+fn a_deleted_recording_is_gone_also_while_its_session_is_open() {
+    let upstream = Upstream::echo();
+    let server = Server::before(&upstream);
+    for permanent in [true, false] {
+        let id = server.record("websocket", "/ws");
+        Raw::open(server.mock, "/ws").run("send text x\nexpect text x\nsend close 1000\nexpect close 1000");
+        server.finished(&id);
+        let path = format!("/stream-recordings/{id}");
+        let delete = |path: &str| server.call("DELETE", &format!("{path}?permanent={permanent}"), &Value::Null);
+        delete(&path).expect(204);
+        delete(&path).expect_error(404, "not_found", &[&id]);
+        assert_eq!(server.get("/stream-recordings")["total"], 0);
+        server.post(&format!("{path}/replay"), &json!({})).expect(404);
+        if permanent {
+            for call in ["", "/frames", "/frames?follow=true"] {
+                server.call("GET", &format!("{path}{call}"), &Value::Null).expect_error(404, "not_found", &[&id]);
+            }
+        }
+        server.stop(&id);
+    }
+}
+
 #[test]
 fn a_permanent_delete_is_for_ever() {
     let server = Server::start();

@@ -32,6 +32,8 @@ struct State {
     /// The session was told to end between the claim and the attachment.
     stop_asked: Option<&'static str>,
     view: ReplayView,
+    /// How many times the status has become `waiting`.
+    waits: u64,
     started: Option<Origin>,
     ended_us: Option<u64>,
     lateness: Histogram,
@@ -41,6 +43,15 @@ struct State {
     messages_full: bool,
     /// How many threads wait for a change: waking nobody would cost a system call for each frame.
     waiters: usize,
+}
+
+/// How a session stands to those who wait for something of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Its status now.
+    pub status: ReplayStatus,
+    /// How many times the status has become `waiting`.
+    pub waits: u64,
 }
 
 /// A session's public side.
@@ -106,6 +117,7 @@ impl Board {
             leaving: false,
             stop_asked: None,
             view,
+            waits: 0,
             started: None,
             ended_us: None,
             lateness: Histogram::default(),
@@ -142,9 +154,14 @@ impl Board {
         self.method.as_deref().unwrap_or("GET")
     }
 
-    /// How it stands.
+    /// Its status.
     pub fn status(&self) -> ReplayStatus {
-        sync::lock(&self.state).view.status
+        self.standing().status
+    }
+
+    /// How it stands.
+    pub fn standing(&self) -> Standing {
+        sync::lock(&self.state).standing()
     }
 
     /// Whether a client of this protocol was there and the session has ended: who comes back to it is to stop asking.
@@ -187,7 +204,10 @@ impl Board {
 
     /// The answer of `GET /replay/{id}`.
     pub fn view(&self) -> ReplayView {
-        let state = sync::lock(&self.state);
+        self.view_of(&sync::lock(&self.state))
+    }
+
+    fn view_of(&self, state: &State) -> ReplayView {
         let mut view = state.view.clone();
         if let Some(started) = state.started {
             view.elapsed_ms = started.relative_us(state.ended_us.unwrap_or_else(time::now_us)) / 1000;
@@ -380,14 +400,16 @@ impl Board {
         self.wake(&state);
     }
 
-    /// Waits until `reached` holds of the status, at most `limit`; whether it does.
-    pub fn wait(&self, limit: Duration, reached: impl Fn(ReplayStatus) -> bool) -> bool {
+    /// Waits until `judge` comes to a verdict on how the session stands, at most `limit`; gives the verdict, if there is one, and the view
+    /// of that moment.
+    pub fn wait<T>(&self, limit: Duration, judge: impl Fn(Standing) -> Option<T>) -> (Option<T>, ReplayView) {
         let deadline = Instant::now() + limit;
         let mut state = sync::lock(&self.state);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if reached(state.view.status) || left.is_zero() {
-                return reached(state.view.status);
+            let verdict = judge(state.standing());
+            if verdict.is_some() || left.is_zero() {
+                return (verdict, self.view_of(&state));
             }
             state = self.sleep(state, left);
         }
@@ -409,8 +431,15 @@ impl Drop for Seat {
     }
 }
 
+impl State {
+    fn standing(&self) -> Standing {
+        Standing { status: self.view.status, waits: self.waits }
+    }
+}
+
 fn update(state: &mut State, player: &Player, reason: Option<&'static str>) {
     let view = &mut state.view;
+    state.waits += u64::from(view.status != ReplayStatus::Waiting && player.status() == ReplayStatus::Waiting);
     view.status = player.status();
     view.current_frame = player.current_frame();
     view.frames_sent = player.frames_sent();
@@ -424,27 +453,39 @@ fn update(state: &mut State, player: &Player, reason: Option<&'static str>) {
 }
 
 #[cfg(test)]
+pub(super) mod samples {
+    //! Sessions for the tests of this floor.
+
+    use super::*;
+    use crate::rules::matching::Matcher;
+    use crate::rules::script::samples;
+
+    /// A pending session of a recording with these frames.
+    pub fn board(lines: &[(u64, &str)], options: &ReplayOptions) -> (Board, Arc<Compiled>) {
+        let script = Arc::new(samples::websocket(lines, None));
+        let compiled = Arc::new(Compiled { head: samples::head(Protocol::WebSocket, None), script, redactor: None });
+        let player = Box::new(player(&compiled, options));
+        (Board::new("01".to_owned(), "/ws".to_owned(), options.clone(), Arc::clone(&compiled), player), compiled)
+    }
+
+    /// A player of its recording.
+    pub fn player(compiled: &Compiled, options: &ReplayOptions) -> Player {
+        let matcher = Matcher::new(options.matching, &[], Vec::new()).unwrap();
+        Player::new(Arc::clone(&compiled.script), options.clone(), matcher).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::recording::StreamTail;
-    use crate::rules::matching::Matcher;
-    use crate::rules::script::{ScriptBuilder, samples};
 
-    /// A session of a recording without frames.
-    fn board(id: &str) -> (Board, Arc<Compiled>) {
-        let head = samples::head(Protocol::WebSocket, None);
-        let end = StreamTail::WebSocket { close_code: None, close_reason: None, closed_by: None, end_relative_us: None };
-        let script = Arc::new(ScriptBuilder::new(&head).finish(&samples::tail(end)));
-        let compiled = Arc::new(Compiled { head, script: Arc::clone(&script), redactor: None });
-        let options = ReplayOptions::default();
-        let matcher = Matcher::new(options.matching, &[], Vec::new()).unwrap();
-        let player = Box::new(Player::new(script, options.clone(), matcher).unwrap());
-        (Board::new(id.to_owned(), "/ws".to_owned(), options, Arc::clone(&compiled), player), compiled)
+    fn board() -> (Board, Arc<Compiled>) {
+        samples::board(&[], &ReplayOptions::default())
     }
 
     #[test]
     fn an_ended_session_holds_no_recording() {
-        let (board, compiled) = board("01");
+        let (board, compiled) = board();
         assert_eq!((Arc::strong_count(&compiled), Arc::strong_count(&compiled.script)), (2, 2));
         board.tell_stop("stopped");
         assert_eq!(board.status(), ReplayStatus::Aborted);
@@ -453,7 +494,7 @@ mod tests {
 
     #[test]
     fn messages_are_kept_within_their_bound_and_forgotten_whole() {
-        let (board, _) = board("01");
+        let (board, _) = board();
         let payload = vec![b'x'; limits::MAX_KEPT_MESSAGE_BYTES / 4];
         (0..5).for_each(|_| board.add_message(FrameType::Text, &payload, 0));
         board.add_message(FrameType::Text, b"after one that did not fit", 0);

@@ -190,23 +190,29 @@ impl Recordings {
         tape.map_or((seen, false), |tape| tape.wait_growth(seen, limit))
     }
 
-    /// The recording of an open session (id or prefix) that has no file yet, as it stands: of no frames.
-    pub fn waiting(&self, prefix: &str) -> Option<Recording> {
+    /// The recording (id or prefix) of a session whose first file is still to come, as it stands: of no frames. Who looks for a recording
+    /// asks here before the store: a file that is made between the two looks is found by the second.
+    ///
+    /// # Errors
+    /// Not found, ambiguous.
+    pub fn waiting(&self, prefix: &str) -> Result<Recording> {
         let open = sync::lock(&self.open);
-        let id = id::resolve("recording", prefix, open.sessions.iter().map(|session| session.id.as_str())).ok()?;
-        let session = open.sessions.iter().find(|session| session.id == id)?;
-        Some(self.empty_recording(session, Status::Recording))
+        let id = id::resolve("recording", prefix, open.waiting().map(|session| session.id.as_str()))?;
+        match open.waiting().find(|session| session.id == id) {
+            Some(session) => Ok(self.empty_recording(session, Status::Recording)),
+            None => Err(Error::NotFound { kind: "recording", id }),
+        }
     }
 
-    /// The recordings of all open sessions that have no file yet, for a list.
+    /// The recordings of all sessions whose first files are still to come, for a list.
     pub fn all_waiting(&self) -> Vec<Summary> {
         let open = sync::lock(&self.open);
-        let waits = |session: &&Session| session.tapes.first().is_none_or(|tape| tape.wait_growth(0, Duration::ZERO) == (0, true));
-        let recordings = open.sessions.iter().filter(waits).map(|session| self.empty_recording(session, Status::Recording));
+        let recordings = open.waiting().map(|session| self.empty_recording(session, Status::Recording));
         recordings.map(|recording| Summary::of(&recording.head, &recording.tail, 0, false)).collect()
     }
 
-    /// Waits until the file of an open session's first connection is there, at most `limit`; `false` when the session is open no more.
+    /// Waits until the first file of a session (full id) is there, at most `limit`; whether it is still to come. `false` also where there
+    /// will be none: its disk refused it, or nobody knows the session any more.
     pub fn wait_begun(&self, id: &str, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let mut open = sync::lock(&self.open);
@@ -215,8 +221,7 @@ impl Recordings {
             let Some(session) = open.all_sessions().find(|session| session.id == id) else { return false };
             if let Some(tape) = session.tapes.first().cloned() {
                 drop(open);
-                tape.wait_growth(0, left);
-                return true;
+                return tape.wait_growth(0, left) == (0, true);
             }
             if left.is_zero() {
                 return true;
@@ -499,6 +504,11 @@ impl Open {
     /// The open sessions, and those that have been stopped and are not complete.
     fn all_sessions(&self) -> impl Iterator<Item = &Session> {
         self.sessions.iter().chain(self.stopped.iter().map(|session| &**session))
+    }
+
+    /// The sessions whose first files are still to come.
+    fn waiting(&self) -> impl Iterator<Item = &Session> {
+        self.all_sessions().filter(|session| session.tapes.first().is_none_or(|tape| tape.awaits_file()))
     }
 
     fn tapes(&self) -> impl Iterator<Item = &Arc<Tape>> {

@@ -118,3 +118,16 @@ fn a_session_that_saw_nobody_is_known_until_its_recording_is_there() {
     assert_eq!((stopped.recording.id.as_str(), stopped.recording.frame_count), (id.as_str(), 0));
     assert!(ended.tapes[0].is_finished() && dir.path().join(format!("rec_{id}.json")).exists());
 }
+
+/// Trap: a follower who asks again and again for a file that never comes.
+#[test]
+fn nobody_waits_for_a_first_file_that_was_refused() {
+    let (_dir, recordings, id) = opened();
+    let reserved = claim(&recordings);
+    assert!(recordings.wait_begun(&id, Duration::ZERO), "it is still to come");
+    assert_eq!((recordings.waiting(&id).unwrap().head.id, recordings.all_waiting().len()), (id.clone(), 1));
+    reserved.tape.publish_outcome(Err(Error::StorageFull("the disk is full".to_owned())));
+    assert!(!recordings.wait_begun(&id, Duration::from_secs(9)));
+    assert_eq!((recordings.waiting(&id).unwrap_err().status(), recordings.all_waiting().len()), (404, 0));
+    assert_eq!(recordings.sessions().len(), 1, "it is open for the next connection");
+}

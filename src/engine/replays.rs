@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use super::board::{Board, Seat};
+use super::board::{Board, Seat, Standing};
 use super::compiled::{self, Compiled};
 use super::inbox::{Input, Reply};
 use crate::base::error::{Error, Result};
@@ -172,9 +172,8 @@ impl Replays {
         wanted: Wanted<'_>,
     ) -> Result<std::result::Result<ReplayView, ReplayView>> {
         let board = self.find(prefix)?;
-        await_status(&board, limit, wanted, |status| until.holds(status) || status.is_ended());
-        let view = board.view();
-        Ok(if until.holds(view.status) { Ok(view) } else { Err(view) })
+        let (is_so, view) = await_asked(&board, until, limit, wanted);
+        Ok(if is_so { Ok(view) } else { Err(view) })
     }
 
     /// What the client sent.
@@ -198,7 +197,7 @@ impl Replays {
             0 => Duration::from_secs(u64::from(u32::MAX)),
             ms => Duration::from_millis(ms),
         };
-        await_status(&board, limit, wanted, |status| status != ReplayStatus::Pending);
+        await_verdict(&board, limit, wanted, |standing| (standing.status != ReplayStatus::Pending).then_some(()));
         // What nobody waits for is not sent.
         if !wanted() {
             return Err(nobody_waits());
@@ -399,13 +398,25 @@ impl Replays {
     }
 }
 
-/// Waits until `reached` holds of a session's status, at most `limit`, and for as long as somebody wants to know.
-fn await_status(board: &Board, limit: Duration, wanted: Wanted<'_>, reached: impl Fn(ReplayStatus) -> bool) {
+/// Waits until a session is as asked, or has ended otherwise; whether it is, and how it stands at that moment.
+fn await_asked(board: &Board, until: WaitFor, limit: Duration, wanted: Wanted<'_>) -> (bool, ReplayView) {
+    let before = board.standing().waits;
+    let judge = |standing: Standing| {
+        let holds = until.holds(standing.status, standing.waits > before);
+        (holds || standing.status.is_ended()).then_some(holds)
+    };
+    let (verdict, view) = await_verdict(board, limit, wanted, judge);
+    (verdict == Some(true), view)
+}
+
+/// Waits as [`Board::wait`] does, and for as long as somebody wants to know.
+fn await_verdict<T>(board: &Board, limit: Duration, wanted: Wanted<'_>, judge: impl Fn(Standing) -> Option<T>) -> (Option<T>, ReplayView) {
     let begun = Instant::now();
     loop {
         let left = limit.saturating_sub(begun.elapsed());
-        if board.wait(left.min(LOOK_UP), &reached) || left <= LOOK_UP || !wanted() {
-            return;
+        let (verdict, view) = board.wait(left.min(LOOK_UP), &judge);
+        if verdict.is_some() || left <= LOOK_UP || !wanted() {
+            return (verdict, view);
         }
     }
 }
@@ -461,5 +472,53 @@ fn forget_old(boards: &mut BTreeMap<String, Arc<Board>>) {
         if bytes > limits::MAX_ENDED_MESSAGE_BYTES {
             board.forget_messages();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::board::samples;
+    use super::*;
+    use crate::model::recording::FrameType;
+
+    /// Trap: a client that answers at once ends the waiting before the call, which has been woken, looks again.
+    #[test]
+    fn a_waiting_that_is_over_at_once_is_not_missed() {
+        let options = ReplayOptions { mode: Mode::Synchronized, ..ReplayOptions::default() };
+        for (ends, status) in [(false, ReplayStatus::Playing), (true, ReplayStatus::Aborted)] {
+            let (board, compiled) = samples::board(&[(0, "c2s text a"), (1, "s2c text b")], &options);
+            // It happens between two looks at the session.
+            let meanwhile = || {
+                let mut player = samples::player(&compiled, &options);
+                player.start(0);
+                board.publish(&player, None);
+                player.client(FrameType::Text, b"a", 1);
+                board.publish(&player, None);
+                if ends {
+                    board.tell_stop("stopped");
+                }
+                true
+            };
+            let (is_so, view) = await_asked(&board, WaitFor::Waiting, 5 * LOOK_UP, &meanwhile);
+            assert_eq!((is_so, view.status), (true, status));
+        }
+    }
+
+    #[test]
+    fn a_waiting_before_the_call_is_none_that_it_waits_for() {
+        let options = ReplayOptions { mode: Mode::Synchronized, ..ReplayOptions::default() };
+        let (board, compiled) = samples::board(&[(0, "c2s text a"), (1, "s2c text b")], &options);
+        let mut player = samples::player(&compiled, &options);
+        let asked = || {
+            let (is_so, view) = await_asked(&board, WaitFor::Waiting, Duration::ZERO, &|| true);
+            (is_so, view.status)
+        };
+        assert_eq!(asked(), (false, ReplayStatus::Pending));
+        player.start(0);
+        board.publish(&player, None);
+        assert_eq!(asked(), (true, ReplayStatus::Waiting));
+        player.client(FrameType::Text, b"a", 1);
+        board.publish(&player, None);
+        assert_eq!(asked(), (false, ReplayStatus::Playing));
     }
 }

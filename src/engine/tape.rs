@@ -223,6 +223,12 @@ impl Tape {
         sync::lock(&self.written).journal_bytes > 0
     }
 
+    /// Whether its file is still to come: no journal has been made, and nobody has said that there will be none.
+    pub fn awaits_file(&self) -> bool {
+        let written = sync::lock(&self.written);
+        written.journal_bytes == 0 && written.outcome.is_none()
+    }
+
     /// Frames written so far.
     pub fn frames(&self) -> u64 {
         sync::lock(&self.written).frames

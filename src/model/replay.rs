@@ -382,10 +382,11 @@ pub enum WaitFor {
 }
 
 impl WaitFor {
-    /// Whether a session of this status is as asked.
-    pub fn holds(self, status: ReplayStatus) -> bool {
+    /// Whether a session of this status is as asked; `has_waited` says whether its status has become `waiting` since the question, which
+    /// a client that answers at once ends sooner than anybody can look.
+    pub fn holds(self, status: ReplayStatus, has_waited: bool) -> bool {
         match self {
-            Self::Waiting => status == ReplayStatus::Waiting,
+            Self::Waiting => status == ReplayStatus::Waiting || has_waited,
             Self::Complete => status == ReplayStatus::Complete,
             Self::Ended => status.is_ended(),
         }

@@ -11,7 +11,7 @@ use super::callers::{CALLER_FIELD, Callers};
 use super::door::Behind;
 use crate::base::error::{Error, Result};
 use crate::base::time::Origin;
-use crate::base::{limits, sync};
+use crate::base::{limits, sync, text};
 use crate::engine::answer;
 use crate::engine::app::App;
 use crate::engine::inlet::{HeadLimits, Inlet};
@@ -80,8 +80,10 @@ impl Gate {
     /// What the inner server would not survive or would misread.
     fn check(&self, head: &RequestHead) -> std::result::Result<(), Malformed> {
         let malformed = |status, message: &str| Malformed { status, message: message.to_owned() };
-        if head.headers.0.iter().any(|(_, value)| !value.is_ascii()) {
-            return Err(malformed(400, "header fields of an admin call must be ASCII"));
+        // A browser sends what any port of localhost has set as a cookie to all of them; it is not relayed.
+        let is_relayed = |name: &str| !name.eq_ignore_ascii_case("Cookie");
+        if let Some((name, _)) = head.headers.0.iter().find(|(name, value)| is_relayed(name) && !value.is_ascii()) {
+            return Err(malformed(400, &format!("the header field {} of an admin call must be ASCII", text::shorten(name, 64))));
         }
         if head.headers.get("Expect").is_some_and(|expect| !expect.eq_ignore_ascii_case("100-continue")) {
             return Err(malformed(417, "the only expectation that is met is 100-continue"));
@@ -104,6 +106,8 @@ impl Gate {
         headers.set("Connection", "close");
         // It is met here.
         headers.remove("Expect");
+        // Nobody reads it, and it may hold what the inner server would stumble over.
+        headers.remove("Cookie");
         // The inner server makes room for what is declared of a body and does not come, waits for a short one before it hands out the
         // request, takes a chunk that breaks off for a whole one, and reads one length where two stand. In chunks of ours, which
         // declare nothing and are whole, it reads what was read here.

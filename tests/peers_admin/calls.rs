@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::peers_http::requests::expect_refusal;
 use crate::peers_http::tables;
 use crate::support::Server;
-use crate::support::http::Conn;
+use crate::support::http::{Conn, ask};
 
 /// The recording sessions that calls have opened.
 fn sessions(server: &Server) -> Vec<String> {
@@ -152,6 +152,17 @@ fn what_the_inner_server_would_stumble_over_is_refused_before_it() {
         }
     }
     conn.answer("POST").expect_error(413, "too_large", &["1048576"]);
+}
+
+/// Trap: cookies of localhost are those of all its ports, and another program's may be of any bytes.
+#[test]
+fn a_cookie_of_another_port_locks_no_browser_out() {
+    let server = Server::start();
+    for path in ["/", "/health", "/stream-recordings"] {
+        ask(server.admin, "GET", path, &[("Cookie", "name=\u{e9}"), ("cookie", "a=1")], b"").expect(200);
+    }
+    let other = ask(server.admin, "GET", "/health", &[("Cookie", "name=\u{e9}"), ("X-Other", "\u{e9}")], b"");
+    other.expect_error(400, "bad_request", &["the header field X-Other of an admin call must be ASCII"]);
 }
 
 #[test]

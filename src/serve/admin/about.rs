@@ -31,14 +31,14 @@ pub fn health(call: &Call) -> Result<Answer> {
             "status": "ok",
             "version": env!("CARGO_PKG_VERSION"),
             "uptimeSeconds": time::now_us() / 1_000_000,
-            "mock": format!("http://{}", call.app.mock_address),
+            "mock": format!("http://{}", call.app().mock_address),
         }),
     )
 }
 
 /// `GET /metrics`: the text format of Prometheus, 0.0.4.
 pub fn metrics(call: &Call) -> Result<Answer> {
-    let text = metrics_text(&call.app.metrics());
+    let text = metrics_text(&call.app().metrics());
     Ok(Answer::bytes(200, "text/plain; version=0.0.4; charset=utf-8", text.into_bytes()))
 }
 

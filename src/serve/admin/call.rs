@@ -15,13 +15,27 @@ use crate::model::api;
 use crate::serve::callers::Caller;
 use crate::wire::url;
 
-/// One call.
-#[derive(Debug)]
-pub struct Call {
+/// Who asks, and of whom: all that a wait must know of its call.
+#[derive(Debug, Clone)]
+pub struct Asker {
     /// What the call is about.
     pub app: Arc<App>,
     /// Who asks.
     pub caller: Caller,
+}
+
+impl Asker {
+    /// Whether the answer is still wanted: a call that waits for something looks at it at least every second.
+    pub fn is_wanted(&self) -> bool {
+        self.caller.is_here() && !self.app.is_ending()
+    }
+}
+
+/// One call.
+#[derive(Debug)]
+pub struct Call {
+    /// Who asks, and of whom.
+    pub asker: Asker,
     /// The id in the path, decoded and checked to be able to be one; empty where the route has none.
     pub id: String,
     /// The query.
@@ -33,9 +47,9 @@ pub struct Call {
 }
 
 impl Call {
-    /// Whether the answer is still wanted: a call that waits for something looks at it at least every second.
-    pub fn is_wanted(&self) -> bool {
-        self.caller.is_here() && !self.app.is_ending()
+    /// What the call is about.
+    pub fn app(&self) -> &App {
+        &self.asker.app
     }
 
     /// The body as JSON, whatever its `Content-Type`; an empty one is `{}`.

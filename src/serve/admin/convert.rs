@@ -16,11 +16,11 @@ use crate::rules::convert::mock_name;
 pub fn convert(call: &Call) -> Result<Answer> {
     let options = ConvertOptions::from_json(&call.json()?)?;
     let id = resolve(call)?;
-    call.app.store.check_ended(&id, "convert")?;
-    let file = call.app.store.open(&id)?;
+    call.app().store.check_ended(&id, "convert")?;
+    let file = call.app().store.open(&id)?;
     let left_out = convert_file(&file, &options, &mut |_| Ok(()))?.left_out.lines();
     if options.add_to_server {
-        call.app.mocks.replace(convert_to_mock(&file, &options)?)?;
+        call.app().mocks.replace(convert_to_mock(&file, &options)?)?;
     }
     let stem = file_stem(mock_name(&file.head, &options), &id);
     let disposition = format!("attachment; filename=\"{stem}.{}\"", options.format.word());

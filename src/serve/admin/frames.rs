@@ -2,17 +2,15 @@
 //! Nothing is gathered: what has been read from the file goes out before more of it is read.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::Answer;
-use super::call::Call;
+use super::call::{Asker, Call};
 use super::outlet::Outlet;
+use super::recordings::{self, Found};
 use crate::base::error::{Error, Result};
 use crate::base::time::{self, Micros};
-use crate::engine::app::App;
 use crate::model::recording::Status;
-use crate::serve::callers::Caller;
 use crate::store::RecordingFile;
 
 /// The longest silence, for what stands between the server and its client; and a client without the gate is only noticed by it.
@@ -22,18 +20,11 @@ const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// Who reads frames, and which.
 struct Reader {
-    app: Arc<App>,
-    caller: Caller,
+    asker: Asker,
     /// The number of the first frame that it wants.
     from: u64,
     /// It wants those that come, too.
     follow: bool,
-}
-
-impl Reader {
-    fn is_wanted(&self) -> bool {
-        self.caller.is_here() && !self.app.is_ending()
-    }
 }
 
 /// One `data: <frame>` event for each frame, its number from 0 as `id`; a client that comes again with `Last-Event-ID` gets what
@@ -41,19 +32,16 @@ impl Reader {
 pub fn frames(call: &Call) -> Result<Answer> {
     let follow = call.parameters.flag("follow")?;
     let from = first_wanted(call.last_event_id.as_deref());
-    let id = match (call.app.store.resolve(&call.id), call.app.recordings.waiting(&call.id)) {
-        (Err(Error::NotFound { .. }), Some(recording)) => {
-            let reader = Reader { app: Arc::clone(&call.app), caller: call.caller.clone(), from, follow };
-            return Ok(await_first(reader, recording.head.id));
-        }
-        (resolved, _) => resolved?,
+    let reader = Reader { asker: call.asker.clone(), from, follow };
+    let id = match recordings::find(call)? {
+        Found::Stored(id) => id,
+        Found::Waiting(recording) => return Ok(await_first(reader, recording.head.id)),
     };
-    let file = call.app.store.open(&id)?;
+    let file = call.app().store.open(&id)?;
     let running = file.tail.status == Status::Recording;
     if from > 0 && !running && file.frames()?.nth(usize::try_from(from).unwrap_or(usize::MAX)).is_none() {
         return Ok(Answer::empty());
     }
-    let reader = Reader { app: Arc::clone(&call.app), caller: call.caller.clone(), from, follow };
     Ok(Answer::stream("text/event-stream", move |out| {
         if running { write_running(&reader, &file, &id, out) } else { write_finished(&file, from, out) }
     }))
@@ -64,11 +52,13 @@ fn await_first(reader: Reader, id: String) -> Answer {
     Answer::stream("text/event-stream", move |out| {
         flush(out)?;
         let mut last_us = time::now_us();
-        while reader.follow && reader.is_wanted() {
-            let is_open = reader.app.recordings.wait_begun(&id, LOOK_UP);
-            match reader.app.store.open(&id) {
+        while reader.follow && reader.asker.is_wanted() {
+            let is_to_come = reader.asker.app.recordings.wait_begun(&id, LOOK_UP);
+            match reader.asker.app.store.open(&id) {
                 Ok(file) => return write_running(&reader, &file, &id, out),
-                Err(Error::NotFound { .. }) if is_open => keep_alive(out, &mut last_us)?,
+                Err(Error::NotFound { .. }) if is_to_come => keep_alive(out, &mut last_us)?,
+                // Its disk refused it, or it is deleted already: nothing ever comes.
+                Err(Error::NotFound { .. }) => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
@@ -113,13 +103,13 @@ fn write_running(reader: &Reader, file: &RecordingFile, id: &str, out: &mut Outl
             last_us = time::now_us();
             continue;
         }
-        if !running || !reader.is_wanted() {
+        if !running || !reader.asker.is_wanted() {
             return Ok(());
         }
         keep_alive(out, &mut last_us)?;
         // The size counts bytes that are no frames (the head line), so it is what the next wait must pass. Once the
         // recording has ended one more look finds what was written between the last look and the end.
-        (seen, running) = reader.app.recordings.wait_growth(id, seen.max(position), LOOK_UP);
+        (seen, running) = reader.asker.app.recordings.wait_growth(id, seen.max(position), LOOK_UP);
     }
 }
 
@@ -152,6 +142,8 @@ fn gone(error: std::io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -164,8 +156,8 @@ mod tests {
 
     #[test]
     fn a_frame_is_one_event_on_one_line() {
-        let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-        struct Out(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        struct Out(Arc<std::sync::Mutex<Vec<u8>>>);
         impl Write for Out {
             fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
                 crate::base::sync::lock(&self.0).extend_from_slice(bytes);

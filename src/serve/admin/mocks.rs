@@ -9,7 +9,7 @@ use crate::model::mock::{Mock, MockSource, Shown};
 
 /// `GET /mocks`
 pub fn list(call: &Call) -> Result<Answer> {
-    let mocks = call.app.mocks.list();
+    let mocks = call.app().mocks.list();
     Answer::json(200, &Listed { total: mocks.len(), mocks })
 }
 
@@ -28,17 +28,17 @@ pub fn add(call: &Call) -> Result<Answer> {
     let text = text.trim_start_matches('\u{feff}');
     let text = if text.trim().is_empty() { "{}" } else { text };
     let mock = Mock::from_text(text, text, MockSource::default())?;
-    Answer::json(201, &call.app.mocks.add(mock)?)
+    Answer::json(201, &call.app().mocks.add(mock)?)
 }
 
 /// `GET /mocks/{id}`
 pub fn show(call: &Call) -> Result<Answer> {
-    Answer::json(200, &call.app.mocks.view(&call.id)?)
+    Answer::json(200, &call.app().mocks.view(&call.id)?)
 }
 
 /// `DELETE /mocks/{id}`: connections that it has go on.
 pub fn delete(call: &Call) -> Result<Answer> {
     call.expect_no_fields()?;
-    call.app.mocks.remove(&call.id)?;
+    call.app().mocks.remove(&call.id)?;
     Ok(Answer::empty())
 }

@@ -26,7 +26,7 @@ use tiny_http::{Request, Server};
 
 use self::access::{Asked, Verdict};
 use self::answer::Answer;
-use self::call::{Budget, Call, Parameters};
+use self::call::{Asker, Budget, Call, Parameters};
 use self::routes::Found;
 use super::callers::{CALLER_FIELD, Caller, Callers};
 use crate::base::error::{Error, Result};
@@ -133,7 +133,8 @@ fn serve(app: &Arc<App>, callers: &Arc<Callers>, held: &Arc<AtomicU64>, mut requ
         (None, Ok(_)) if preflight => Ok(allow_preflight()),
         (None, Ok(body)) => {
             let caller = Caller::of(callers, fields.caller.as_deref());
-            answer_found(app, found, &target, &method, Asker { caller, last_event_id: fields.last_event_id.clone() }, body)
+            let asker = Asker { app: Arc::clone(app), caller };
+            answer_found(found, &target, &method, asker, fields.last_event_id.clone(), body)
         }
     };
     let answer = result.unwrap_or_else(|error| Answer::error(&error)).with_common_fields(origin);
@@ -147,13 +148,14 @@ fn finish(sent: Result<()>) {
     }
 }
 
-/// Who asks, as far as a call wants to know.
-struct Asker {
-    caller: Caller,
+fn answer_found(
+    found: Found<'_>,
+    target: &Target<'_>,
+    method: &str,
+    asker: Asker,
     last_event_id: Option<String>,
-}
-
-fn answer_found(app: &Arc<App>, found: Found<'_>, target: &Target<'_>, method: &str, from: Asker, body: Vec<u8>) -> Result<Answer> {
+    body: Vec<u8>,
+) -> Result<Answer> {
     let (route, segment) = match found {
         Found::Call(route, segment) => (route, segment),
         Found::Methods(allow) if method == "OPTIONS" => return Ok(Answer::empty().with("Allow", allow)),
@@ -162,8 +164,7 @@ fn answer_found(app: &Arc<App>, found: Found<'_>, target: &Target<'_>, method: &
     };
     let id = routes::read_id(route, segment)?;
     let parameters = Parameters::read(target.query, route.parameters)?;
-    let Asker { caller, last_event_id } = from;
-    let call = Call { app: Arc::clone(app), caller, id, parameters, last_event_id, body };
+    let call = Call { asker, id, parameters, last_event_id, body };
     catch_unwind(AssertUnwindSafe(|| (route.handler)(&call))).unwrap_or_else(|_| {
         log::error!("{} {} panicked; its caller got 500, the rest goes on", route.method, route.path);
         Err(Error::Failed("this call failed inside the server; its log says where".to_owned()))

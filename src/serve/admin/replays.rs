@@ -17,12 +17,12 @@ const MAX_WAIT_MS: u64 = 3_600_000;
 /// `POST /stream-recordings/{id}/replay`
 pub fn create(call: &Call) -> Result<Answer> {
     let options = ReplayOptions::from_json(&call.json()?)?;
-    Answer::json(201, &call.app.replays.create(&super::recordings::resolve(call)?, options)?)
+    Answer::json(201, &call.app().replays.create(&super::recordings::resolve(call)?, options)?)
 }
 
 /// `GET /replay`
 pub fn list(call: &Call) -> Result<Answer> {
-    let replays = call.app.replays.list(call.parameters.flag("all")?);
+    let replays = call.app().replays.list(call.parameters.flag("all")?);
     Answer::json(200, &json!({"total": replays.len(), "replays": replays}))
 }
 
@@ -34,11 +34,11 @@ pub fn view(call: &Call) -> Result<Answer> {
         if limit_ms.is_some() {
             return Err(Error::invalid("timeout", "this parameter goes with wait only: ?wait=ended&timeout=5000"));
         }
-        return Answer::json(200, &call.app.replays.view(&call.id)?);
+        return Answer::json(200, &call.app().replays.view(&call.id)?);
     };
     let until = wait_for(word)?;
     let limit = Duration::from_millis(limit_ms.unwrap_or(REPLAY_TIMEOUT_MS));
-    match call.app.replays.wait(&call.id, until, limit, &|| call.is_wanted())? {
+    match call.app().replays.wait(&call.id, until, limit, &|| call.asker.is_wanted())? {
         Ok(view) => Answer::json(200, &view),
         Err(view) => Answer::json(408, &view),
     }
@@ -55,44 +55,44 @@ fn wait_for(word: &str) -> Result<WaitFor> {
 
 /// `GET /replay/{id}/messages`
 pub fn messages(call: &Call) -> Result<Answer> {
-    Answer::json(200, &json!({"messages": call.app.replays.messages(&call.id)?}))
+    Answer::json(200, &json!({"messages": call.app().replays.messages(&call.id)?}))
 }
 
 /// `POST /replay/{id}/advance`
 pub fn advance(call: &Call) -> Result<Answer> {
     let advance = Advance::from_json(&call.json()?)?;
-    Answer::json(200, &call.app.replays.advance(&call.id, &advance, &|| call.is_wanted())?)
+    Answer::json(200, &call.app().replays.advance(&call.id, &advance, &|| call.asker.is_wanted())?)
 }
 
 /// `POST /replay/{id}/pause`
 pub fn pause(call: &Call) -> Result<Answer> {
     call.expect_no_fields()?;
-    Answer::json(200, &call.app.replays.pause(&call.id, &|| call.is_wanted())?)
+    Answer::json(200, &call.app().replays.pause(&call.id, &|| call.asker.is_wanted())?)
 }
 
 /// `POST /replay/{id}/resume`
 pub fn resume(call: &Call) -> Result<Answer> {
     call.expect_no_fields()?;
-    Answer::json(200, &call.app.replays.resume(&call.id, &|| call.is_wanted())?)
+    Answer::json(200, &call.app().replays.resume(&call.id, &|| call.asker.is_wanted())?)
 }
 
 /// `POST /replay/{id}/inject`
 pub fn inject(call: &Call) -> Result<Answer> {
-    let protocol = call.app.replays.protocol(&call.id)?;
+    let protocol = call.app().replays.protocol(&call.id)?;
     let injection = Injection::from_json(protocol, &call.json()?)?;
-    Answer::json(200, &call.app.replays.inject(&call.id, injection, &|| call.is_wanted())?)
+    Answer::json(200, &call.app().replays.inject(&call.id, injection, &|| call.asker.is_wanted())?)
 }
 
 /// `POST /replay/{id}/close`
 pub fn close(call: &Call) -> Result<Answer> {
     let request = CloseRequest::from_json(&call.json()?)?;
-    Answer::json(200, &call.app.replays.close(&call.id, request, &|| call.is_wanted())?)
+    Answer::json(200, &call.app().replays.close(&call.id, request, &|| call.asker.is_wanted())?)
 }
 
 /// `DELETE /replay/{id}`
 pub fn stop(call: &Call) -> Result<Answer> {
     call.expect_no_fields()?;
-    call.app.replays.stop(&call.id)?;
+    call.app().replays.stop(&call.id)?;
     Ok(Answer::empty())
 }
 

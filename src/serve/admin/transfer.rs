@@ -16,7 +16,7 @@ const MAX_LEFT_OUT_BYTES: usize = 2048;
 pub fn export(call: &Call) -> Result<Answer> {
     call.expect_no_fields()?;
     let format = Format::from_word(call.parameters.value("format").unwrap_or("json"))?;
-    let file = call.app.store.open(&resolve(call)?)?;
+    let file = call.app().store.open(&resolve(call)?)?;
     let stem = file_stem(&file.head.name, &file.head.id);
     let disposition = format!("attachment; filename=\"{stem}.{}\"", format.extension());
     let left_out = exporter::left_out(&file, format);
@@ -26,7 +26,7 @@ pub fn export(call: &Call) -> Result<Answer> {
 
 /// `POST /stream-recordings/import`
 pub fn import(call: &Call) -> Result<Answer> {
-    Answer::json(201, &importer::import(&call.app.store, &call.app.redactor, &call.body)?)
+    Answer::json(201, &importer::import(&call.app().store, &call.app().redactor, &call.body)?)
 }
 
 /// Adds what was left out, where something was: one line of ASCII, parts behind semicolons, all else percent-encoded.
