@@ -130,8 +130,8 @@ pub const HEARTBEAT_TIMEOUT_MS: u64 = 10_000;
 pub const TOKEN_DELAY_MS: u64 = 50;
 /// Bytes of `expected` and `actual` in an error of a replay.
 pub const MAX_ERROR_TEXT_BYTES: usize = 4 * KIB as usize;
-/// Bytes that a replay hands to one write, so that it hears its inbox between two, and that a cache holds until the client has read them.
-pub const MAX_WRITE_BYTES: usize = 64 * KIB as usize;
+/// Bytes that a replay hands to one write, so that it hears its inbox between two.
+pub const MAX_WRITE_BYTES: usize = 256 * KIB as usize;
 /// Nesting of a JSON text that is compared, correlated or asked by a JSONPath; what recurses over it fits a connection's stack.
 pub const MAX_JSON_DEPTH: usize = 64;
 /// Values in a JSON text that is compared, correlated or asked by a JSONPath.

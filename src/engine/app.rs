@@ -76,9 +76,9 @@ impl App {
         max_connections: u64,
     ) -> Result<Self> {
         let redactor = Arc::new(Redactor::new(&settings.redaction())?);
-        let recorder = Recorder::start(Arc::clone(&store))?;
-        let recordings =
-            Recordings::new(Arc::clone(&store), recorder, Arc::clone(&redactor), settings.max_event_bytes, Standing::of(&settings));
+        let standing = Standing::of(&settings);
+        let recorder = Recorder::start(Arc::clone(&store), standing.is_some())?;
+        let recordings = Recordings::new(Arc::clone(&store), recorder, Arc::clone(&redactor), settings.max_event_bytes, standing);
         let replays = Replays::new(Arc::clone(&store), Arc::clone(&redactor), mock_address, settings.max_pending_replays);
         let upstreams = Upstreams::new(&settings, demo)?;
         let live = Live::new(Duration::from_millis(settings.stall_timeout_ms));

@@ -25,11 +25,11 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the four threads.
+    /// Starts the four threads. `is_needed_soon`: recordings begin with the first connection, so that the directory is measured now.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(store: Arc<Store>) -> Result<Self> {
+    pub fn start(store: Arc<Store>, is_needed_soon: bool) -> Result<Self> {
         let (begin, to_begin) = channel();
         let (hand_on, begun) = channel();
         let (finish, to_finish) = channel();
@@ -42,7 +42,7 @@ impl Recorder {
         sync::spawn("beginner", move || begin_takes(&store, &to_begin, &hand_on, &of_beginner))?;
         sync::spawn("recorder", move || record(&recorders_store, &measure, &begun, &finish, &of_recorder))?;
         sync::spawn("finisher", move || finish_takes(&finishers_store, &to_finish, &count, &of_finisher))?;
-        sync::spawn("measurer", move || measure_when_asked(&measurers_store, &to_measure))?;
+        sync::spawn("measurer", move || measure_when_asked(&measurers_store, is_needed_soon, &to_measure))?;
         Ok(Self { begin, finished, losses })
     }
 
@@ -139,10 +139,12 @@ fn record(store: &Store, measure: &SyncSender<()>, begun: &Receiver<Take>, finis
     }
 }
 
-/// Looks how full the directory is at the start, so that the first recording need not, and whenever the recorder asks: many files take
-/// their time, and the recorder has none.
-fn measure_when_asked(store: &Store, asked: &Receiver<()>) {
-    store.measure();
+/// Looks how full the directory is whenever the recorder asks: many files take their time, and the recorder has none. `at_once`: also at the
+/// start, so that the first recording need not; one of a session need not anyway, as who opens a session looks.
+fn measure_when_asked(store: &Store, at_once: bool, asked: &Receiver<()>) {
+    if at_once {
+        store.measure();
+    }
     while asked.recv().is_ok() {
         store.measure();
     }
@@ -204,7 +206,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::new(dir.path().to_owned(), 1 << 20, 80));
         assert!(store.is_measuring_due());
-        let _recorder = Recorder::start(Arc::clone(&store)).unwrap();
+        let _recorder = Recorder::start(Arc::clone(&store), true).unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
         while store.is_measuring_due() {
             assert!(Instant::now() < deadline, "nobody measures");

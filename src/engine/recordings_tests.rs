@@ -6,7 +6,7 @@ use super::*;
 fn opened() -> (tempfile::TempDir, Recordings, String) {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::new(dir.path().to_owned(), limits::MAX_STORE_BYTES, limits::WARN_PERCENT));
-    let recorder = Recorder::start(Arc::clone(&store)).unwrap();
+    let recorder = Recorder::start(Arc::clone(&store), false).unwrap();
     let redactor = Arc::new(Redactor::new(&Settings::default().redaction()).unwrap());
     let recordings = Recordings::new(store, recorder, redactor, limits::MAX_EVENT_BYTES, None);
     let request = StartRequest {
