@@ -47,9 +47,12 @@ impl Server {
         let open_files = platform::raise_open_files();
         let max_connections = settings.max_connections.min(platform::connection_cap(open_files));
         let store = Arc::new(Store::new(data_dir, settings.max_bytes, settings.warn_percent));
-        // Beside all that follows: a large store is read for it, and a large journal. Lists, and mocks that replay a recording, wait for it.
-        let recovery = Recovery::begin(Arc::clone(&store));
-        sync::spawn("recovery", move || recover(recovery))?;
+        // Lists, and mocks that replay a recording, wait for it from now on. It reads a large store, and a large journal: where it need not
+        // run yet, both ports are open first.
+        let mut recovery = Some(Recovery::begin(Arc::clone(&store)));
+        if !settings.mocks.is_empty() {
+            recover_beside(recovery.take())?;
+        }
         let mocks = Mocks::new(Arc::clone(&store), settings.max_message_bytes);
         mocks.load(std::mem::take(&mut settings.mocks))?;
         let mock_port = Port::bind(&settings.host, settings.port, "--port")?;
@@ -64,6 +67,7 @@ impl Server {
         if let Some(demo) = demo {
             log::info!("the demo upstream at {demo} has /ws/chat, /events and POST /v1/chat/completions");
         }
+        recover_beside(recovery)?;
         // Who starts a server after a crash, and hears that it is ready, looks for the recording's file.
         if !app.store.await_recovery(Duration::from_millis(limits::RECOVERY_PATIENCE_MS)) {
             log::warn!("recordings that a crash left behind are still being recovered; lists wait for them");
@@ -103,11 +107,14 @@ fn check_admin_host(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-fn recover(recovery: Recovery) {
-    match recovery.run() {
+/// Runs a recovery, where it has not been run, on a thread of its own.
+fn recover_beside(recovery: Option<Recovery>) -> Result<()> {
+    let Some(recovery) = recovery else { return Ok(()) };
+    sync::spawn("recovery", move || match recovery.run() {
         Ok(ids) => ids.iter().for_each(|id| log::warn!("recovered the recording {id} that a crash had left behind")),
         Err(error) => log::warn!("recordings that a crash left behind could not be recovered: {error}"),
-    }
+    })?;
+    Ok(())
 }
 
 /// Where clients on this machine reach a port that listens everywhere.
