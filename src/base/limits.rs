@@ -107,6 +107,8 @@ pub const MAX_UNFINISHED: usize = 1_000;
 pub const JOURNAL_LAG_MS: u64 = 50;
 /// Milliseconds that a server which serves already waits, before it says so, for the recordings that a crash left behind.
 pub const RECOVERY_PATIENCE_MS: u64 = 500;
+/// Files that are looked at for whether there are any.
+pub const GLANCED_FILES: usize = 500;
 /// Threads that finish recordings at once.
 pub const MAX_FINISHERS: usize = 16;
 /// Threads that recover recordings at once. Each has a line in memory, which is larger than the largest message, while a server serves already.

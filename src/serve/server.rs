@@ -67,9 +67,10 @@ impl Server {
         if let Some(demo) = demo {
             log::info!("the demo upstream at {demo} has /ws/chat, /events and POST /v1/chat/completions");
         }
-        recover_beside(recovery)?;
         // Who starts a server after a crash, and hears that it is ready, looks for the recording's file.
-        if !app.store.await_recovery(Duration::from_millis(limits::RECOVERY_PATIENCE_MS)) {
+        let is_awaited = app.store.glimpses_leftovers();
+        recover_beside(recovery)?;
+        if is_awaited && !app.store.await_recovery(Duration::from_millis(limits::RECOVERY_PATIENCE_MS)) {
             log::warn!("recordings that a crash left behind are still being recovered; lists wait for them");
         }
         Ok(Self { mock, admin, app, gate })

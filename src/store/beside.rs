@@ -109,6 +109,7 @@ mod tests {
         let store = Arc::new(Store::new(dir.path().to_owned(), 1 << 20, 80));
         assert!(store.await_recovery(Duration::ZERO), "there is none");
         drop(store.create(&sample("01AAAAAA", 0).head).unwrap());
+        assert!(store.glimpses_leftovers());
         let recovery = Recovery::begin(Arc::clone(&store));
         assert!(!store.await_recovery(Duration::from_millis(1)), "it hangs");
         std::thread::scope(|scope| {
@@ -119,5 +120,6 @@ mod tests {
             assert_eq!(recovery.run().unwrap(), ["01AAAAAA"]);
             assert_eq!(waiting.join().unwrap(), (true, true));
         });
+        assert!(!store.glimpses_leftovers());
     }
 }

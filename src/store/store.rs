@@ -10,9 +10,9 @@ use super::files::{self, Kind, Lasting, TempFile};
 use super::index::Index;
 use super::lock::DirLock;
 use super::quota::Quota;
-use super::{Batch, Journal, RecordingFile, query, recovery, summary};
+use super::{Batch, Journal, RecordingFile, making, query, recovery, summary};
 use crate::base::error::{Error, Result};
-use crate::base::{id, sync};
+use crate::base::{id, limits, sync};
 use crate::model::api::{ListPage, ListQuery, StoreStats, Summary};
 use crate::model::recording::{Head, Recording, Status, Tail};
 
@@ -77,8 +77,16 @@ impl Store {
         Ok(recovered)
     }
 
-    /// Waits for the [`super::Recovery`] that runs beside, at most `limit`; whether what a crash left has become recordings. Where nothing
-    /// was left it has ended by the time that anybody asks.
+    /// Whether something in the making is among the first [`limits::GLANCED_FILES`]: looking at all of a large directory takes longer than the
+    /// start of a server.
+    pub fn glimpses_leftovers(&self) -> bool {
+        let in_the_making = |name: &str| making::is_making(name) || matches!(files::parse_name(name), Some((_, Kind::Journal)));
+        // What is wrong with the directory is said by the recovery.
+        let entries = files::entries(&self.dir).into_iter().flatten().take(limits::GLANCED_FILES).flatten();
+        entries.map(|entry| entry.file_name()).any(|name| name.to_str().is_some_and(in_the_making))
+    }
+
+    /// Waits for the [`super::Recovery`] that runs beside, at most `limit`; whether none runs any more.
     pub fn await_recovery(&self, limit: Duration) -> bool {
         self.pending.wait_at_most(limit)
     }
