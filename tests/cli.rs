@@ -365,8 +365,7 @@ fn a_port_that_is_taken_is_named() {
 fn logs_can_be_json() {
     let server = Server::builder().option("--log-format", "json").option("--log-level", "debug").start();
     server.get("/health");
-    let log = server.log();
-    assert!(!log.is_empty());
+    let log = wait::eventually("a log", || Some(server.log()).filter(|log| !log.is_empty()));
     for line in log.lines() {
         serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     }
