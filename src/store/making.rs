@@ -59,8 +59,12 @@ impl Staging {
             files::sync_dir(&self.path)?;
             let ready = self.dir.join(format!("{READY}{}", self.id));
             // From here on who finds it goes on with what follows.
-            files::rename(&self.path, &ready)?;
-            self.path = ready;
+            let renamed = files::rename(&self.path, &ready);
+            // Also where it has the name and that could not be made to last: what is told as failed goes away, whatever it is called.
+            if renamed.is_ok() || !self.path.exists() {
+                self.path = ready;
+            }
+            renamed?;
         }
         let mut moved = 0;
         let result = move_out(&self.path, &self.dir, ids, &mut moved);
