@@ -77,6 +77,7 @@ static void remember(int fd, const char *path) {
     if (fd >= 0 && fd < MAX_FDS) paths[fd] = path ? strdup(path) : NULL;
 }
 
+// A call of a disk that is slow: the fault itself, nobody waits for an event by it.
 static void nap(long ms) {
     struct timespec some = {ms / 1000, ms % 1000 * 1000000};
     while (nanosleep(&some, &some) && errno == EINTR) {}

@@ -203,8 +203,7 @@ fn push_content(text: &str, out: &mut Writer) {
     let value = document.map(|document| document.value()).filter(|value| {
         let mut written = Writer::new(ConfigFormat::Json);
         written.value(value);
-        let reread: Option<serde_json::Value> = serde_json::from_str(written.text()).ok();
-        reread.is_some_and(|reread| first_difference(value, &reread).is_none())
+        serde_json::from_str(written.text()).is_ok_and(|reread| first_difference(value, &reread).is_none())
     });
     match value {
         Some(value) => {
