@@ -53,16 +53,17 @@ pub fn push_until_relay_sticks(conn: &mut Conn, bytes: &[u8]) -> usize {
 
 /// Bytes of ours that the other end's kernel has not taken, and those that it has and its program has not, as Linux tells it.
 fn queues(conn: &Conn) -> (u64, u64) {
-    let port = |address: std::io::Result<std::net::SocketAddr>| format!(":{:04X}", address.expect("a connection has two ends").port());
-    let ends = [port(conn.stream.local_addr()), port(conn.stream.peer_addr())];
+    let port = |address: std::io::Result<std::net::SocketAddr>| address.expect("a connection has two ends").port();
+    let [ours, theirs] = [port(conn.stream.local_addr()), port(conn.stream.peer_addr())];
     let table = std::fs::read_to_string("/proc/net/tcp").expect("a table of connections");
-    let queues = |from: &str, to: &str| {
-        let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-        let line = lines.find(|line| line[1].ends_with(from) && line[2].ends_with(to)).expect("ours is in it");
-        let (unsent, unread) = line[4].split_once(':').expect("two numbers");
+    // Local address, remote address, state, bytes not sent yet and not read yet. There may be many lines: they are not taken apart.
+    let queues = |from: u16, to: u16| {
+        let ends = format!(":{from:04X} 0100007F:{to:04X} ");
+        let rest = &table[table.find(&ends).expect("ours is in it") + ends.len()..];
+        let (unsent, unread) = rest[3..20].split_once(':').expect("two numbers");
         [unsent, unread].map(|number| u64::from_str_radix(number, 16).expect("a number"))
     };
-    (queues(&ends[0], &ends[1])[0], queues(&ends[1], &ends[0])[1])
+    (queues(ours, theirs)[0], queues(theirs, ours)[1])
 }
 
 /// Ends a connection with a reset: what was sent to it is unread when it is closed.
