@@ -267,9 +267,10 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 /// A file in the making: it goes away with this value unless it got its name.
 #[derive(Debug)]
 pub struct TempFile {
+    /// Before the file, and with it its lock, so that nobody takes what goes away for a leftover.
+    name: TempName,
     /// The open file, for reading and writing.
     pub file: File,
-    name: TempName,
 }
 
 /// The name of a file in the making, which goes away with this value.

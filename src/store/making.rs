@@ -111,10 +111,8 @@ pub fn end_leftover(_lock: &DirLock, dir: &Path, name: &str) -> Result<u64> {
         return Ok(0);
     }
     let Some(_claimed) = lock::claim_leftover(&path)? else { return Ok(0) };
-    let failed = |error: std::io::Error| Error::storage("remove", &path, &error);
     if files::is_temp(name) {
-        let size = std::fs::symlink_metadata(&path).map_err(failed)?.len();
-        return std::fs::remove_file(&path).map_err(failed).map(|()| size);
+        return end_temp(&path);
     }
     if staging_id(name, READY).is_some() {
         let ids: Vec<String> = files::scan(&path)?.into_iter().filter(|found| found.kind == Kind::Finished).map(|found| found.id).collect();
@@ -122,8 +120,17 @@ pub fn end_leftover(_lock: &DirLock, dir: &Path, name: &str) -> Result<u64> {
         move_out(&path, dir, &ids, &mut 0)?;
     }
     let freed = files::scan(&path)?.iter().map(|found| found.stamp.size).sum();
-    std::fs::remove_dir_all(&path).map_err(failed)?;
+    std::fs::remove_dir_all(&path).map_err(|error| Error::storage("remove", &path, &error))?;
     Ok(freed)
+}
+
+fn end_temp(path: &Path) -> Result<u64> {
+    let ended = std::fs::symlink_metadata(path).and_then(|metadata| std::fs::remove_file(path).map(|()| metadata.len()));
+    match ended {
+        // Who made it, and lost it to us before it was locked, has taken it away.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        ended => ended.map_err(|error| Error::storage("remove", path, &error)),
+    }
 }
 
 /// Moves the files of recordings into `dir`, for good; counts those that are there.
@@ -182,6 +189,23 @@ mod tests {
         drop(temp);
         std::fs::write(dir.path().join(".rec_01AAAAAA.0123456789abcdef.tmp"), "123").unwrap();
         assert_eq!((sweep(dir.path()), names(dir.path())), (8, Vec::new()));
+    }
+
+    /// Trap: between the end of its lock and that of its name a file was taken for a leftover, and had gone when that was removed.
+    #[test]
+    fn a_file_in_the_making_that_goes_away_is_no_leftover() {
+        let dir = tempfile::tempdir().unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                (0..20_000).for_each(|_| drop(files::TempFile::create(dir.path(), "01AAAAAA").unwrap()));
+                done.store(true, std::sync::atomic::Ordering::Relaxed);
+            });
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                sweep(dir.path());
+            }
+        });
+        assert_eq!(names(dir.path()), Vec::<String>::new());
     }
 
     #[test]

@@ -54,7 +54,8 @@ pub fn start(scene: &mut Scene) {
             left.is_empty().then_some(())
         });
     }
-    assert_eq!(place.run(&["status"]).code, 1, "no server runs");
+    // A killed process gives its locks back when its environment and its directory are gone already.
+    eventually("no server to run", || (place.run(&["status"]).code == 1).then_some(()));
     let ready = place.run(&[&args[..], &["--json"]].concat()).json();
     let status = place.run(&["status", "--json"]).json();
     assert_eq!((&status["pid"], &status["admin"]), (&ready["pid"], &ready["admin"]));
