@@ -79,7 +79,7 @@ fn an_end_in_the_middle_of_a_frame_leaves_the_frame_whole() {
         let replay = server.replay(&id, &json!({}));
         let mut client = Raw::open(server.mock, "/ws");
         // Some of the frame has come; all of it does not fit into the sockets between the two.
-        assert_eq!(client.conn.stream.peek(&mut [0]).expect("a byte"), 1);
+        assert_eq!(client.conn.peek(&mut [0]).expect("a byte"), 1);
         std::thread::scope(|scope| {
             scope.spawn(|| server.call(method, &format!("/replay/{replay}{call}"), &body));
             server.status(&replay, "aborted");
@@ -205,19 +205,19 @@ fn no_byte_leaves_after_pause_has_answered_in_the_middle_of_a_frame() {
     let id = ws("/ws").s2c(0, &"x".repeat(16 << 20)).save(&server.place.data_dir());
     let replay = server.replay(&id, &json!({}));
     let mut client = Raw::open(server.mock, "/ws");
-    assert_eq!(client.conn.stream.peek(&mut [0]).expect("a byte"), 1);
+    assert_eq!(client.conn.peek(&mut [0]).expect("a byte"), 1);
     server.touch(&format!("/replay/{replay}/pause")).expect(200);
     // What is between the two is read; then nothing more comes, although there is room.
     client.conn.stream.set_read_timeout(Some(Duration::from_millis(300))).expect("a time-out");
     let mut read = 0;
     let mut buffer = vec![0; 1 << 20];
-    while let Ok(length) = std::io::Read::read(&mut client.conn.stream, &mut buffer) {
+    while let Ok(length) = client.conn.read(&mut buffer) {
         assert_ne!(length, 0, "the connection stays");
         read += length;
     }
     assert!(read < 16 << 20, "{read} bytes");
     assert_eq!(server.touch(&format!("/replay/{replay}/resume")).expect(200).json()["status"], "playing");
     while server.view(&replay)["status"] != "complete" {
-        assert_ne!(std::io::Read::read(&mut client.conn.stream, &mut buffer).expect("the rest"), 0);
+        assert_ne!(client.conn.read(&mut buffer).expect("the rest"), 0);
     }
 }

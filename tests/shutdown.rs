@@ -322,7 +322,6 @@ fn an_upstream_that_is_not_there_holds_nobody_up() {
 /// Trap: to such a client the end of the connection is the end of the stream, and it was reset.
 #[test]
 fn an_event_stream_over_http_1_0_ends_without_a_reset() {
-    use std::io::Read;
     let upstream = lasting();
     let mut server = Server::before(&upstream);
     let mut client = Conn::open(server.mock);
@@ -330,5 +329,5 @@ fn an_event_stream_over_http_1_0_ends_without_a_reset() {
     assert_eq!(client.head().status(), 200);
     assert_eq!(client.exact(13), b"data: hello\n\n");
     assert!(server.terminate().success());
-    assert_eq!(client.stream.read(&mut [0; 9]).expect("the end, and no reset"), 0);
+    assert_eq!(client.read(&mut [0; 9]).expect("the end, and no reset"), 0);
 }

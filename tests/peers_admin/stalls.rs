@@ -1,8 +1,6 @@
 //! Peers on the admin port that stand still, and so many of them that all its places are taken: each ends by its limit, and then others
 //! are served.
 
-use std::io::Write;
-
 use serde_json::json;
 
 use crate::peers_http::crowds::settled;
@@ -56,8 +54,8 @@ fn an_import_that_comes_byte_by_byte_is_408() {
     conn.stream.set_read_timeout(Some(std::time::Duration::from_millis(20))).expect("a time-out");
     let mut buffer = [0; 4096];
     let answer = (0..5_000).find_map(|_| {
-        drop(conn.stream.write(b" "));
-        std::io::Read::read(&mut conn.stream, &mut buffer).ok()
+        drop(conn.write(b" "));
+        conn.read(&mut buffer).ok()
     });
     let read = answer.expect("5,000 bytes were borne");
     assert!(buffer[..read].starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&buffer[..read]));

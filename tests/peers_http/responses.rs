@@ -191,7 +191,7 @@ fn a_body_that_breaks_off_is_seen_to_be_cut() {
 fn is_reset(conn: &mut Conn) -> bool {
     let mut buffer = [0; 4096];
     loop {
-        match std::io::Read::read(&mut conn.stream, &mut buffer) {
+        match conn.read(&mut buffer) {
             Ok(0) => return false,
             Ok(_) => {}
             Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,

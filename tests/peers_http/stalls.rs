@@ -1,7 +1,6 @@
 //! Peers on the mock port that stand still: in a head, in a body, in reading. Each ends by its limit, or with the other side of its
 //! exchange; none takes memory while it stands, and others are served.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 
@@ -20,8 +19,8 @@ pub fn trickle(address: SocketAddr, bytes: &[u8]) -> String {
     let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
     for byte in bytes.iter().cycle().take(100_000) {
         // Once the peer has ended its side, what it sent before is still there to be read.
-        drop(conn.stream.write(&[*byte]));
-        match std::io::Read::read(&mut conn.stream, &mut buffer) {
+        drop(conn.write(&[*byte]));
+        match conn.read(&mut buffer) {
             Ok(0) => return String::from_utf8_lossy(&answer).into_owned(),
             Ok(read) => answer.extend_from_slice(&buffer[..read]),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
@@ -63,8 +62,8 @@ fn a_body_that_comes_byte_by_byte_ends_the_request_of_a_mock() {
         conn.stream.set_read_timeout(Some(std::time::Duration::from_millis(20))).expect("a time-out");
         let mut buffer = [0; 4096];
         let answer = (0..5_000).find_map(|_| {
-            drop(conn.stream.write(b"x"));
-            std::io::Read::read(&mut conn.stream, &mut buffer).ok()
+            drop(conn.write(b"x"));
+            conn.read(&mut buffer).ok()
         });
         let read = answer.unwrap_or_else(|| panic!("{target}: 5,000 bytes were borne"));
         let text = String::from_utf8_lossy(&buffer[..read]).into_owned();
@@ -129,7 +128,7 @@ fn a_client_that_reads_nothing_holds_its_upstream_up_and_takes_no_memory() {
         let frame = if chunked { [format!("{:x}\r\n", piece.len()).as_bytes(), &piece, b"\r\n"].concat() } else { piece };
         conn.stream.set_write_timeout(Some(std::time::Duration::from_millis(300))).expect("a time-out");
         let mut pushed = 0u64;
-        while let Ok(written) = conn.stream.write(&frame) {
+        while let Ok(written) = conn.write(&frame) {
             pushed += written as u64;
             if pushed > GENEROUS {
                 break;

@@ -1,6 +1,5 @@
 //! An upstream that keeps the very bytes of each connection and answers what the reference takes for a request. It knows nothing of mockd.
 
-use std::io::Read;
 use std::sync::mpsc::{Receiver, channel};
 
 use super::reference::{self, Reading};
@@ -64,7 +63,7 @@ fn hear(conn: &mut Conn) -> Heard {
             Reading::Cut => true,
             Reading::Wrong => false,
         };
-        match conn.stream.read(&mut buffer) {
+        match conn.read(&mut buffer) {
             Ok(read @ 1..) if cut => bytes.extend_from_slice(&buffer[..read]),
             _ => return Heard { bytes, whole: false },
         }

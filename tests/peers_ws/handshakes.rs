@@ -188,7 +188,7 @@ fn an_upstream_that_does_not_come_to_the_end_of_its_handshake_is_given_up() {
             conn.stream.set_read_timeout(Some(std::time::Duration::from_millis(20))).expect("a time-out");
             // As long as mockd stays: a read that is over in time says that it has gone.
             let mut one = [0];
-            while matches!(std::io::Read::read(&mut conn.stream, &mut one), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock) {
+            while matches!(conn.read(&mut one), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock) {
                 if std::io::Write::write_all(&mut conn.stream, again.as_bytes()).is_err() {
                     break;
                 }

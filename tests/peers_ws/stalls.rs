@@ -1,7 +1,6 @@
 //! Peers that read nothing, or next to nothing, while the other side has much to say: what is held for them is bounded, the stream ends
 //! as it should, and others are served on.
 
-use std::io::Read;
 use std::net::Shutdown;
 use std::time::Duration;
 
@@ -46,7 +45,7 @@ fn a_relay_stops_the_sender_where_the_other_side_reads_nothing() {
         let mut arrived = 0;
         let mut buffer = vec![0; 1 << 20];
         loop {
-            match other.conn.stream.read(&mut buffer) {
+            match other.conn.read(&mut buffer) {
                 Ok(0) | Err(_) => break,
                 Ok(read) => arrived += read,
             }
@@ -212,7 +211,7 @@ fn a_client_that_takes_a_byte_now_and_then_holds_up_nobody() {
         for raw in &mut slow {
             raw.conn.stream.set_read_timeout(Some(Duration::from_millis(20))).expect("a time-out can be set");
             // What it had been sent is still there after the end.
-            drop(raw.conn.stream.read(&mut [0]));
+            drop(raw.conn.read(&mut [0]));
         }
         bystander.run("send text on\nexpect text on");
         (count_dropped(&server) == 2).then_some(())

@@ -153,11 +153,36 @@ impl Conn {
         self.send(chunk);
     }
 
+    /// One read of the socket, beside the buffer. The system does not begin a call with a time-out again after the machine or the process
+    /// has been stopped for a while (signal(7)); this does.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        again(|| self.stream.read(bytes))
+    }
+
+    /// The same for a look at what is there, which stays there.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn peek(&self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        again(|| self.stream.peek(bytes))
+    }
+
+    /// The same for one write.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        again(|| self.stream.write(bytes))
+    }
+
     /// Reads more into the buffer: how much, 0 at the end. A reset counts as the end.
     #[track_caller]
     fn fill(&mut self) -> usize {
         let mut bytes = [0; 16 * 1024];
-        match self.stream.read(&mut bytes) {
+        match self.read(&mut bytes) {
             Ok(read) => {
                 self.buffer.extend_from_slice(&bytes[..read]);
                 read
@@ -315,6 +340,15 @@ impl Conn {
         let head = request_head(method, target, fields, body.len());
         self.send([head.as_bytes(), body].concat());
         self.answer(method)
+    }
+}
+
+fn again(mut call: impl FnMut() -> std::io::Result<usize>) -> std::io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! Connections whose other end takes nothing: filled until they are stuck, told apart by what the kernel says of them, and left. What
 //! mockd should do then is not said here.
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::http::Conn;
@@ -13,7 +12,7 @@ pub fn push_until_stuck(conn: &mut Conn, bytes: &[u8], most: usize) -> usize {
     let mut sent = 0;
     while sent < most {
         // Always whole frames from where the last write ended.
-        match conn.stream.write(&bytes[sent % bytes.len()..]) {
+        match conn.write(&bytes[sent % bytes.len()..]) {
             Ok(written) => sent += written,
             Err(_) => break,
         }
