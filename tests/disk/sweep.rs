@@ -169,7 +169,10 @@ fn try_command(disk: &Disk, command: &[&str], call: u64, fault: (&str, bool)) ->
         }
     }
     let listed = disk.place.run(&["sr", "list", "--include-deleted", "--json"]).json();
-    assert_eq!(listed["total"], left.len(), "{listed}: {}", what());
+    let then = files(&dir);
+    assert_eq!(listed["total"], then.len(), "{listed}: {}", what());
+    // What was ready, on a disk that took nothing more, not even its end, gets its names from the next command.
+    assert!(then.len() == left.len() || (command.contains(&"import") && fault.1 && then.len() == before.len() + 2), "{}", what());
     Some(output.code == 0)
 }
 
