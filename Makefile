@@ -1,6 +1,7 @@
 # make check: what CI runs. make torture: the tests that try many times, with many more rounds; it takes an hour or more.
-# make bench: what mockd costs against the limits of the machine, in ten minutes; ROWS=pacing,relay picks rows, QUICK=1 takes a minute. Its peers
-# are Debian's: apt-get install nginx haproxy; rows are left out without them. make counts: instructions of the hot paths, by valgrind.
+# make bench: what mockd costs against the limits of the machine, in ten minutes once it is built (the static binaries too, where all rows run);
+# ROWS=pacing,relay picks rows, QUICK=1 takes a minute. Its peers are Debian's: apt-get install nginx haproxy; rows are left out without them.
+# make counts: instructions of the hot paths, by valgrind.
 # make demo: record and replay a stream on this machine. make static: one binary without libraries.
 CARGO ?= cargo
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
@@ -23,7 +24,7 @@ torture:
 		crash:: power_loss:: disk:: crowd:: peers_ws:: peers_http:: peers_admin:: shutdown:: access secrets:: corpus::
 	scripts/fuzz --seconds 120
 
-bench:
+bench: $(if $(ROWS)$(QUICK),,static static-without-tls)
 	$(CARGO) bench --bench load -- $(if $(QUICK),--quick) $(if $(JSON),--json $(JSON)) $(ROWS)
 
 counts:

@@ -119,49 +119,80 @@ fn index_as_json(place: &Place, dir: &Path) -> Result<(String, u64)> {
     Ok((path, largest.0))
 }
 
-/// The row of starts and sizes.
+/// A static binary that `make` has built below the target directory.
+fn static_binary(below: &str) -> Option<PathBuf> {
+    let target_dir = Path::new(MOCKD).ancestors().nth(2)?.join(below);
+    let built = std::fs::read_dir(target_dir).ok()?.flatten().filter(|entry| entry.file_name().to_string_lossy().contains("-linux-"));
+    built.map(|entry| entry.path().join("release/mockd")).find(|binary| binary.is_file())
+}
+
+/// The row of starts and sizes: of the static binary, which is what runs in containers, and beside it of the one that loads the C library.
 pub fn start(place: &Place, lines: &mut Vec<Line>) -> Result<()> {
     const ROW: &str = "start";
+    const HOW: &str = "`make static static-without-tls` builds it";
     let count = place.count(10_000, 2_000);
     let dir = fill(place, count)?;
-    let dir_text = dir.display().to_string();
-    place.time(MOCKD, &["sr", "list", "--json", "--data-dir", &dir_text])?;
-    let (mut times, mut resident) = (Vec::new(), 0);
-    for _ in 0..place.count(40, 10) {
-        let begin = clock::now_ns();
-        // Without the bench's own process between: that one takes a millisecond.
-        let mut child = Command::new(MOCKD)
-            .args(["serve", "--port", "0", "--admin-port", "0", "--json", "--data-dir", &dir_text])
-            .current_dir(place.path(""))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let mut line = String::new();
-        let read = child.stdout.take().map(|stdout| BufReader::new(stdout).read_line(&mut line));
-        times.push(clock::now_ns() - begin);
-        clock::settle(20);
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<u64>().ok());
-        child.kill()?;
-        child.wait()?;
-        if !matches!(read, Some(Ok(1..))) {
-            return Err(format!("the server said {line:?}").into());
-        }
-        resident = resident.max(rss.unwrap_or(u64::MAX));
+    place.time(MOCKD, &["sr", "list", "--json", "--data-dir", &dir.display().to_string()])?;
+    let start = |kind: &str| format!("start with {count} recordings, {kind}, p90");
+    let idle = |kind: &str| format!("resident, idle, {kind}");
+    let measure = |kind: &str, binary: &Path| -> Result<[Line; 2]> {
+        let mut starts = Starts::take(place, &dir, binary)?;
+        let note = format!("p50 {:.1} ms; from fork to the line that says both ports are open", quantile(&mut starts.ns, 50) as f64 / MS);
+        let p90 = Line::new(ROW, start(kind)).got(quantile(&mut starts.ns, 90) as f64 / MS, "ms").note(note);
+        Ok([p90, Line::new(ROW, idle(kind)).got(starts.resident_kib as f64 / 1024.0, "MiB")])
+    };
+    if let Some(binary) = static_binary("") {
+        let [p90, resident] = measure("static", &binary)?;
+        lines.extend([p90.wants(Target::AtMost(5.0)), resident.wants(Target::AtMost(5.0))]);
+    } else {
+        lines.extend([start("static"), idle("static")].map(|work| Line::left_out(ROW, work, HOW)));
     }
-    let p90 = quantile(&mut times, 90) as f64 / MS;
-    let note = format!("p50 {:.1} ms; from fork to the line that says both ports are open", quantile(&mut times, 50) as f64 / MS);
-    lines.push(Line::new(ROW, format!("start with {count} recordings, p90")).got(p90, "ms").wants(Target::AtMost(5.0)).note(note));
-    lines.push(Line::new(ROW, "resident, idle").got(resident as f64 / 1024.0, "MiB").wants(Target::AtMost(5.0)));
-    let target_dir = Path::new(MOCKD).ancestors().nth(2).ok_or("no target directory")?;
+    lines.extend(measure("with the C library's loader", Path::new(MOCKD))?);
     for (work, below, most) in [("static binary with TLS", "", 4.0), ("static binary without TLS", "without-tls", 2.5)] {
-        let built = std::fs::read_dir(target_dir.join(below)).into_iter().flatten().flatten();
-        let sizes = built.filter(|entry| entry.file_name().to_string_lossy().contains("-linux-"));
-        match sizes.filter_map(|entry| entry.path().join("release/mockd").metadata().ok()).map(|metadata| metadata.len()).max() {
-            Some(bytes) => lines.push(Line::new(ROW, work).got(bytes as f64 / 1_048_576.0, "MiB").wants(Target::AtMost(most))),
-            None => lines.push(Line::left_out(ROW, work, "it has not been built; `make static static-without-tls` does")),
+        match static_binary(below) {
+            Some(binary) => {
+                let bytes = binary.metadata()?.len();
+                lines.push(Line::new(ROW, work).got(bytes as f64 / 1_048_576.0, "MiB").wants(Target::AtMost(most)));
+            }
+            None => lines.push(Line::left_out(ROW, work, HOW)),
         }
     }
     Ok(())
+}
+
+/// What many starts of one binary took, and what it had resident at most a moment later.
+struct Starts {
+    ns: Vec<u64>,
+    resident_kib: u64,
+}
+
+impl Starts {
+    fn take(place: &Place, dir: &Path, binary: &Path) -> Result<Self> {
+        let mut starts = Self { ns: Vec::new(), resident_kib: 0 };
+        for _ in 0..place.count(40, 10) {
+            let begin = clock::now_ns();
+            // Without the bench's own process between: that one takes a millisecond.
+            let mut child = Command::new(binary)
+                .args(["serve", "--port", "0", "--admin-port", "0", "--json", "--data-dir"])
+                .arg(dir)
+                .current_dir(place.path(""))
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()?;
+            let mut line = String::new();
+            let read = child.stdout.take().map(|stdout| BufReader::new(stdout).read_line(&mut line));
+            starts.ns.push(clock::now_ns() - begin);
+            clock::settle(20);
+            let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+            let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<u64>().ok());
+            child.kill()?;
+            child.wait()?;
+            if !matches!(read, Some(Ok(1..))) {
+                return Err(format!("the server said {line:?}").into());
+            }
+            starts.resident_kib = starts.resident_kib.max(resident.unwrap_or(u64::MAX));
+        }
+        Ok(starts)
+    }
 }
