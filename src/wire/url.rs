@@ -25,7 +25,10 @@ impl UpstreamUrl {
         let wrong = |message: String| Err(Error::invalid(place, message));
         let text = text.trim();
         let Some((scheme, rest)) = text.split_once("://") else {
-            return wrong("an upstream is a URL such as http://localhost:3000 (ws, wss, http or https)".into());
+            let wanted = "an upstream is a URL such as http://localhost:3000 (ws, wss, http or https)";
+            // A word, a name or a path is quoted; what may hold a secret is not.
+            let is_plain = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"./:_-".contains(&b));
+            return wrong(if is_plain { format!("{text:?} is no URL; {wanted}") } else { wanted.to_owned() });
         };
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "http" | "ws" => false,
@@ -226,6 +229,20 @@ mod tests {
         ] {
             let error = UpstreamUrl::parse("upstream", text).expect_err(text);
             assert!(matches!(&error, Error::Invalid { place, message } if place == "upstream" && !message.contains("secret")), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_quoted_unless_it_may_hold_a_secret() {
+        for (text, begin) in [
+            ("nope", "\"nope\" is no URL; an upstream is a URL such as http://"),
+            (" localhost:3000/x ", "\"localhost:3000/x\" is no URL; an upstream"),
+            ("", "\"\" is no URL; an upstream"),
+            ("user:pass@h", "an upstream is a URL such as"),
+            ("h?key=k", "an upstream is a URL such as"),
+        ] {
+            let error = UpstreamUrl::parse("upstream", text).expect_err(text).to_string();
+            assert!(error.starts_with(&format!("upstream: {begin}")), "{error}");
         }
     }
 

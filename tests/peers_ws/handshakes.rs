@@ -3,7 +3,12 @@
 
 use std::sync::mpsc::channel;
 
+use serde_json::json;
+
 use crate::support::http::Conn;
+use crate::support::one_shot::OneShot;
+use crate::support::recordings::ws;
+use crate::support::server::Place;
 use crate::support::upstream::Upstream;
 use crate::support::ws::{BINARY, MASK, Raw, TEXT, frame};
 use crate::support::{Server, wait};
@@ -60,6 +65,34 @@ fn a_client_whose_handshake_is_none_is_told_why() {
     }
     stage.check_bystander("handshakes");
     stage.check_log();
+}
+
+/// It was told that nothing serves the path, though a session waited there; it still does after it.
+#[test]
+fn a_handshake_that_must_fail_is_refused_where_a_session_or_a_recording_waits() {
+    let server = Server::start();
+    let id = ws("/session").s2c(0, "hello").save(&server.place.data_dir());
+    let session = server.replay(&id, &json!({}));
+    let place = Place::new();
+    place.file("played.json", &ws("/played").s2c(0, "hello").json().to_string());
+    let played = OneShot::with_command(&place, &["play", "played.json"], 0);
+    let version = "Sec-WebSocket-Version: 13\r\n";
+    for (mock, path) in [(server.mock, "/session"), (played.mock, "/played")] {
+        for (fields, status) in [
+            (KEY.to_owned(), 426),
+            (format!("{KEY}Sec-WebSocket-Version: 8\r\n"), 426),
+            (version.to_owned(), 400),
+            (format!("{version}Sec-WebSocket-Key: abc\r\n"), 400),
+            (format!("{version}{KEY}{KEY}"), 400),
+        ] {
+            let mut conn = Conn::open(mock);
+            conn.send(format!("GET {path} HTTP/1.1\r\n{UPGRADE}{fields}\r\n"));
+            let answer = conn.answer("GET").expect_error(status, "bad_handshake", &[]);
+            assert_eq!(answer.head.field("sec-websocket-version"), (status == 426).then_some("13"), "{path}: {fields}");
+        }
+        Raw::open(mock, path).run("expect text hello");
+    }
+    assert_ne!(server.view(&session)["status"], "pending");
 }
 
 /// What is no handshake at all is a plain request, which a WebSocket mock does not take and the upstream answers for itself.

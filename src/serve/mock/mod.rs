@@ -143,10 +143,11 @@ impl<'a> Request<'a> {
         let named = self.named_session();
         let accept = match self.websocket.then(|| handshake::accept_key(self.head)).transpose() {
             Ok(accept) => accept,
-            // A handshake that must fail uses up no session; without a name it is the upstream's matter.
-            Err(malformed) if named.is_some() => return Ok(Some((self.refuse_handshake(client, &malformed), After::Close))),
-            Err(_) if self.app.mocks.find(self.wanted(None)).is_none() => return self.forward(client),
-            Err(malformed) => return Ok(Some((self.refuse_handshake(client, &malformed), After::Close))),
+            // A handshake that must fail uses up no session; where nothing here waits for one it is the upstream's matter.
+            Err(malformed) if named.is_some() || self.awaits_handshake() => {
+                return Ok(Some((self.refuse_handshake(client, &malformed), After::Close)));
+            }
+            Err(_) => return self.forward(client),
         };
         match self.claim(&client, named) {
             Ok(Claim::Session(seat, player)) => {
@@ -165,6 +166,13 @@ impl<'a> Request<'a> {
             },
             Err(error) => Err((client, error)),
         }
+    }
+
+    /// Whether a session, a recording that is played or a mock would take a handshake here.
+    fn awaits_handshake(&self) -> bool {
+        self.app.replays.serves(Protocol::WebSocket, self.path)
+            || self.app.deck.first_at(Protocol::WebSocket, &self.head.method, self.path).is_some()
+            || self.app.mocks.find(self.wanted(None)).is_some()
     }
 
     /// The session that the client names, in a header or in its URL.
