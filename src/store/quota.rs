@@ -199,7 +199,7 @@ impl Quota {
         let used = self.used();
         let refused_at = self.refused_at.load(Ordering::Relaxed);
         if refused_at > 0 && used >= refused_at {
-            return Err(self.full(0));
+            return Err(self.full_because("what a recording had next did not fit, and no room was made since: "));
         }
         self.refused_at.store(0, Ordering::Relaxed);
         self.check_frames(limits::ROOM_TO_BEGIN_BYTES.min(self.max_bytes / 10).max(1))?;
@@ -216,10 +216,13 @@ impl Quota {
         used < self.max_bytes && more <= self.max_bytes - used
     }
 
-    /// Why `more` bytes do not fit; 0 where that is not what matters.
+    /// Why `more` bytes do not fit.
     fn full(&self, more: u64) -> Error {
+        self.full_because(&format!("{} more do not fit: ", text::size(more)))
+    }
+
+    fn full_because(&self, what: &str) -> Error {
         let (used, max) = (text::size(self.used()), text::size(self.max_bytes));
-        let what = if more > 0 { format!("{} more do not fit: ", text::size(more)) } else { String::new() };
         Error::StorageFull(format!("{what}the recordings use {used} of recording.maxBytes ({max}): {MAKE_ROOM}"))
     }
 
@@ -344,7 +347,8 @@ mod tests {
         std::fs::write(dir.path().join("rec_01AAAAAA.json"), vec![0; (1 << 20) - 5000]).unwrap();
         assert!(quota.check_now().is_ok());
         assert!(full_of(quota.check_frames(5001)));
-        assert!(quota.check_now().is_err(), "where frames as they come do not fit, nobody begins");
+        let refused = quota.check_now().unwrap_err().to_string();
+        assert!(refused.contains("what a recording had next did not fit, and no room was made since: the recordings use"), "{refused}");
     }
 
     #[test]
