@@ -135,11 +135,16 @@ impl Writer {
     /// Begins an entry of an object, of any name.
     pub fn any_key(&mut self, name: &str) {
         self.begin_entry();
-        if self.is_yaml && name.len() > MAX_SIMPLE_KEY_BYTES / 6 {
-            // Six is what a byte may grow to when it is escaped.
+        // Six is what a byte may grow to when it is escaped.
+        let is_long = self.is_yaml && name.len() > MAX_SIMPLE_KEY_BYTES / 6;
+        if is_long {
             self.text.push_str("? ");
         }
         push_literal(&mut self.text, name);
+        if is_long && self.open.last().is_some_and(|container| container.shape.is_block()) {
+            // On the same line, in block style, the colon would make an object of the name.
+            self.begin_line(self.indent());
+        }
         self.end_key();
     }
 
@@ -420,6 +425,28 @@ mocks:
             out.value(&json!(number));
             assert_eq!(out.text(), text);
             assert_eq!(serde_json::from_str::<f64>(text).unwrap(), number);
+        }
+    }
+
+    #[test]
+    fn a_long_key_of_a_block_is_read_as_a_key() {
+        for length in [170, 171, 1024, 5000] {
+            let name = "k".repeat(length);
+            let mut out = Writer::new(ConfigFormat::Yaml);
+            out.open(Shape::BlockMap);
+            out.key("headers");
+            out.open(Shape::BlockMap);
+            out.any_key(&name);
+            out.string("first");
+            out.any_key("other");
+            out.string("second");
+            out.any_key(&format!("{name}2"));
+            out.open(Shape::BlockList);
+            out.item();
+            out.string("third");
+            (0..3).for_each(|_| out.close());
+            let read: Value = yaml_serde::from_str(out.text()).unwrap();
+            assert_eq!(read, json!({"headers": {&name: "first", "other": "second", format!("{name}2"): ["third"]}}), "{}", out.text());
         }
     }
 
