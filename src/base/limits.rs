@@ -105,6 +105,8 @@ pub const FINISH_AGAIN_MS: u64 = 1_000;
 pub const MAX_UNFINISHED: usize = 1_000;
 /// Milliseconds that a journal may lag behind the traffic.
 pub const JOURNAL_LAG_MS: u64 = 50;
+/// Milliseconds that the thread which measures the directory rests at most between two looks.
+pub const MEASURE_REST_MS: u64 = 250;
 /// Milliseconds that a server which serves already waits, before it says so, for the recordings that a crash left behind.
 pub const RECOVERY_PATIENCE_MS: u64 = 500;
 /// Files that are looked at for whether there are any.
