@@ -14,7 +14,7 @@ use crate::engine::answer;
 use crate::engine::flow::discard;
 use crate::engine::inlet::{HeadLimits, Inlet, NoHead};
 use crate::engine::relay_http::After;
-use crate::wire::head::RequestHead;
+use crate::wire::head::{Headers, RequestHead};
 use crate::wire::stream::Stream;
 
 /// A port that listens: on its address, and for 127.0.0.1 on [::1] as well, where there is one.
@@ -140,7 +140,7 @@ fn serve(behind: &impl Behind, mut client: Inlet, peer: SocketAddr) {
             },
             Err(NoHead::Closed) => return,
             Err(NoHead::Refused(malformed)) => {
-                answer::refuse_unread(&mut client, &malformed);
+                answer::refuse_unread(&mut client, &malformed, Headers::default());
                 return;
             }
         }

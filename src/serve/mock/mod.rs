@@ -25,7 +25,7 @@ use crate::model::pairs::Pairs;
 use crate::model::recording::{Metadata, Protocol, Source};
 use crate::wire::body::Framing;
 use crate::wire::handshake;
-use crate::wire::head::{Malformed, RequestHead, ResponseHead};
+use crate::wire::head::{Headers, Malformed, RequestHead, ResponseHead};
 use crate::wire::url;
 
 /// The query parameter and the header by which a client names its session.
@@ -105,7 +105,7 @@ impl<'a> Request<'a> {
 
     fn answer(&self, mut client: Inlet) -> Option<(Inlet, After)> {
         if let Err(malformed) = self.framing() {
-            answer::refuse_unread(&mut client, &malformed);
+            answer::refuse_unread(&mut client, &malformed, Headers::default());
             return Some((client, After::Close));
         }
         match self.serve(client) {
