@@ -81,11 +81,17 @@ fn remove_leftovers(target: &Path) {
         let name = entry.file_name();
         let number = name.to_str().and_then(|name| name.strip_prefix(&begin)?.strip_suffix(END));
         let is_ours = number.is_some_and(|number| number.len() == 16 && number.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        let is_left = || open_plain(&entry.path(), OpenOptions::new().read(true)).is_ok_and(|file| file.try_lock().is_ok());
-        if is_ours && is_left() {
+        // Held while it is removed, so that a write which has just made its file sees that it has lost it.
+        if is_ours && let Some(_held) = claim_leftover(&entry.path()) {
             remove(&entry.path());
         }
     }
+}
+
+/// Opens and locks a file in the making that nobody writes.
+fn claim_leftover(path: &Path) -> Option<File> {
+    let file = open_plain(path, OpenOptions::new().read(true)).ok()?;
+    file.try_lock().is_ok().then_some(file)
 }
 
 /// Makes the name of a file or folder last: syncs the folder that it is in. fsync(2) of a file is not enough for its name.
@@ -252,5 +258,19 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read(&elsewhere).unwrap(), b"kept", "a link is replaced, not followed");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    /// Trap: who looked for leftovers let go of a file before it removed it, and took that of a write that had just begun.
+    #[test]
+    fn a_leftover_is_held_until_it_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("chat.json.0123456789abcdef.mockd.tmp");
+        let begun = File::create_new(&path).unwrap();
+        let claimed = claim_leftover(&path).unwrap();
+        assert!(begun.try_lock().is_err(), "the write that has begun sees that it lost its file");
+        assert!(claim_leftover(&path).is_none(), "it is one other's to remove");
+        drop(claimed);
+        begun.lock().unwrap();
+        assert!(claim_leftover(&path).is_none(), "it is written");
     }
 }
