@@ -19,7 +19,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// A file in the making beside the one whose place it takes: `chat.json.0123456789abcdef.mockd.tmp`. It goes away with this value, unless
-/// it was published. Nobody can have put a link there: the name cannot be guessed, and one that is taken is not used. It is locked: one that a killed process left is held by nobody, and goes away when its target is written the next time.
+/// it was published. It is its owner's alone until then, and gets the permissions of the file that it replaces; where there is none it has
+/// those that the umask gives. Nobody can have put a link there: the name cannot be guessed, and one that is taken is not used. It is locked: one that a killed process left is held by nobody, and goes away when its target is written the next time.
 #[derive(Debug)]
 pub struct Beside {
     /// The open file.
@@ -38,7 +39,8 @@ impl Beside {
         // Another run that writes the same target may take it for a leftover, before it is locked.
         for _ in 0..TRIES {
             let path = target.with_file_name(format!("{}{:016x}{END}", begin(target), id::random_u64()));
-            let file = File::create_new(&path)?;
+            let mode = if mode_of(target).is_some() { 0o600 } else { 0o666 };
+            let file = OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(&path)?;
             // Where there are no locks, nobody takes leftovers away.
             let is_held = file.try_lock().map_or_else(|error| !matches!(error, std::fs::TryLockError::WouldBlock), |()| true);
             if is_held && std::fs::metadata(&path).is_ok_and(|named| file.metadata().is_ok_and(|own| own.ino() == named.ino())) {
@@ -48,11 +50,16 @@ impl Beside {
         Err(std::io::Error::other("files beside it are taken away as soon as they are there"))
     }
 
-    /// Gives it the name of its target, in place of what had it.
+    /// Gives it the name of its target, in place of what had it, and its permissions.
     ///
     /// # Errors
     /// What the system says; what had the name is as it was.
     pub fn publish(self) -> std::io::Result<()> {
+        if let Some(mode) = mode_of(&self.target)
+            && mode_of(&self.path) != Some(mode)
+        {
+            self.file.set_permissions(Permissions::from_mode(mode))?;
+        }
         std::fs::rename(&self.path, &self.target)
     }
 }
@@ -61,6 +68,12 @@ impl Drop for Beside {
     fn drop(&mut self) {
         remove(&self.path);
     }
+}
+
+/// Who may do what with a plain file that stands under a name; `None` where there is none.
+fn mode_of(path: &Path) -> Option<u32> {
+    let known = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    Some(known.mode() & 0o777)
 }
 
 /// What follows 16 hexadecimal digits in the name of a file in the making.
