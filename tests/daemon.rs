@@ -188,3 +188,17 @@ fn a_token_in_the_environment_is_enough() {
     http::ask(address(&ready, "admin"), "GET", "/replay", &[], b"").expect(401);
     background.place.run(&["stop"]).ok();
 }
+
+#[test]
+fn a_server_that_ends_leaves_the_ready_file_of_another() {
+    let background = Background::new();
+    let ready = |server: &Value| (server["pid"].clone(), port(server));
+    let one = background.start(&["start", "--ready-file", "ready.json"]);
+    let other = background.start(&["start", "--ready-file", "ready.json"]);
+    let place = background.place.clone();
+    let said = || serde_json::from_slice::<Value>(&std::fs::read(place.home().join("ready.json")).unwrap()).unwrap();
+    place.run(&["stop", "--admin-port", &port(&one)]).ok();
+    assert_eq!(ready(&said()), ready(&other));
+    place.run(&["stop"]).ok();
+    assert!(!place.home().join("ready.json").exists());
+}
