@@ -202,3 +202,23 @@ fn a_server_that_ends_leaves_the_ready_file_of_another() {
     place.run(&["stop"]).ok();
     assert!(!place.home().join("ready.json").exists());
 }
+
+/// Trap: commands that waited without a word for a process that has the lock and stands still.
+#[test]
+fn who_keeps_the_lock_of_the_pid_files_holds_up_no_look_and_is_named_by_start() {
+    let background = Background::new();
+    let place = background.place.clone();
+    let (killed, running) = (background.start(&["start"]), background.start(&["start"]));
+    background.signal("KILL", &killed["pid"]);
+    let path = place.data_dir().join(".run/lock");
+    let kept = std::fs::File::options().write(true).open(&path).unwrap();
+    kept.lock().unwrap();
+    eventually("the end of the killed server", || (place.run(&["status"]).code == 0).then_some(()));
+    assert_eq!(place.run(&["status", "--json"]).json()["pid"], running["pid"]);
+    place.run(&["start", "--port", "0", "--admin-port", "0"]).expect_error(1, &["fuser", ".run/lock", "failed.log"]);
+    place.run(&["stop"]).ok();
+    place.run(&["status"]).expect_error(1, &["no server runs in the background"]);
+    drop(kept);
+    place.run(&["status"]).expect_error(1, &["no server runs in the background"]);
+    assert!(!place.data_dir().join(".run").join(format!("{}.json", port(&killed))).exists(), "who has its turn tidies up");
+}

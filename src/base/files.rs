@@ -1,12 +1,14 @@
 //! How files are made, opened and replaced so that nobody else reads them, no link or pipe that stands in their place is followed, and
 //! their names last. It knows no recording; the store does.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use super::id;
+use super::error::Error;
+use super::{id, limits, text};
 
 /// Writes a file so that nobody sees half of it: beside it first, then renamed.
 ///
@@ -42,7 +44,7 @@ impl Beside {
             let mode = if mode_of(target).is_some() { 0o600 } else { 0o666 };
             let file = OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(&path)?;
             // Where there are no locks, nobody takes leftovers away.
-            let is_held = file.try_lock().map_or_else(|error| !matches!(error, std::fs::TryLockError::WouldBlock), |()| true);
+            let is_held = file.try_lock().map_or_else(|error| !matches!(error, TryLockError::WouldBlock), |()| true);
             if is_held && std::fs::metadata(&path).is_ok_and(|named| file.metadata().is_ok_and(|own| own.ino() == named.ino())) {
                 return Ok(Self { file, path, target: target.to_owned() });
             }
@@ -180,6 +182,31 @@ pub fn open_lock(path: &Path) -> std::io::Result<File> {
     match create_private(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => open_plain(path, OpenOptions::new().read(true).write(true)),
         made => made,
+    }
+}
+
+/// Locks a file that was opened from `path`, and waits for that at most `limit`: a process that stands still must not hold up all others.
+///
+/// # Errors
+/// [`Error::Storage`] for what the system says; [`Error::Failed`] where another process keeps it, which names `what` it keeps.
+pub fn lock_within(file: &File, path: &Path, what: &str, limit: Duration) -> Result<(), Error> {
+    let deadline = Instant::now() + limit;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(Error::storage("lock", path, &error)),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::Failed(format!(
+                "another process has kept {what} locked for {}: `fuser {}` says which; end it, and try again",
+                text::duration(limit.as_millis().try_into().unwrap_or(u64::MAX)),
+                path.display()
+            )));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(limits::LOOK_AGAIN_MS));
     }
 }
 
