@@ -206,6 +206,10 @@ impl Behind for Gate {
         }
     }
 
+    fn too_many(&self) -> String {
+        format!("the admin port is at its limit of {} connections; try again when some of them have ended", self.max_connections)
+    }
+
     fn answer(&self, mut client: Inlet, head: RequestHead, _peer: SocketAddr) -> Option<(Inlet, After)> {
         let after = self.meet(&mut client, &head);
         Some((client, after))

@@ -69,6 +69,10 @@ impl Behind for MockPort {
         }
     }
 
+    fn too_many(&self) -> String {
+        "this server is at its limit of connections; try again, or raise --max-connections".to_owned()
+    }
+
     fn answer(&self, client: Inlet, head: RequestHead, peer: SocketAddr) -> Option<(Inlet, After)> {
         self.app.counters.requests.fetch_add(1, Ordering::Relaxed);
         let request = Request::new(&self.app, &head, peer);
