@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct Gate {
     head_limits: HeadLimits,
     patience: Patience,
     max_connections: u64,
+    /// The limit has been told of, and nobody has found a place since.
+    is_full: AtomicBool,
 }
 
 impl Gate {
@@ -47,7 +50,7 @@ impl Gate {
             idle_timeout: Duration::from_millis(settings.idle_timeout_ms),
         };
         let patience = Patience { body: head_limits.head_timeout, stall: Duration::from_millis(settings.stall_timeout_ms) };
-        Ok(Self { app, inner: Mutex::new(Some(inner)), callers, head_limits, patience, max_connections })
+        Ok(Self { app, inner: Mutex::new(Some(inner)), callers, head_limits, patience, max_connections, is_full: AtomicBool::new(false) })
     }
 
     /// Ends the HTTP server and removes its socket.
@@ -201,9 +204,13 @@ impl Behind for Gate {
     }
 
     fn count(&self, admitted: bool) {
-        if !admitted {
-            log::warn!("the admin port is at its limit of {} connections", self.max_connections);
+        if admitted {
+            self.is_full.store(false, Ordering::Relaxed);
+            return;
         }
+        // Once for each time that it fills up: a flood of connections is no flood of the log.
+        let level = if self.is_full.swap(true, Ordering::Relaxed) { log::Level::Debug } else { log::Level::Warn };
+        log::log!(level, "the admin port is at its limit of {} connections", self.max_connections);
     }
 
     fn too_many(&self) -> String {
