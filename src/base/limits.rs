@@ -194,6 +194,8 @@ pub const BACKLOG: i32 = 4096;
 
 /// Characters that an id prefix needs.
 pub const MIN_ID_PREFIX: usize = 6;
+/// Ids that a message names of those which a prefix fits.
+pub const MAX_NAMED_IDS: usize = 10;
 /// Characters of an id in a table, or as many as make it unique.
 pub const TABLE_ID_CHARS: usize = 12;
 
