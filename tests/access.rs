@@ -278,6 +278,43 @@ fn only_pages_of_loopback_are_answered() {
     assert_eq!(preflight(&guarded, "http://localhost:3000", &[]).status(), 204);
 }
 
+/// What the gate answers itself: bodies that are too large, wrong or late, fields that it does not pass on.
+#[test]
+fn refusals_of_the_gate_are_read_by_pages_of_loopback_alone() {
+    let server = Server::builder().option("--head-timeout", 300).start();
+    let refusals = [
+        ("Content-Length: 2000000\n\n", 413, "too_large"),
+        ("X-A: \u{e9}\nContent-Length: 2\n\n{}", 400, "bad_request"),
+        ("Expect: more\nContent-Length: 2\n\n{}", 417, "bad_request"),
+        ("Content-Length: 20\n\n{}", 408, "timeout"),
+        ("Transfer-Encoding: chunked\n\nzz\n", 400, "bad_request"),
+        ("Content-Length: 2\n\n{}", 400, "bad_request"),
+    ];
+    for (rest, status, code) in refusals {
+        let at = |origin: &str| raw(&server, &format!("POST /mocks HTTP/1.1\nHost: localhost\n{origin}{rest}"));
+        for origin in ["https://evil.example", "null", ""] {
+            let answer = at(&format!("Origin: {origin}\n"));
+            for field in ["access-control-allow-origin", "access-control-allow-credentials"] {
+                assert_eq!(answer.head.field(field), None, "{origin:?} {rest:?}");
+            }
+            answer.expect_error(403, "forbidden", &["origin"]);
+        }
+        for (field, origin) in [("", None), ("Origin: http://localhost:3000\n", Some("http://localhost:3000"))] {
+            let answer = at(field);
+            assert_eq!(answer.head.field("access-control-allow-origin"), origin, "{rest:?}");
+            assert_eq!(answer.head.field("access-control-allow-credentials"), None, "{rest:?}");
+            for (field, value) in [("vary", "Origin"), ("cache-control", "no-store"), ("x-content-type-options", "nosniff")] {
+                assert_eq!(answer.head.fields(field).collect::<Vec<_>>(), [value], "{rest:?}");
+            }
+            answer.expect_error(status, code, &[]);
+        }
+    }
+    // An origin of bytes that are no text is a foreign one.
+    let mut conn = Conn::open(server.admin);
+    conn.send(b"GET /replay HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\xff\r\n\r\n");
+    conn.answer("GET").expect_error(403, "forbidden", &["origin"]);
+}
+
 fn preflight(server: &Server, origin: &str, more: &[(&str, &str)]) -> Answer {
     let fields =
         [&[("Origin", origin), ("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", "authorization")], more];

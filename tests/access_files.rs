@@ -409,3 +409,19 @@ fn a_file_is_written_beside_its_name_and_through_no_link() {
     let names: Vec<_> = std::fs::read_dir(place.home()).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert!(!names.iter().any(|name| name.to_string_lossy().ends_with(".tmp")), "{names:?}");
 }
+
+/// A file that its owner has closed to others stays closed when it is written anew.
+#[test]
+fn a_file_that_is_written_anew_keeps_its_mode() {
+    let place = Place::new();
+    let id = Made::save(&ws("/ws").s2c(0, "x"), &place.data_dir());
+    for (mode, umask) in [(0o600, "0022"), (0o640, "0077"), (0o400, "0022")] {
+        let path = place.file("out.json", "old");
+        std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        let args = ["sr", "export", id.as_str(), "-o", "out.json"];
+        Output::of(below(umask, &place, &args), &args).expect(0);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode, "umask {umask}");
+        assert_ne!(std::fs::read(&path).unwrap(), b"old");
+        std::fs::remove_file(&path).unwrap();
+    }
+}

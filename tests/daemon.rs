@@ -188,3 +188,37 @@ fn a_token_in_the_environment_is_enough() {
     http::ask(address(&ready, "admin"), "GET", "/replay", &[], b"").expect(401);
     background.place.run(&["stop"]).ok();
 }
+
+#[test]
+fn a_server_that_ends_leaves_the_ready_file_of_another() {
+    let background = Background::new();
+    let ready = |server: &Value| (server["pid"].clone(), port(server));
+    let one = background.start(&["start", "--ready-file", "ready.json"]);
+    let other = background.start(&["start", "--ready-file", "ready.json"]);
+    let place = background.place.clone();
+    let said = || serde_json::from_slice::<Value>(&std::fs::read(place.home().join("ready.json")).unwrap()).unwrap();
+    place.run(&["stop", "--admin-port", &port(&one)]).ok();
+    assert_eq!(ready(&said()), ready(&other));
+    place.run(&["stop"]).ok();
+    assert!(!place.home().join("ready.json").exists());
+}
+
+/// Trap: commands that waited without a word for a process that has the lock and stands still.
+#[test]
+fn who_keeps_the_lock_of_the_pid_files_holds_up_no_look_and_is_named_by_start() {
+    let background = Background::new();
+    let place = background.place.clone();
+    let (killed, running) = (background.start(&["start"]), background.start(&["start"]));
+    background.signal("KILL", &killed["pid"]);
+    let path = place.data_dir().join(".run/lock");
+    let kept = std::fs::File::options().write(true).open(&path).unwrap();
+    kept.lock().unwrap();
+    eventually("the end of the killed server", || (place.run(&["status"]).code == 0).then_some(()));
+    assert_eq!(place.run(&["status", "--json"]).json()["pid"], running["pid"]);
+    place.run(&["start", "--port", "0", "--admin-port", "0"]).expect_error(1, &["fuser", ".run/lock", "failed.log"]);
+    place.run(&["stop"]).ok();
+    place.run(&["status"]).expect_error(1, &["no server runs in the background"]);
+    drop(kept);
+    place.run(&["status"]).expect_error(1, &["no server runs in the background"]);
+    assert!(!place.data_dir().join(".run").join(format!("{}.json", port(&killed))).exists(), "who has its turn tidies up");
+}

@@ -279,6 +279,7 @@ fn a_connection_past_the_limit_is_503_with_retry_after() {
     let answer = Conn::open(server.mock).ask("GET", "/3", &[], b"");
     assert_eq!(answer.status(), 503);
     assert!(answer.head.field("retry-after").is_some_and(|after| after.parse::<u32>().is_ok()), "{:?}", answer.head);
+    answer.expect_error(503, "too_many_connections", &["raise --max-connections"]);
     drop(first);
     wait::eventually("a free place", || {
         let answer = Conn::open(server.mock).ask("GET", "/4", &[], b"");

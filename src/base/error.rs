@@ -1,7 +1,7 @@
 //! The one error type: what failed, on which thing, what to do; with its code, HTTP status and exit code beside it.
 //! It never holds a secret: what it quotes has been shortened and cleaned by the one who made it.
 
-use super::limits::MIN_ID_PREFIX;
+use super::limits::{MAX_NAMED_IDS, MIN_ID_PREFIX};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -215,7 +215,12 @@ impl fmt::Display for Error {
             }
             Self::NotFound { kind, id } => write!(f, "no {kind} has the id {id:?}; {} lists them", list_call(kind)),
             Self::Ambiguous { prefix, candidates } => {
-                write!(f, "{prefix:?} fits {} ids, give more of it: {}", candidates.len(), candidates.join(", "))
+                let named = &candidates[..candidates.len().min(MAX_NAMED_IDS)];
+                write!(f, "{prefix:?} fits {} ids, give more of it: {}", candidates.len(), named.join(", "))?;
+                match candidates.len() - named.len() {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
+                }
             }
             Self::MethodNotAllowed { allow } => write!(f, "this path takes {allow}"),
             Self::Unauthorized => f.write_str(
@@ -237,5 +242,22 @@ fn list_call(kind: &str) -> &'static str {
         "replay" => "`mockd replay list` or GET /replay?all=true",
         "mock" => "GET /mocks",
         _ => "`mockd stream-recordings list` or GET /stream-recordings",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ambiguous_id_names_some_of_many_candidates() {
+        let words = |count: usize| {
+            let candidates = (0..count).map(|number| format!("01HXYZ{number:02}")).collect();
+            Error::Ambiguous { prefix: "01HXYZ".to_owned(), candidates }.to_string()
+        };
+        assert_eq!(words(2), "\"01HXYZ\" fits 2 ids, give more of it: 01HXYZ00, 01HXYZ01");
+        assert!(words(10).ends_with(", 01HXYZ08, 01HXYZ09"), "{}", words(10));
+        assert!(words(11).ends_with(", 01HXYZ08, 01HXYZ09 and 1 more"), "{}", words(11));
+        assert!(words(2_000).starts_with("\"01HXYZ\" fits 2000 ids, ") && words(2_000).ends_with(", 01HXYZ09 and 1990 more"));
     }
 }

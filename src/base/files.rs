@@ -1,12 +1,14 @@
 //! How files are made, opened and replaced so that nobody else reads them, no link or pipe that stands in their place is followed, and
 //! their names last. It knows no recording; the store does.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use super::id;
+use super::error::Error;
+use super::{id, limits, text};
 
 /// Writes a file so that nobody sees half of it: beside it first, then renamed.
 ///
@@ -19,7 +21,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// A file in the making beside the one whose place it takes: `chat.json.0123456789abcdef.mockd.tmp`. It goes away with this value, unless
-/// it was published. Nobody can have put a link there: the name cannot be guessed, and one that is taken is not used. It is locked: one that a killed process left is held by nobody, and goes away when its target is written the next time.
+/// it was published. It is its owner's alone until then, and gets the permissions of the file that it replaces; where there is none it has
+/// those that the umask gives. Nobody can have put a link there: the name cannot be guessed, and one that is taken is not used. It is locked: one that a killed process left is held by nobody, and goes away when its target is written the next time.
 #[derive(Debug)]
 pub struct Beside {
     /// The open file.
@@ -38,9 +41,10 @@ impl Beside {
         // Another run that writes the same target may take it for a leftover, before it is locked.
         for _ in 0..TRIES {
             let path = target.with_file_name(format!("{}{:016x}{END}", begin(target), id::random_u64()));
-            let file = File::create_new(&path)?;
+            let mode = if mode_of(target).is_some() { 0o600 } else { 0o666 };
+            let file = OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(&path)?;
             // Where there are no locks, nobody takes leftovers away.
-            let is_held = file.try_lock().map_or_else(|error| !matches!(error, std::fs::TryLockError::WouldBlock), |()| true);
+            let is_held = file.try_lock().map_or_else(|error| !matches!(error, TryLockError::WouldBlock), |()| true);
             if is_held && std::fs::metadata(&path).is_ok_and(|named| file.metadata().is_ok_and(|own| own.ino() == named.ino())) {
                 return Ok(Self { file, path, target: target.to_owned() });
             }
@@ -48,11 +52,16 @@ impl Beside {
         Err(std::io::Error::other("files beside it are taken away as soon as they are there"))
     }
 
-    /// Gives it the name of its target, in place of what had it.
+    /// Gives it the name of its target, in place of what had it, and its permissions.
     ///
     /// # Errors
     /// What the system says; what had the name is as it was.
     pub fn publish(self) -> std::io::Result<()> {
+        if let Some(mode) = mode_of(&self.target)
+            && mode_of(&self.path) != Some(mode)
+        {
+            self.file.set_permissions(Permissions::from_mode(mode))?;
+        }
         std::fs::rename(&self.path, &self.target)
     }
 }
@@ -61,6 +70,12 @@ impl Drop for Beside {
     fn drop(&mut self) {
         remove(&self.path);
     }
+}
+
+/// Who may do what with a plain file that stands under a name; `None` where there is none.
+fn mode_of(path: &Path) -> Option<u32> {
+    let known = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    Some(known.mode() & 0o777)
 }
 
 /// What follows 16 hexadecimal digits in the name of a file in the making.
@@ -81,11 +96,17 @@ fn remove_leftovers(target: &Path) {
         let name = entry.file_name();
         let number = name.to_str().and_then(|name| name.strip_prefix(&begin)?.strip_suffix(END));
         let is_ours = number.is_some_and(|number| number.len() == 16 && number.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        let is_left = || open_plain(&entry.path(), OpenOptions::new().read(true)).is_ok_and(|file| file.try_lock().is_ok());
-        if is_ours && is_left() {
+        // Held while it is removed, so that a write which has just made its file sees that it has lost it.
+        if is_ours && let Some(_held) = claim_leftover(&entry.path()) {
             remove(&entry.path());
         }
     }
+}
+
+/// Opens and locks a file in the making that nobody writes.
+fn claim_leftover(path: &Path) -> Option<File> {
+    let file = open_plain(path, OpenOptions::new().read(true)).ok()?;
+    file.try_lock().is_ok().then_some(file)
 }
 
 /// Makes the name of a file or folder last: syncs the folder that it is in. fsync(2) of a file is not enough for its name.
@@ -161,6 +182,31 @@ pub fn open_lock(path: &Path) -> std::io::Result<File> {
     match create_private(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => open_plain(path, OpenOptions::new().read(true).write(true)),
         made => made,
+    }
+}
+
+/// Locks a file that was opened from `path`, and waits for that at most `limit`: a process that stands still must not hold up all others.
+///
+/// # Errors
+/// [`Error::Storage`] for what the system says; [`Error::Failed`] where another process keeps it, which names `what` it keeps.
+pub fn lock_within(file: &File, path: &Path, what: &str, limit: Duration) -> Result<(), Error> {
+    let deadline = Instant::now() + limit;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(Error::storage("lock", path, &error)),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::Failed(format!(
+                "another process has kept {what} locked for {}: `fuser {}` says which; end it, and try again",
+                text::duration(limit.as_millis().try_into().unwrap_or(u64::MAX)),
+                path.display()
+            )));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(limits::LOOK_AGAIN_MS));
     }
 }
 
@@ -252,5 +298,19 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read(&elsewhere).unwrap(), b"kept", "a link is replaced, not followed");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    /// Trap: who looked for leftovers let go of a file before it removed it, and took that of a write that had just begun.
+    #[test]
+    fn a_leftover_is_held_until_it_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("chat.json.0123456789abcdef.mockd.tmp");
+        let begun = File::create_new(&path).unwrap();
+        let claimed = claim_leftover(&path).unwrap();
+        assert!(begun.try_lock().is_err(), "the write that has begun sees that it lost its file");
+        assert!(claim_leftover(&path).is_none(), "it is one other's to remove");
+        drop(claimed);
+        begun.lock().unwrap();
+        assert!(claim_leftover(&path).is_none(), "it is written");
     }
 }

@@ -117,6 +117,8 @@ pub const MAX_FINISHERS: usize = 16;
 pub const MAX_RECOVERERS: usize = 4;
 /// Milliseconds that who changes recordings waits for its turn among all processes.
 pub const DIR_LOCK_MS: u64 = 30_000;
+/// Milliseconds that a server in the background waits for its turn to write its pid file.
+pub const RUN_LOCK_MS: u64 = 3_000;
 
 /// Milliseconds that a synchronized or triggered replay waits.
 pub const REPLAY_TIMEOUT_MS: u64 = 30_000;
@@ -194,6 +196,8 @@ pub const BACKLOG: i32 = 4096;
 
 /// Characters that an id prefix needs.
 pub const MIN_ID_PREFIX: usize = 6;
+/// Ids that a message names of those which a prefix fits.
+pub const MAX_NAMED_IDS: usize = 10;
 /// Characters of an id in a table, or as many as make it unique.
 pub const TABLE_ID_CHARS: usize = 12;
 
@@ -205,4 +209,5 @@ const _: () = assert!(MIN_ID_PREFIX <= TABLE_ID_CHARS, "ids as printed must be u
 const _: () = assert!(FINISH_MS + CLOSE_GRACE_MS < SHUTDOWN_MS, "streams that were closed need their moment after the last file");
 const _: () = assert!(RECOVERY_PATIENCE_MS + FINISH_MS < SHUTDOWN_MS, "who ends a server that is about to be ready has time to");
 const _: () = assert!(STOP_TIMEOUT_MS > SHUTDOWN_MS, "who waits for a server's end waits longer than that takes");
+const _: () = assert!(RUN_LOCK_MS * 2 <= START_TIMEOUT_MS, "a server that waits in vain for its turn says so before it is given up");
 const _: () = assert!(WARN_PERCENT <= 100);

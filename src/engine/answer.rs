@@ -30,8 +30,8 @@ pub fn refuse(client: &mut Inlet, request: &RequestHead, error: &Error, cors_ori
     send(client, request, response, Some(&error_body(error)), cors_origin)
 }
 
-/// Answers a request that could not be read. The connection ends with it.
-pub fn refuse_unread(client: &mut Inlet, malformed: &Malformed) {
+/// Answers a request that could not be read, with more header fields than those that every such answer has. The connection ends with it.
+pub fn refuse_unread(client: &mut Inlet, malformed: &Malformed, more: Headers) {
     let code = match malformed.status {
         408 => "timeout",
         413 => "too_large",
@@ -41,7 +41,7 @@ pub fn refuse_unread(client: &mut Inlet, malformed: &Malformed) {
         _ => "bad_request",
     };
     let body = format!("{}\n", serde_json::json!({"error": code, "message": malformed.message}));
-    let mut response = ResponseHead::new(malformed.status);
+    let mut response = ResponseHead { headers: more, ..ResponseHead::new(malformed.status) };
     response.headers.push("Content-Type", "application/json");
     response.headers.push("Content-Length", body.len().to_string());
     response.headers.push("Connection", "close");

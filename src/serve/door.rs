@@ -14,7 +14,7 @@ use crate::engine::answer;
 use crate::engine::flow::discard;
 use crate::engine::inlet::{HeadLimits, Inlet, NoHead};
 use crate::engine::relay_http::After;
-use crate::wire::head::RequestHead;
+use crate::wire::head::{Headers, RequestHead};
 use crate::wire::stream::Stream;
 
 /// A port that listens: on its address, and for 127.0.0.1 on [::1] as well, where there is one.
@@ -66,6 +66,8 @@ pub trait Behind: Send + Sync + 'static {
     fn max_connections(&self) -> u64;
     /// Another connection has come; `admitted` says whether it is served.
     fn count(&self, admitted: bool);
+    /// What a connection over the limit is told: the limit, and what to do.
+    fn too_many(&self) -> String;
     /// Answers one request; takes the connection where the stream is no HTTP any more.
     fn answer(&self, client: Inlet, head: RequestHead, peer: SocketAddr) -> Option<(Inlet, After)>;
 }
@@ -76,7 +78,8 @@ pub trait Behind: Send + Sync + 'static {
 /// The system gives no thread.
 pub fn open(name: &'static str, port: Port, behind: &Arc<impl Behind>, open: &Arc<AtomicU64>) -> Result<()> {
     let (refuse, refused) = sync_channel(limits::MAX_REFUSED);
-    sync::spawn("refuser", move || turn_away(&refused))?;
+    let words = behind.too_many();
+    sync::spawn("refuser", move || turn_away(&refused, &words))?;
     for listener in port.listeners {
         let (behind, open, refuse) = (Arc::clone(behind), Arc::clone(open), refuse.clone());
         sync::spawn(name, move || accept(name, &listener, &behind, &open, &refuse))?;
@@ -140,7 +143,7 @@ fn serve(behind: &impl Behind, mut client: Inlet, peer: SocketAddr) {
             },
             Err(NoHead::Closed) => return,
             Err(NoHead::Refused(malformed)) => {
-                answer::refuse_unread(&mut client, &malformed);
+                answer::refuse_unread(&mut client, &malformed, Headers::default());
                 return;
             }
         }
@@ -148,11 +151,11 @@ fn serve(behind: &impl Behind, mut client: Inlet, peer: SocketAddr) {
 }
 
 /// Answers connections over the cap with 503: written, then drained for up to a second, so that the answer arrives. One thread does it for all.
-fn turn_away(refused: &Receiver<TcpStream>) {
-    const BODY: &str = "{\"error\":\"too_many_connections\",\"message\":\"this server is at its limit of connections; try again, or raise --max-connections\"}\n";
+fn turn_away(refused: &Receiver<TcpStream>, words: &str) {
+    let body = format!("{}\n", serde_json::json!({"error": "too_many_connections", "message": words}));
     let response = format!(
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n{BODY}",
-        BODY.len()
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n{body}",
+        body.len()
     );
     let mut draining: Vec<(TcpStream, Instant)> = Vec::new();
     loop {

@@ -3,10 +3,12 @@
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::admin::{self, AdminSocket};
+use super::admin::answer::{Answer, Body, common_fields};
+use super::admin::{self, AdminSocket, access};
 use super::callers::{CALLER_FIELD, Callers};
 use super::door::Behind;
 use crate::base::error::{Error, Result};
@@ -17,7 +19,7 @@ use crate::engine::app::App;
 use crate::engine::inlet::{HeadLimits, Inlet};
 use crate::engine::relay_http::{After, Exchange, Patience};
 use crate::wire::body::Framing;
-use crate::wire::head::{Malformed, RequestHead};
+use crate::wire::head::{Headers, Malformed, RequestHead, ResponseHead};
 use crate::wire::stream::Stream;
 
 /// Behind the admin port.
@@ -29,6 +31,8 @@ pub struct Gate {
     head_limits: HeadLimits,
     patience: Patience,
     max_connections: u64,
+    /// The limit has been told of, and nobody has found a place since.
+    is_full: AtomicBool,
 }
 
 impl Gate {
@@ -46,7 +50,7 @@ impl Gate {
             idle_timeout: Duration::from_millis(settings.idle_timeout_ms),
         };
         let patience = Patience { body: head_limits.head_timeout, stall: Duration::from_millis(settings.stall_timeout_ms) };
-        Ok(Self { app, inner: Mutex::new(Some(inner)), callers, head_limits, patience, max_connections })
+        Ok(Self { app, inner: Mutex::new(Some(inner)), callers, head_limits, patience, max_connections, is_full: AtomicBool::new(false) })
     }
 
     /// Ends the HTTP server and removes its socket.
@@ -129,6 +133,60 @@ impl Gate {
         };
         exchange.run(client, head, &outgoing, Stream::Unix(inner))
     }
+
+    /// Relays a call, or refuses it. Whose page asks is judged first, for it decides who may read the refusals that follow.
+    fn meet(&self, client: &mut Inlet, head: &RequestHead) -> After {
+        let origin = match judge_origin(head) {
+            Ok(origin) => origin,
+            Err(error) => return self.refuse(client, head, &error, None),
+        };
+        if let Err(malformed) = self.check(head) {
+            answer::refuse_unread(client, &malformed, as_headers(common_fields(origin)));
+            return After::Close;
+        }
+        match self.relay(client, head) {
+            Ok(after) => after,
+            Err(error) => {
+                // A body that is wrong or late is the caller's matter.
+                if !matches!(error, Error::Invalid { .. } | Error::TimedOut(_)) {
+                    log::error!("an admin call failed: {error}");
+                }
+                self.refuse(client, head, &error, origin)
+            }
+        }
+    }
+
+    /// Answers a call as the server behind the gate would: the mock port's CORS is for everybody, this port's is not.
+    fn refuse(&self, client: &Inlet, head: &RequestHead, error: &Error, origin: Option<&str>) -> After {
+        log::debug!("{} {} {}", head.method, head.path(), error.status());
+        let Answer { status, fields, body } = Answer::error(error).with_common_fields(origin);
+        let response = ResponseHead { headers: as_headers(fields), ..ResponseHead::new(status) };
+        let body = match &body {
+            Body::Bytes(bytes) => Some(&**bytes),
+            Body::None | Body::Stream(_) => None,
+        };
+        // A body that nobody read stands before the next request.
+        let is_read = head.framing() == Ok(Framing::None);
+        answer::finish(client, head, response, body, is_read, self.patience.stall)
+    }
+}
+
+/// The origin of a request that may use the port, for the answer to echo; `None` where it has none.
+///
+/// # Errors
+/// [`Error::Forbidden`] for a foreign one, [`Error::Invalid`] for two.
+fn judge_origin(head: &RequestHead) -> Result<Option<&str>> {
+    let mut all = head.headers.all("Origin");
+    match (all.next(), all.next()) {
+        (_, Some(_)) => Err(Error::invalid("Origin", "this header field may stand once only")),
+        // What is no text names no loopback host.
+        (origin, None) => access::judge_origin(origin.map(|origin| std::str::from_utf8(origin).unwrap_or("\u{fffd}"))),
+    }
+}
+
+/// Header fields of the admin port for an answer of the gate's own.
+fn as_headers(fields: Vec<(&'static str, String)>) -> Headers {
+    Headers(fields.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())).collect())
 }
 
 /// Whether the call may have a large body.
@@ -146,25 +204,21 @@ impl Behind for Gate {
     }
 
     fn count(&self, admitted: bool) {
-        if !admitted {
-            log::warn!("the admin port is at its limit of {} connections", self.max_connections);
+        if admitted {
+            self.is_full.store(false, Ordering::Relaxed);
+            return;
         }
+        // Once for each time that it fills up: a flood of connections is no flood of the log.
+        let level = if self.is_full.swap(true, Ordering::Relaxed) { log::Level::Debug } else { log::Level::Warn };
+        log::log!(level, "the admin port is at its limit of {} connections", self.max_connections);
+    }
+
+    fn too_many(&self) -> String {
+        format!("the admin port is at its limit of {} connections; try again when some of them have ended", self.max_connections)
     }
 
     fn answer(&self, mut client: Inlet, head: RequestHead, _peer: SocketAddr) -> Option<(Inlet, After)> {
-        if let Err(malformed) = self.check(&head) {
-            answer::refuse_unread(&mut client, &malformed);
-            return Some((client, After::Close));
-        }
-        let after = match self.relay(&mut client, &head) {
-            Ok(after) => after,
-            // A body that is wrong or late is the caller's matter.
-            Err(error @ (Error::Invalid { .. } | Error::TimedOut(_))) => answer::refuse(&mut client, &head, &error, None),
-            Err(error) => {
-                log::error!("an admin call failed: {error}");
-                answer::refuse(&mut client, &head, &error, None)
-            }
-        };
+        let after = self.meet(&mut client, &head);
         Some((client, after))
     }
 }

@@ -109,18 +109,22 @@ impl Announce {
 impl Announce {
     /// Takes the file away where it is of a server that was killed: who waits for it must not find where that one was.
     pub fn forget_killed(&self) {
-        let said = |path: &PathBuf| {
-            let is_small = std::fs::metadata(path).is_ok_and(|known| known.is_file() && known.len() <= limits::MAX_RUN_FILE_BYTES);
-            is_small.then(|| std::fs::read(path).ok()).flatten().and_then(|text| serde_json::from_slice::<Said>(&text).ok())
-        };
-        if self.ready_file.as_ref().and_then(said).is_some_and(|said| !platform::is_alive(said.pid)) {
-            self.withdraw();
-        }
+        self.remove_of(|pid| !platform::is_alive(pid));
     }
 
-    /// Takes the file away: the server has ended.
+    /// Takes the file away: the server has ended. One that another server has written over it meanwhile is that server's.
     pub fn withdraw(&self) {
-        if let Some(path) = &self.ready_file {
+        self.remove_of(|pid| pid == std::process::id());
+    }
+
+    /// Removes the file if it names a process that is meant.
+    fn remove_of(&self, is_meant: impl Fn(u32) -> bool) {
+        let Some(path) = &self.ready_file else { return };
+        let is_small = std::fs::metadata(path).is_ok_and(|known| known.is_file() && known.len() <= limits::MAX_RUN_FILE_BYTES);
+        let text = is_small.then(|| std::fs::read(path).ok()).flatten();
+        // What is no such file is not ours to remove.
+        let said = text.and_then(|text| serde_json::from_slice::<Said>(&text).ok());
+        if said.is_some_and(|said| is_meant(said.pid)) {
             files::remove(path);
         }
     }

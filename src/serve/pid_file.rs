@@ -42,12 +42,12 @@ impl PidFile {
     /// Writes the pid file of this server beside its log, which gets the port's name.
     ///
     /// # Errors
-    /// The directory takes no file; a live server has the same admin port on another address.
+    /// The directory takes no file; a live server has the same admin port on another address; another process keeps the directory locked.
     pub fn publish(server: &Server, log: &Path) -> Result<Self> {
         let dir = log.parent().unwrap_or(Path::new("."));
         let admin_port = server.admin.port();
         let path = path_of(dir, admin_port);
-        let _turn = take_turn(dir)?;
+        let _turn = take_turn(dir, Duration::from_millis(limits::RUN_LOCK_MS))?;
         if let Some(other) = read_live(&path)? {
             return Err(taken(&other));
         }
@@ -81,7 +81,8 @@ impl Drop for PidFile {
     }
 }
 
-/// The servers that run in the background with this directory of pid files, by their admin ports. Files that are of no live one are removed.
+/// The servers that run in the background with this directory of pid files, by their admin ports. Files that are of no live one are removed, if
+/// nobody else is at work there: a look waits for no lock.
 ///
 /// # Errors
 /// The directory is there and cannot be read.
@@ -98,14 +99,14 @@ pub fn running(dir: &Path) -> Result<Vec<Running>> {
         let Some(port) = port else { continue };
         match read_live(&path_of(dir, port))? {
             Some(one) => all.push(one),
-            None => remove_stale(dir, port)?,
+            None => remove_stale(dir, port),
         }
     }
     all.sort_by_key(|one| one.admin_port);
     Ok(all)
 }
 
-/// Waits until the server of this admin port has ended, at most `limit`; whether it has. Its file is gone then.
+/// Waits until the server of this admin port has ended, at most `limit`; whether it has. Its file is gone then, or goes with the next look.
 ///
 /// # Errors
 /// The directory cannot be read.
@@ -117,7 +118,7 @@ pub fn wait_end(dir: &Path, admin_port: u16, limit: Duration) -> Result<bool> {
         }
         std::thread::sleep(Duration::from_millis(limits::LOOK_AGAIN_MS));
     }
-    remove_stale(dir, admin_port)?;
+    remove_stale(dir, admin_port);
     Ok(true)
 }
 
@@ -197,23 +198,24 @@ fn read_live(path: &Path) -> Result<Option<Running>> {
 }
 
 /// Removes a file that no live server holds; under the lock of the directory, so that it is not that of a server that has just begun.
-fn remove_stale(dir: &Path, admin_port: u16) -> Result<()> {
+/// What cannot be removed now stays for the next look: it is of no server all the same.
+fn remove_stale(dir: &Path, admin_port: u16) {
     let path = path_of(dir, admin_port);
     if !path.exists() {
-        return Ok(());
+        return;
     }
-    let _turn = take_turn(dir)?;
-    if read_live(&path)?.is_none() {
-        files::remove(&path);
+    match take_turn(dir, Duration::ZERO).and_then(|turn| Ok((turn, read_live(&path)?))) {
+        Ok((_turn, None)) => files::remove(&path),
+        Ok((_, Some(_))) => {}
+        Err(error) => log::debug!("{} stays for now: {error}", path.display()),
     }
-    Ok(())
 }
 
-/// The right to give and take away names in the directory; ends when it is dropped.
-fn take_turn(dir: &Path) -> Result<File> {
+/// The right to give and take away names in the directory, waited for at most `limit`; ends when it is dropped.
+fn take_turn(dir: &Path, limit: Duration) -> Result<File> {
     let path = dir.join("lock");
     let file = files::open_lock(&path).map_err(|error| Error::storage("open", &path, &error))?;
-    file.lock().map_err(|error| Error::storage("lock", &path, &error))?;
+    files::lock_within(&file, &path, &format!("the pid files in {}", dir.display()), limit)?;
     Ok(file)
 }
 

@@ -1,6 +1,6 @@
 //! Names in a directory of recordings, and the calls that make, sync and find files there. It never looks into a file.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -138,12 +138,13 @@ pub fn locate(dir: &Path, id: &str) -> Result<Option<Found>> {
     Ok(None)
 }
 
-/// All files of recordings, with their stamps, in the directory's order. A directory that is not there has none. What gets another name
-/// while the directory is read is there once, under one of the two.
+/// All files of recordings, with their stamps, in the directory's order, those that moved last. A directory that is not there has none.
+/// What has several names of one recording, or gets another while the directory is read, is there once, under the one that counts. Two
+/// files of one recording are both there: both take their room.
 pub fn scan(dir: &Path) -> Result<Vec<Found>> {
     let mut all: Vec<Found> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
-    let mut moved: Vec<String> = Vec::new();
+    let mut seen: HashSet<(u64, String)> = HashSet::new();
+    let mut moved: HashSet<String> = HashSet::new();
     for entry in entries(dir)? {
         let entry = entry.map_err(|error| Error::storage("read", dir, &error))?;
         let name = entry.file_name();
@@ -153,19 +154,39 @@ pub fn scan(dir: &Path) -> Result<Vec<Found>> {
             Ok(_) => continue,
             // It has another name by now, or it is gone.
             Err(_) => {
-                moved.push(id.to_owned());
+                moved.insert(id.to_owned());
                 continue;
             }
         };
-        let is_again = places.insert(found.id.clone(), all.len()).is_some_and(|place| all[place].stamp.inode == found.stamp.inode);
-        if is_again { moved.push(found.id) } else { all.push(found) }
+        if seen.insert((found.stamp.inode, found.id.clone())) {
+            all.push(found);
+        } else {
+            moved.insert(found.id);
+        }
     }
-    for id in moved {
-        let now = locate(dir, &id)?;
-        match (places.get(&id).and_then(|place| all.get_mut(*place)).filter(|known| known.id == id), now) {
-            (Some(known), Some(now)) => *known = now,
-            (None, Some(now)) => all.push(now),
-            (_, None) => {}
+    if !moved.is_empty() {
+        all.retain(|found| !moved.contains(&found.id));
+        for id in moved {
+            all.extend(locate_all(dir, &id)?);
+        }
+    }
+    Ok(all)
+}
+
+/// The files that an id stands for, each once, the one that counts first.
+fn locate_all(dir: &Path, id: &str) -> Result<Vec<Found>> {
+    let mut all: Vec<Found> = Vec::new();
+    // As in `locate`: what moves between two looks is found by the second round.
+    for _ in 0..2 {
+        for kind in Kind::ALL {
+            if let Some(found) = stat(dir, id, kind)?
+                && all.iter().all(|known| known.stamp.inode != found.stamp.inode)
+            {
+                all.push(found);
+            }
+        }
+        if !all.is_empty() {
+            break;
         }
     }
     Ok(all)
@@ -382,5 +403,36 @@ mod tests {
         let target = path_of(dir.path(), "01HXYZ123456", Kind::Finished);
         TempFile::create(dir.path(), "01HXYZ123456").unwrap().publish(&target).unwrap();
         assert_eq!(std::fs::metadata(target).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    /// Somebody has made hard links by hand, or the directory shows a file that is renamed meanwhile under both names.
+    #[test]
+    fn a_file_with_several_names_of_one_recording_is_there_once() {
+        use Kind::{Deleted, Finished, Journal};
+        let sets: [&[Kind]; 4] = [&[Finished, Deleted], &[Finished, Journal], &[Deleted, Journal], &Kind::ALL];
+        for kinds in sets {
+            for is_beside in [false, true] {
+                let dir = tempfile::tempdir().unwrap();
+                let at = |id: &str, kind: Kind| path_of(dir.path(), id, kind);
+                let first = at("01HXYZ123456", kinds[0]);
+                std::fs::write(&first, "12345").unwrap();
+                for kind in &kinds[1..] {
+                    std::fs::hard_link(&first, at("01HXYZ123456", *kind)).unwrap();
+                }
+                // The same file under another id is another recording, whatever links there are.
+                std::fs::hard_link(&first, at("01HXYZ999999", Finished)).unwrap();
+                let mut expected = vec![("01HXYZ123456", kinds[0], 5), ("01HXYZ999999", Finished, 5)];
+                // So is another file under the same id: both take their bytes, and who lists takes the kind that counts.
+                if is_beside && let Some(other) = Kind::ALL.into_iter().find(|kind| !kinds.contains(kind)) {
+                    std::fs::write(at("01HXYZ123456", other), "123").unwrap();
+                    expected.push(("01HXYZ123456", other, 3));
+                }
+                let all = scan(dir.path()).unwrap();
+                let mut found: Vec<_> = all.iter().map(|found| (found.id.as_str(), found.kind, found.stamp.size)).collect();
+                found.sort_unstable();
+                expected.sort_unstable();
+                assert_eq!(found, expected, "{kinds:?}");
+            }
+        }
     }
 }

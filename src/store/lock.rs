@@ -6,11 +6,11 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::files;
 use crate::base::error::{Error, Result};
-use crate::base::{limits, text};
+use crate::base::{self, limits};
 
 /// The right to change what is in a directory of recordings: delete, restore, edit, vacuum, recover. Ends when it is dropped.
 #[derive(Debug)]
@@ -28,26 +28,9 @@ impl DirLock {
     }
 
     fn acquire_within(dir: &Path, limit: Duration) -> Result<Self> {
-        let deadline = Instant::now() + limit;
-        let mut pause = Duration::from_millis(1);
-        let mut file = open_lock(dir)?;
-        loop {
-            file = match Self::try_take(file, dir)? {
-                Ok(lock) => return Ok(lock),
-                Err(file) => file,
-            };
-            if Instant::now() >= deadline {
-                let path = lock_path(dir);
-                return Err(Error::Failed(format!(
-                    "another process has kept the recordings in {} locked for {}: `fuser {}` says which; end it, and try again",
-                    dir.display(),
-                    text::duration(limit.as_millis().try_into().unwrap_or(u64::MAX)),
-                    path.display()
-                )));
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(limits::LOOK_AGAIN_MS));
-        }
+        let file = open_lock(dir)?;
+        base::files::lock_within(&file, &lock_path(dir), &format!("the recordings in {}", dir.display()), limit)?;
+        Ok(Self { _file: file })
     }
 
     /// Takes it if nobody has it.
@@ -55,14 +38,10 @@ impl DirLock {
     /// # Errors
     /// The directory cannot be written.
     pub fn try_acquire(dir: &Path) -> Result<Option<Self>> {
-        Ok(Self::try_take(open_lock(dir)?, dir)?.ok())
-    }
-
-    /// The lock, or the file back where another process has it.
-    fn try_take(file: File, dir: &Path) -> Result<std::result::Result<Self, File>> {
+        let file = open_lock(dir)?;
         match file.try_lock() {
-            Ok(()) => Ok(Ok(Self { _file: file })),
-            Err(TryLockError::WouldBlock) => Ok(Err(file)),
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(Error::storage("lock", dir, &error)),
         }
     }

@@ -188,3 +188,33 @@ fn a_server_of_few_descriptors_keeps_its_admin_port() {
     assert!(!server.log().contains("inner"), "{}", server.log());
     drop(clients);
 }
+
+/// A flood of connections past the limit is no flood of the log; and what is told of a limit is the port's own.
+#[test]
+fn the_limit_of_the_admin_port_is_told_once_and_in_its_own_words() {
+    let server = Server::builder().open_files(400).start();
+    Usage::of_started(&server);
+    let threads = || Usage::thread_names(server.pid).get("admin port").copied();
+    let listening = wait::eventually("the end of the first calls", || threads().filter(|count| *count <= 2));
+    let warnings = || server.log().matches("the admin port is at its limit").count();
+    for round in 1..=2 {
+        // Each has been served, so that each has its place.
+        let places: Vec<Conn> = (0..25)
+            .map(|_| {
+                let mut conn = Conn::open(server.admin);
+                conn.ask("GET", "/health", &[], b"").expect(200);
+                conn
+            })
+            .collect();
+        for _ in 0..5 {
+            let answer = Conn::open(server.admin).ask("GET", "/health", &[], b"");
+            assert!(!answer.text().contains("--max-connections"), "{}", answer.text());
+            answer.expect_error(503, "too_many_connections", &["admin port", "25 connections"]);
+        }
+        wait::eventually("the warning", || (warnings() == round).then_some(()));
+        drop(places);
+        wait::eventually("a place", || (ask(server.admin, "GET", "/health", &[], b"").status() == 200).then_some(()));
+        wait::eventually("all places", || (threads() == Some(listening)).then_some(()));
+    }
+    assert_eq!(warnings(), 2);
+}

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::base::error::Error;
+use crate::base::error::{Error, Result};
 use crate::base::text;
 
 /// What a request says about itself.
@@ -27,20 +27,33 @@ pub struct Verdict<'a> {
 
 /// Judges a request. `open` is set for what needs no token: `GET /`, `GET /health` and preflights, which carry none.
 pub fn judge<'a>(asked: Asked<'a>, token: Option<&str>, open: bool) -> Verdict<'a> {
-    if let Some(origin) = asked.origin
-        && !is_loopback_origin(origin)
-    {
-        let shown = text::shorten(origin, 64);
-        let message = format!("pages of the origin {shown:?} may not use this port; only those of localhost and other loopback hosts may");
-        return Verdict { origin: None, refused: Some(Error::Forbidden(message)) };
-    }
+    let origin = match judge_origin(asked.origin) {
+        Ok(origin) => origin,
+        Err(error) => return Verdict { origin: None, refused: Some(error) },
+    };
     let refused = match token {
         // A page that rebound its own name to 127.0.0.1 sends that name as Host; a token it does not have.
         None => (!asked.host.is_some_and(is_loopback_authority)).then(|| foreign_host(asked.host)),
         Some(_) if open => None,
         Some(token) => (!asked.authorization.and_then(bearer).is_some_and(|given| equal(given, token))).then_some(Error::Unauthorized),
     };
-    Verdict { origin: asked.origin, refused }
+    Verdict { origin, refused }
+}
+
+/// Judges an `Origin` by itself; gives the one that CORS headers echo, `None` where the request has none.
+///
+/// # Errors
+/// [`Error::Forbidden`] for a foreign one.
+pub fn judge_origin(origin: Option<&str>) -> Result<Option<&str>> {
+    match origin {
+        Some(origin) if !is_loopback_origin(origin) => {
+            let shown = text::shorten(origin, 64);
+            Err(Error::Forbidden(format!(
+                "pages of the origin {shown:?} may not use this port; only those of localhost and other loopback hosts may"
+            )))
+        }
+        allowed => Ok(allowed),
+    }
 }
 
 fn foreign_host(host: Option<&str>) -> Error {

@@ -78,17 +78,22 @@ impl Answer {
         self
     }
 
-    /// Adds what every answer has: it is kept by no cache, guessed at by no browser, and read by the pages that may.
+    /// Adds what every answer has.
     pub fn with_common_fields(mut self, origin: Option<&str>) -> Self {
-        self.fields.push(("Cache-Control", "no-store".to_owned()));
-        self.fields.push(("X-Content-Type-Options", "nosniff".to_owned()));
-        self.fields.push(("Vary", "Origin".to_owned()));
-        if let Some(origin) = origin {
-            self.fields.push(("Access-Control-Allow-Origin", origin.to_owned()));
-            self.fields.push(("Access-Control-Expose-Headers", "Allow, Content-Disposition, X-Mockd-Left-Out".to_owned()));
-        }
+        self.fields.extend(common_fields(origin));
         self
     }
+}
+
+/// What every answer has: it is kept by no cache, guessed at by no browser, and read by pages of `origin`, the one that may.
+pub fn common_fields(origin: Option<&str>) -> Vec<(&'static str, String)> {
+    let mut fields =
+        vec![("Cache-Control", "no-store".to_owned()), ("X-Content-Type-Options", "nosniff".to_owned()), ("Vary", "Origin".to_owned())];
+    if let Some(origin) = origin {
+        fields.push(("Access-Control-Allow-Origin", origin.to_owned()));
+        fields.push(("Access-Control-Expose-Headers", "Allow, Content-Disposition, X-Mockd-Left-Out".to_owned()));
+    }
+    fields
 }
 
 /// Writes an answer to a request whose body has been read. `tiny_http`'s own `Response` gathers a streamed body before

@@ -84,7 +84,8 @@ fn serve_requests(app: &Arc<App>, callers: &Arc<Callers>, max_calls: u64, server
         let place = Place::take(&under_way);
         if place.number > max_calls {
             let error = Error::TooMany(format!("{max_calls} calls are under way; try again when some of them have ended"));
-            finish(answer::send_unread(request, Answer::error(&error)));
+            let answer = Answer::error(&error).with_common_fields(origin_of(&request));
+            finish(answer::send_unread(request, answer));
             continue;
         }
         let (app, callers, held) = (Arc::clone(app), Arc::clone(callers), Arc::clone(&held));
@@ -107,7 +108,7 @@ fn serve(app: &Arc<App>, callers: &Arc<Callers>, held: &Arc<AtomicU64>, mut requ
     let fields = match Fields::of(&request, target.authority) {
         Ok(fields) => fields,
         Err(error) => {
-            let answer = Answer::error(&error).with_common_fields(None);
+            let answer = Answer::error(&error).with_common_fields(origin_of(&request));
             return finish(answer::send_unread(request, answer));
         }
     };
@@ -140,6 +141,14 @@ fn serve(app: &Arc<App>, callers: &Arc<Callers>, held: &Arc<AtomicU64>, mut requ
     let answer = result.unwrap_or_else(|error| Answer::error(&error)).with_common_fields(origin);
     log::debug!("{method} {} {}", target.path, answer.status);
     finish(if unread { answer::send_unread(request, answer) } else { answer::send(request, answer) });
+}
+
+/// The origin that a refusal echoes which was made before the request was judged.
+fn origin_of(request: &Request) -> Option<&str> {
+    let mut all = request.headers().iter().filter(|header| header.field.equiv("Origin")).map(|header| header.value.as_str());
+    let origin = all.next().filter(|_| all.next().is_none());
+    // A foreign one is echoed nowhere.
+    access::judge_origin(origin).unwrap_or_default()
 }
 
 fn finish(sent: Result<()>) {

@@ -25,7 +25,7 @@ use crate::model::pairs::Pairs;
 use crate::model::recording::{Metadata, Protocol, Source};
 use crate::wire::body::Framing;
 use crate::wire::handshake;
-use crate::wire::head::{Malformed, RequestHead, ResponseHead};
+use crate::wire::head::{Headers, Malformed, RequestHead, ResponseHead};
 use crate::wire::url;
 
 /// The query parameter and the header by which a client names its session.
@@ -69,6 +69,10 @@ impl Behind for MockPort {
         }
     }
 
+    fn too_many(&self) -> String {
+        "this server is at its limit of connections; try again, or raise --max-connections".to_owned()
+    }
+
     fn answer(&self, client: Inlet, head: RequestHead, peer: SocketAddr) -> Option<(Inlet, After)> {
         self.app.counters.requests.fetch_add(1, Ordering::Relaxed);
         let request = Request::new(&self.app, &head, peer);
@@ -105,7 +109,7 @@ impl<'a> Request<'a> {
 
     fn answer(&self, mut client: Inlet) -> Option<(Inlet, After)> {
         if let Err(malformed) = self.framing() {
-            answer::refuse_unread(&mut client, &malformed);
+            answer::refuse_unread(&mut client, &malformed, Headers::default());
             return Some((client, After::Close));
         }
         match self.serve(client) {
