@@ -164,11 +164,16 @@ pub fn scan(dir: &Path) -> Result<Vec<Found>> {
             moved.insert(found.id);
         }
     }
-    if !moved.is_empty() {
-        all.retain(|found| !moved.contains(&found.id));
-        for id in moved {
-            all.extend(locate_all(dir, &id)?);
-        }
+    if moved.is_empty() {
+        return Ok(all);
+    }
+    let (before, mut all): (Vec<Found>, Vec<Found>) = all.into_iter().partition(|found| moved.contains(&found.id));
+    for id in moved {
+        let now = locate_all(dir, &id)?;
+        // One whose name changes faster than anybody looks is there all the same.
+        let is_lost = now.is_empty();
+        all.extend(now);
+        all.extend(before.iter().filter(|found| is_lost && found.id == id).cloned());
     }
     Ok(all)
 }
