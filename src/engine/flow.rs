@@ -27,8 +27,10 @@ pub fn discard(source: &Stream, limit: Duration) {
     let mut buffer = [0; 4096];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || !matches!(platform::wait_readable(source.fd(), left), Ok(true)) || !matches!(source.read(&mut buffer), Ok(1..))
-        {
+        if left.is_zero() || !(source.has_buffered() || matches!(platform::wait_readable(source.fd(), left), Ok(true))) {
+            return;
+        }
+        if !matches!(source.read_ready(&mut buffer), Ok(None | Some(1..))) {
             return;
         }
     }

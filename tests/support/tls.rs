@@ -28,6 +28,31 @@ pub fn before(plain: SocketAddr) -> SocketAddr {
     address
 }
 
+/// Listens with TLS, and answers one request with `answer` and the end of the stream in one write. It then waits for the client's end, as
+/// servers do that end TLS properly. It lives as long as the test program.
+pub fn ending_with(answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let Ok((mut socket, _)) = listener.accept() else { return };
+        let mut tls = ServerConnection::new(config()).expect("a server");
+        while tls.is_handshaking() {
+            tls.complete_io(&mut socket).expect("a handshake");
+        }
+        rustls::Stream::new(&mut tls, &mut socket).read_exact(&mut [0]).expect("a request");
+        let mut bytes = Vec::new();
+        tls.writer().write_all(answer.as_bytes()).expect("room");
+        tls.send_close_notify();
+        while tls.wants_write() {
+            tls.write_tls(&mut bytes).expect("a vector takes all");
+        }
+        socket.write_all(&bytes).expect("the client takes bytes");
+        // However it ends.
+        drop(socket.read_to_end(&mut Vec::new()));
+    });
+    address
+}
+
 fn config() -> Arc<ServerConfig> {
     let certificates = CertificateDer::pem_file_iter(fixture("server.pem")).expect("the certificate").flatten().collect();
     let key = PrivateKeyDer::from_pem_file(fixture("server.key")).expect("the key");

@@ -157,6 +157,47 @@ fn plaintext_that_did_not_fit_is_buffered() {
     assert_eq!(near.read(&mut two).map_err(|error| error.kind()), Err(std::io::ErrorKind::WouldBlock));
 }
 
+/// Trap: a server of TLS 1.3 sends tickets behind its handshake; who polls sees them, and a read that waits for more waits without end.
+#[test]
+fn words_of_tls_alone_are_nothing_to_read() {
+    let (near, far) = pair();
+    let mut buffer = [0; 9];
+    assert!(crate::base::platform::wait_readable(near.fd(), LIMIT).expect("a socket"), "tickets come");
+    assert_eq!(near.read_ready(&mut buffer).expect("sound TLS"), None);
+    far.write_all(b"bytes", Wait::Endless).expect("room");
+    let read = loop {
+        if let Some(read) = near.read_ready(&mut buffer).expect("sound TLS") {
+            break read;
+        }
+    };
+    assert_eq!(&buffer[..read], b"bytes");
+}
+
+/// Trap: an end that came along with the last bytes is shown by no socket any more.
+#[test]
+fn an_end_behind_the_last_bytes_is_buffered_as_they_are() {
+    let socket = tcp_to(|mut far| {
+        let mut server = ServerConnection::new(server_config(rustls::ALL_VERSIONS)).expect("a server");
+        while server.is_handshaking() {
+            server.complete_io(&mut far).expect("a handshake");
+        }
+        server.writer().write_all(b"bye").expect("room");
+        server.send_close_notify();
+        let mut bytes = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut bytes).expect("a vector takes all");
+        }
+        far.write_all(&bytes).expect("room");
+        // Until the test is over.
+        drop(far.read_to_end(&mut Vec::new()));
+    });
+    let near = Stream::Tls(Box::new(trusting().connect("localhost", socket, LIMIT).expect("trusted")));
+    let mut two = [0; 2];
+    for (length, buffered) in [(2, true), (1, true), (0, true), (0, true)] {
+        assert_eq!((near.read(&mut two).expect("sound TLS"), near.has_buffered()), (length, buffered));
+    }
+}
+
 #[test]
 fn an_end_without_close_notify_is_an_end() {
     let (near, far) = pair();
