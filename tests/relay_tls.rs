@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use crate::support::http::{ask, request_head};
 use crate::support::sse::Stream;
 use crate::support::stuck::reset;
-use crate::support::tls::{before, ending_with, fixture};
+use crate::support::tls::{before, before_as, ending_with, fixture};
 use crate::support::wait;
 use crate::support::ws::{Client, MASK, Raw, frame};
 use crate::support::{Conn, Server, Upstream};
@@ -56,6 +56,20 @@ fn the_file_that_ssl_cert_file_names_is_trusted() {
         .env("SSL_CERT_FILE", fixture("ca.pem").to_str().unwrap())
         .start();
     assert_eq!(ask(server.mock, "GET", "/x", &[], b"").text(), "ok");
+}
+
+/// `openssl req -x509` makes a certificate that says it is a CA, and its server uses it itself.
+#[test]
+fn a_self_signed_certificate_that_is_given_is_trusted() {
+    let plain = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let url = format!("https://localhost:{}", before_as("self", plain.address).port());
+    let file = fixture("self.pem");
+    let server = Server::builder().upstream(&url).option("--upstream-ca", file.display()).start();
+    assert_eq!(ask(server.mock, "GET", "/x", &[], b"").text(), "ok");
+    let server = Server::builder().upstream(&url).env("SSL_CERT_FILE", file.to_str().unwrap()).start();
+    assert_eq!(ask(server.mock, "GET", "/x", &[], b"").text(), "ok");
+    let server = Server::builder().upstream(&url).option("--upstream-ca", fixture("ca.pem").display()).start();
+    ask(server.mock, "GET", "/x", &[], b"").expect_error(502, "bad_gateway", &["localhost", "--upstream-ca"]);
 }
 
 #[test]

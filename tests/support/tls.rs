@@ -16,9 +16,14 @@ pub fn fixture(name: &str) -> PathBuf {
 
 /// Listens with TLS and passes what comes on to `plain`; gives the port's address. It lives as long as the test program.
 pub fn before(plain: SocketAddr) -> SocketAddr {
+    before_as("server", plain)
+}
+
+/// The same with another certificate of `tests/fixtures/tls`.
+pub fn before_as(certificate: &str, plain: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
-    let config = config();
+    let config = config(certificate);
     std::thread::spawn(move || {
         for socket in listener.incoming().flatten() {
             let config = Arc::clone(&config);
@@ -35,7 +40,7 @@ pub fn ending_with(answer: &'static str) -> SocketAddr {
     let address = listener.local_addr().expect("an address");
     std::thread::spawn(move || {
         let Ok((mut socket, _)) = listener.accept() else { return };
-        let mut tls = ServerConnection::new(config()).expect("a server");
+        let mut tls = ServerConnection::new(config("server")).expect("a server");
         while tls.is_handshaking() {
             tls.complete_io(&mut socket).expect("a handshake");
         }
@@ -53,9 +58,9 @@ pub fn ending_with(answer: &'static str) -> SocketAddr {
     address
 }
 
-fn config() -> Arc<ServerConfig> {
-    let certificates = CertificateDer::pem_file_iter(fixture("server.pem")).expect("the certificate").flatten().collect();
-    let key = PrivateKeyDer::from_pem_file(fixture("server.key")).expect("the key");
+fn config(certificate: &str) -> Arc<ServerConfig> {
+    let certificates = CertificateDer::pem_file_iter(fixture(&format!("{certificate}.pem"))).expect("the certificate").flatten().collect();
+    let key = PrivateKeyDer::from_pem_file(fixture(&format!("{certificate}.key"))).expect("the key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("protocol versions");
     Arc::new(config.with_no_client_auth().with_single_cert(certificates, key).expect("a certificate and its key"))

@@ -106,6 +106,30 @@ fn what_is_not_to_be_trusted_is_a_bad_gateway_that_says_what_to_do() {
 }
 
 #[test]
+fn a_given_certificate_is_its_own_proof_for_its_names_and_time_only() {
+    let own = CertificateDer::from_pem_slice(include_bytes!("../../../tests/fixtures/tls/self.pem")).expect("a certificate");
+    let shared = |ca: Vec<CertificateDer<'static>>| Shared { ca, insecure: false, config: OnceLock::new() };
+    let verify = |ca, name: &str, at_s| {
+        let verifier = shared(ca).trust_given(Arc::new(rustls::crypto::ring::default_provider())).expect("a verifier");
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let at = UnixTime::since_unix_epoch(Duration::from_secs(at_s));
+        verifier.verify_server_cert(&own, &[], &name, &[], at).map(|_| ()).map_err(|error| explain("host", &error))
+    };
+    let now = UnixTime::now().as_secs();
+    let others = CertificateDer::pem_slice_iter(SERVER).flatten().collect();
+    assert_eq!(verify(vec![own.clone()], "localhost", now), Ok(()));
+    for (ca, name, at_s, what) in [
+        (vec![own.clone()], "example.com", now, "another name"),
+        (vec![own.clone()], "localhost", now + 200 * 366 * 86_400, "expired"),
+        (vec![own.clone()], "localhost", 0, "not valid yet"),
+        (others, "localhost", now, "--upstream-ca FILE"),
+    ] {
+        let refused = verify(ca, name, at_s).expect_err("not trusted");
+        assert!(refused.contains(what), "{refused}");
+    }
+}
+
+#[test]
 fn insecure_trusts_everybody() {
     let settings = TlsSettings::new(None, true).expect("settings");
     for versions in [&[&rustls::version::TLS13][..], &[&rustls::version::TLS12]] {
