@@ -142,9 +142,10 @@ impl Recordings {
             status: Status::Recording,
             warning: [hint, room].into_iter().flatten().reduce(|all, next| format!("{all}; {next}")),
         };
-        let path = self.redactor.url(&session.request.path);
-        log::info!("session {} records {} {path}", session.id, session.request.protocol.word());
         open.sessions.push(session);
+        drop(open);
+        // Nobody may take the log for a while, and all traffic asks for the lock.
+        log::info!("session {} records {} {}", started.id, started.protocol.word(), self.redactor.url(&started.path));
         Ok(started)
     }
 

@@ -119,6 +119,37 @@ fn a_session_that_saw_nobody_is_known_until_its_recording_is_there() {
     assert!(ended.tapes[0].is_finished() && dir.path().join(format!("rec_{id}.json")).exists());
 }
 
+/// Trap: a log that nobody takes holds up who writes a line, and all traffic asks for this lock.
+#[test]
+fn a_start_logs_when_it_has_given_its_lock_back() {
+    static WATCHED: Mutex<Option<Arc<Recordings>>> = Mutex::new(None);
+    static FREE: Mutex<Vec<bool>> = Mutex::new(Vec::new());
+    struct Probe;
+    impl log::Log for Probe {
+        fn enabled(&self, _metadata: &log::Metadata<'_>) -> bool {
+            true
+        }
+        fn log(&self, record: &log::Record<'_>) {
+            if record.args().to_string().contains("/logged")
+                && let Some(recordings) = &*sync::lock(&WATCHED)
+            {
+                sync::lock(&FREE).push(recordings.open.try_lock().is_ok());
+            }
+        }
+        fn flush(&self) {}
+    }
+    let (_dir, recordings, id) = opened();
+    let request = StartRequest { path: "/logged".into(), ..sync::lock(&recordings.open).sessions[0].request.clone() };
+    assert_eq!(sync::lock(&recordings.open).sessions[0].id, id);
+    let recordings = Arc::new(recordings);
+    *sync::lock(&WATCHED) = Some(Arc::clone(&recordings));
+    log::set_boxed_logger(Box::new(Probe)).unwrap();
+    log::set_max_level(log::LevelFilter::Info);
+    recordings.start(request, |_, _| true).unwrap();
+    log::set_max_level(log::LevelFilter::Off);
+    assert_eq!(*sync::lock(&FREE), [true]);
+}
+
 /// Trap: a follower who asks again and again for a file that never comes.
 #[test]
 fn nobody_waits_for_a_first_file_that_was_refused() {
