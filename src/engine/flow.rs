@@ -16,7 +16,7 @@ pub fn send_recorded(peer: &Stream, bytes: &[u8], wait: Wait<'_>, record: impl F
     // Also where nothing is left: TLS may have taken all of it and still hold ciphertext that the socket refused.
     peer.write_all(&bytes[taken?..], wait).inspect_err(|error| {
         if has_stalled(error) {
-            log::info!("a stream is cut off: its receiver took no byte for the stall timeout");
+            log::info!("a stream is cut off: its receiver took no byte for as long as it may");
         }
     })
 }
