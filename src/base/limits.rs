@@ -86,8 +86,9 @@ pub const WARN_PERCENT: u64 = 80;
 pub const ROOM_TO_BEGIN_BYTES: u64 = 4 * KIB;
 /// Bytes of a recording that passed and are not yet written; past it the recording ends.
 pub const MAX_TAPE_BYTES: usize = 64 * MIB as usize;
-/// Bytes that all recordings together have in memory, those that wait to begin among them; past it a recording ends, or does not begin. A
-/// store of the default size takes no more than this, however long a disk has hung.
+/// Bytes that all recordings together have in memory: what is not written, messages and events whose end is still to come, and those that
+/// wait to begin. Past it a recording ends, or does not begin. A store of the default size takes no more than this, however long a disk
+/// has hung.
 pub const MAX_TAPES_BYTES: usize = 512 * MIB as usize;
 /// Bytes that a recording which waits to begin counts for, besides its tape and its request's body.
 pub const WAITING_TAKE_BYTES: usize = 16 * KIB as usize;
