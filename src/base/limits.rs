@@ -24,7 +24,8 @@ pub const MAX_HEADERS: usize = 4096;
 /// Milliseconds for a head to arrive, from its first byte.
 pub const HEAD_TIMEOUT_MS: u64 = 10_000;
 /// Microseconds after a request within which the end of the client's sending half came with it, as `nc -N` sends it. Later it is
-/// the end of the client: who cancels a call closes its connection.
+/// the end of the client: who cancels a call closes its connection. Of an event stream that has begun it is the end of the client at
+/// once: one that has read an event and closed looks the same, and is not to be waited for until the next.
 pub const HALF_CLOSE_US: u64 = 50_000;
 /// Milliseconds that a keep-alive connection may wait for its next request's first byte.
 pub const IDLE_TIMEOUT_MS: u64 = 60_000;
