@@ -24,7 +24,8 @@ pub const MAX_HEADERS: usize = 4096;
 /// Milliseconds for a head to arrive, from its first byte.
 pub const HEAD_TIMEOUT_MS: u64 = 10_000;
 /// Microseconds after a request within which the end of the client's sending half came with it, as `nc -N` sends it. Later it is
-/// the end of the client: who cancels a call closes its connection.
+/// the end of the client: who cancels a call closes its connection. Of an event stream that has begun it is the end of the client at
+/// once: one that has read an event and closed looks the same, and is not to be waited for until the next.
 pub const HALF_CLOSE_US: u64 = 50_000;
 /// Milliseconds that a keep-alive connection may wait for its next request's first byte.
 pub const IDLE_TIMEOUT_MS: u64 = 60_000;
@@ -86,8 +87,9 @@ pub const WARN_PERCENT: u64 = 80;
 pub const ROOM_TO_BEGIN_BYTES: u64 = 4 * KIB;
 /// Bytes of a recording that passed and are not yet written; past it the recording ends.
 pub const MAX_TAPE_BYTES: usize = 64 * MIB as usize;
-/// Bytes that all recordings together have in memory, those that wait to begin among them; past it a recording ends, or does not begin. A
-/// store of the default size takes no more than this, however long a disk has hung.
+/// Bytes that all recordings together have in memory: what is not written, messages and events whose end is still to come, and those that
+/// wait to begin. Past it a recording ends, or does not begin. A store of the default size takes no more than this, however long a disk
+/// has hung.
 pub const MAX_TAPES_BYTES: usize = 512 * MIB as usize;
 /// Bytes that a recording which waits to begin counts for, besides its tape and its request's body.
 pub const WAITING_TAKE_BYTES: usize = 16 * KIB as usize;

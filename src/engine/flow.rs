@@ -16,7 +16,7 @@ pub fn send_recorded(peer: &Stream, bytes: &[u8], wait: Wait<'_>, record: impl F
     // Also where nothing is left: TLS may have taken all of it and still hold ciphertext that the socket refused.
     peer.write_all(&bytes[taken?..], wait).inspect_err(|error| {
         if has_stalled(error) {
-            log::info!("a stream is cut off: its receiver took no byte for the stall timeout");
+            log::info!("a stream is cut off: its receiver took no byte for as long as it may");
         }
     })
 }
@@ -27,8 +27,10 @@ pub fn discard(source: &Stream, limit: Duration) {
     let mut buffer = [0; 4096];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || !matches!(platform::wait_readable(source.fd(), left), Ok(true)) || !matches!(source.read(&mut buffer), Ok(1..))
-        {
+        if left.is_zero() || !(source.has_buffered() || matches!(platform::wait_readable(source.fd(), left), Ok(true))) {
+            return;
+        }
+        if !matches!(source.read_ready(&mut buffer), Ok(None | Some(1..))) {
             return;
         }
     }

@@ -32,6 +32,17 @@ pub enum NoHead {
     Refused(Malformed),
 }
 
+/// What became of a read beside a peer: see [`Inlet::fill_beside`].
+#[derive(Debug)]
+pub enum Filled {
+    /// The read's own result: how many bytes came, 0 at the end of the stream, or how the connection broke.
+    Read(std::io::Result<usize>),
+    /// The peer has gone.
+    Gone,
+    /// Nothing came in time.
+    TimedOut,
+}
+
 /// How long an upstream is waited for, over several responses where interim ones come first.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
@@ -188,54 +199,57 @@ impl Inlet {
                 Err(malformed) => return Err(failed(format!("its response is no HTTP: {}", malformed.message))),
             }
             let asked_us = whole_us.map(|whole_us| whole_us());
-            let woken = if asked_us == Some(None) {
+            let filled = if asked_us == Some(None) {
                 comes = true;
                 let moment = Instant::now() + Duration::from_micros(limits::HALF_CLOSE_US);
-                self.wait_beside(peer, false, Some(deadline.map_or(moment, |deadline| deadline.min(moment))))
+                self.fill_beside(peer, false, Some(deadline.map_or(moment, |deadline| deadline.min(moment))))
             } else {
                 if std::mem::take(&mut comes) {
                     // However late this thread looks: that end came with the end of the request.
                     half_close_counts = !platform::has_half_closed(peer.fd());
                 }
-                self.wait_beside(peer, half_close_counts, deadline)
+                self.fill_beside(peer, half_close_counts, deadline)
             };
-            match woken {
-                Woken::Readable => {}
-                Woken::TimedOut if deadline.is_none_or(|deadline| Instant::now() < deadline) => continue,
-                Woken::Gone
+            match filled {
+                Filled::Read(Ok(0)) => return Err(failed("it closed the connection without a response".to_owned())),
+                Filled::Read(Ok(_)) => {}
+                Filled::Read(Err(error)) => return Err(failed(format!("the connection to it broke: {error}"))),
+                Filled::TimedOut if deadline.is_none_or(|deadline| Instant::now() < deadline) => continue,
+                Filled::Gone
                     if half_close_counts
                         && asked_us.flatten().is_some_and(|asked| time::now_us().saturating_sub(asked) <= limits::HALF_CLOSE_US) =>
                 {
                     half_close_counts = false;
                     continue;
                 }
-                Woken::Gone => return Ok(None),
-                Woken::TimedOut => {
+                Filled::Gone => return Ok(None),
+                Filled::TimedOut => {
                     let limit_ms = patience.map_or(0, |patience| patience.limit.as_millis());
                     return Err(Error::GatewayTimeout(format!("the upstream did not answer the handshake within {limit_ms} ms")));
                 }
             }
-            match self.fill() {
-                Ok(0) => return Err(failed("it closed the connection without a response".to_owned())),
-                Ok(_) => {}
-                Err(error) => return Err(failed(format!("the connection to it broke: {error}"))),
-            }
         }
     }
 
-    /// Waits until there is something to read, `peer` has gone (as [`platform::wait_either`] says), or `deadline` is over.
-    pub fn wait_beside(&mut self, peer: &Stream, half_close_counts: bool, deadline: Option<Instant>) -> Woken {
+    /// Reads once more, unless `peer` goes (as [`platform::wait_either`] says), or `deadline` is over, before anything comes. A socket that
+    /// can be read is not always a stream that can: see [`Stream::read_ready`].
+    pub fn fill_beside(&mut self, peer: &Stream, half_close_counts: bool, deadline: Option<Instant>) -> Filled {
         if self.stream.has_buffered() {
-            return Woken::Readable;
+            return Filled::Read(self.fill());
         }
         loop {
             let quiet = if self.buffer.is_large() { Duration::from_millis(limits::QUIET_MS) } else { platform::FOREVER };
             let left = deadline.map_or(quiet, |deadline| deadline.saturating_duration_since(Instant::now()).min(quiet));
             match platform::wait_either(self.stream.fd(), peer.fd(), half_close_counts, left) {
                 Ok(Woken::TimedOut) if deadline.is_none_or(|deadline| Instant::now() < deadline) => self.buffer.shrink(),
-                Ok(woken) => return woken,
+                Ok(Woken::TimedOut) => return Filled::TimedOut,
+                Ok(Woken::Gone) => return Filled::Gone,
                 // What is wrong shows when it is read.
-                Err(_) => return Woken::Readable,
+                Ok(Woken::Readable) | Err(_) => match self.buffer.fill_ready(&self.stream) {
+                    Ok(None) => {}
+                    Ok(Some(read)) => return Filled::Read(Ok(read)),
+                    Err(error) => return Filled::Read(Err(error)),
+                },
             }
         }
     }

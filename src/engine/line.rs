@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use super::flow::send_recorded;
 use super::inbox::Input;
 use super::live_mock::Guest;
 use super::tape::{End, Tape};
@@ -235,10 +236,11 @@ impl Line {
     /// Writes what ends a connection.
     fn write_last(&self, bytes: &[u8]) {
         let stamp = self.tape.as_ref().and_then(|tape| tape.stamp(Direction::ServerToClient));
-        let sent = self.stream.write_all(bytes, Wait::Limit(Duration::from_millis(limits::CLOSE_GRACE_MS)));
-        if let (Some(tape), Some(stamp)) = (&self.tape, stamp) {
-            tape.push(Direction::ServerToClient, stamp, if self.protocol == Protocol::WebSocket { bytes } else { b"" });
-        }
+        let sent = send_recorded(&self.stream, bytes, Wait::Limit(Duration::from_millis(limits::CLOSE_GRACE_MS)), || {
+            if let (Some(tape), Some(stamp)) = (&self.tape, stamp) {
+                tape.push(Direction::ServerToClient, stamp, if self.protocol == Protocol::WebSocket { bytes } else { b"" });
+            }
+        });
         if let Err(error) = sent {
             log::debug!("a client did not take the end of its stream: {error}");
         }

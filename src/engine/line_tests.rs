@@ -37,6 +37,30 @@ fn a_recording_ends_with_its_line() {
     assert!(!tape.is_open(), "also where its thread failed");
 }
 
+/// Trap: what a client takes late, or never, was recorded after the wait for it.
+#[test]
+fn the_end_of_a_stream_is_recorded_before_its_client_is_waited_for() {
+    let recorded_first = || {
+        let (near, far) = UnixStream::pair().unwrap();
+        let stream = Arc::new(Stream::Unix(near));
+        while let Ok(1..) = stream.write_now(&[b'-'; 4096]) {}
+        let tape = Arc::new(Tape::new("x".to_owned()));
+        let mut line = Line::websocket(stream, Duration::from_secs(9), Some(Arc::clone(&tape)));
+        let leaving = std::thread::spawn(move || line.leave(&Over::Ours(Some((Some(1000), String::new()))), Vec::new()));
+        let mut stretch = crate::engine::stretch::Stretch::default();
+        while tape.is_open() && stretch.reads.entries.is_empty() {
+            std::thread::yield_now();
+            tape.take(&mut stretch);
+        }
+        let is_first = !stretch.reads.entries.is_empty() && stretch.end.is_none() && !leaving.is_finished();
+        drop(far);
+        leaving.join().unwrap();
+        is_first
+    };
+    // The wait is a second, in which a busy machine may not look once.
+    assert!((0..5).any(|_| recorded_first()));
+}
+
 /// Trap: a panic between a stamp and its push left the recording unfinished for ever.
 #[test]
 fn a_delivery_that_is_never_made_does_not_keep_the_recording_open() {

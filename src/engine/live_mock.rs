@@ -109,6 +109,11 @@ impl LiveMock {
         if let Some(compiled) = self.compiled.get() {
             return Ok(Arc::clone(compiled));
         }
+        // Logged when the lock has been given back: nobody may take the log for a while, and others wait for their turn.
+        self.compile(store).inspect_err(|error| log::error!("{error}"))
+    }
+
+    fn compile(&self, store: &Store) -> Result<Arc<Compiled>> {
         let _turn = sync::lock(&self.reading);
         if let Some(compiled) = self.compiled.get() {
             return Ok(Arc::clone(compiled));
@@ -116,7 +121,6 @@ impl LiveMock {
         let Some(origin) = &self.origin else { return Err(Error::Failed("this mock replays nothing".to_owned())) };
         let gone = |error: Error| {
             let message = format!("the mock {:?} cannot play its recording any more: {error}", self.called());
-            log::error!("{message}");
             let is_missing = matches!(&error, Error::NotFound { .. }) || matches!(origin, Origin::File(path) if !path.exists());
             if is_missing { Error::NoRoute(message) } else { Error::Failed(message) }
         };

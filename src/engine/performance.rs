@@ -32,10 +32,11 @@ pub fn perform(
     let gate = Arc::new(Gate::default());
     performance.start(started_us);
     let _entry = app.live.enter(Running::Mock(inbox.clone()));
-    let end = OnEnd(Arc::clone(line.stream()));
+    let stream = Arc::clone(line.stream());
     let stage = Stage { performance, line, inbox: heard, taken: Taken::new(Arc::clone(&gate)), between: Vec::new(), over: None };
     let thread = sync::spawn("mock", move || {
-        let _end = end;
+        // Made here: where the system gives no thread the connection is still to be told so.
+        let _end = OnEnd(stream);
         stage.run();
     })?;
     read(&inbox, &gate);
@@ -44,7 +45,7 @@ pub fn perform(
     Ok(())
 }
 
-/// Ends the connection with the thread, also with one that panics or never began.
+/// Ends the connection with the thread, also with one that panics.
 struct OnEnd(Arc<Stream>);
 
 impl Drop for OnEnd {

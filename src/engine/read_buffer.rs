@@ -71,6 +71,25 @@ impl ReadBuffer {
     pub fn fill(&mut self, stream: &Stream) -> Result<usize> {
         self.make_room();
         let read = stream.read(&mut self.bytes[self.end..])?;
+        self.note(read);
+        Ok(read)
+    }
+
+    /// The same as [`Stream::read_ready`] reads: `None` where nothing of the stream came.
+    ///
+    /// # Errors
+    /// As [`Stream::read`].
+    pub fn fill_ready(&mut self, stream: &Stream) -> Result<Option<usize>> {
+        self.make_room();
+        let read = stream.read_ready(&mut self.bytes[self.end..])?;
+        if let Some(read) = read {
+            self.note(read);
+        }
+        Ok(read)
+    }
+
+    /// So many bytes have been read.
+    fn note(&mut self, read: usize) {
         self.end += read;
         if self.end == self.bytes.len() {
             (self.large, self.small_reads) = (true, 0);
@@ -78,7 +97,6 @@ impl ReadBuffer {
             self.small_reads = if read > limits::READ_BYTES / 2 { 0 } else { self.small_reads + 1 };
             self.large = self.small_reads < SMALL_READS;
         }
-        Ok(read)
     }
 
     /// Makes room behind the data.

@@ -142,9 +142,10 @@ impl Recordings {
             status: Status::Recording,
             warning: [hint, room].into_iter().flatten().reduce(|all, next| format!("{all}; {next}")),
         };
-        let path = self.redactor.url(&session.request.path);
-        log::info!("session {} records {} {path}", session.id, session.request.protocol.word());
         open.sessions.push(session);
+        drop(open);
+        // Nobody may take the log for a while, and all traffic asks for the lock.
+        log::info!("session {} records {} {}", started.id, started.protocol.word(), self.redactor.url(&started.path));
         Ok(started)
     }
 
@@ -155,7 +156,7 @@ impl Recordings {
     pub fn stop(&self, prefix: &str) -> Result<Stopped> {
         match self.take_session(prefix) {
             Ok(session) => {
-                let stopped = self.finish_session(&session);
+                let stopped = self.finish_session(&session, Duration::from_millis(limits::SHUTDOWN_MS * 12));
                 sync::lock(&self.open).forget_finished();
                 stopped
             }
@@ -395,16 +396,16 @@ impl Recordings {
         }
     }
 
-    /// Waits for the files of a session that has been stopped.
-    fn finish_session(&self, session: &Session) -> Result<Stopped> {
+    /// Waits for the files of a session that has been stopped, for each at most `limit`.
+    fn finish_session(&self, session: &Session, limit: Duration) -> Result<Stopped> {
         if session.is_empty {
             let saved = self.save_empty(session);
             session.tapes.iter().for_each(|tape| tape.publish_outcome(saved.clone()));
         }
         let mut recordings: Vec<Summary> = Vec::new();
         let (mut kept, mut failure) = (0, None);
-        for tape in &session.tapes {
-            match tape.wait_outcome(Duration::from_millis(limits::SHUTDOWN_MS * 12)) {
+        for (tape, number) in session.tapes.iter().zip(1..) {
+            match tape.wait_outcome(limit) {
                 // It may have been edited, or deleted, since.
                 Some(Ok(summary)) => {
                     kept += 1;
@@ -418,9 +419,11 @@ impl Recordings {
                     recordings.extend(journal.map(|journal| Summary { status: Status::Incomplete, status_reason, ..journal }));
                     failure = Some(error);
                 }
-                // A disk that hangs is asked for nothing more.
+                // The same; but a disk that hangs is asked for nothing more.
                 None => {
                     let message = format!("the recording {} is not on disk yet: the disk is too slow; look at it later", tape.id());
+                    log::error!("{message}");
+                    recordings.push(self.unwritten(session, tape, number));
                     failure = Some(Error::Failed(message));
                 }
             }
@@ -429,6 +432,15 @@ impl Recordings {
             (Some(recording), _) if kept > 0 => Ok(Stopped { recording, recordings }),
             (_, failure) => Err(failure.unwrap_or_else(|| Error::Failed(format!("session {} left no recording", session.id)))),
         }
+    }
+
+    /// What is known of a session's recording, the so-many'th, without its file.
+    fn unwritten(&self, session: &Session, tape: &Tape, number: usize) -> Summary {
+        let mut recording = self.empty_recording(session, Status::Incomplete);
+        recording.head.id = tape.id().to_owned();
+        recording.head.name = numbered(recording.head.name, number);
+        recording.tail.status_reason = Some("storage_error".to_owned());
+        Summary { frame_count: tape.frames(), ..Summary::of(&recording.head, &recording.tail, 0, false) }
     }
 
     /// A session that saw no connection: one complete recording of no frames.
@@ -534,18 +546,20 @@ impl Session {
     /// The recording of this session's next connection: the first takes the session's id.
     fn take_connection(&mut self, metadata: &mut Metadata, held: &Arc<Held>) -> Reserved {
         let number = self.tapes.len() + 1;
-        let (id, name) = match number {
-            1 => (self.id.clone(), self.name.clone()),
-            _ => (id::new(), format!("{} #{number}", self.name)),
-        };
+        let id = if number == 1 { self.id.clone() } else { id::new() };
         let tape = Arc::new(Tape::beside(id, held));
         self.tapes.push(Arc::clone(&tape));
         metadata.session_id = Some(self.id.clone());
-        let mut head = empty_head(tape.id(), name);
+        let mut head = empty_head(tape.id(), numbered(self.name.clone(), number));
         head.description = self.request.description.clone();
         head.tags = self.request.tags.clone();
         Reserved { tape, head, bounds: Bounds { max_duration_ms: self.request.max_duration_ms, max_frames: self.request.max_frames } }
     }
+}
+
+/// The name of a session's so-many'th recording.
+fn numbered(name: String, number: usize) -> String {
+    if number == 1 { name } else { format!("{name} #{number}") }
 }
 
 fn ended_by_recorder(protocol: Protocol, end_us: u64) -> StreamTail {

@@ -114,9 +114,59 @@ fn a_session_that_saw_nobody_is_known_until_its_recording_is_there() {
     let ended = recordings.end_all();
     ended.await_finished(Instant::now());
     assert!(!ended.tapes[0].is_finished());
-    let stopped = recordings.finish_session(&session).unwrap();
+    let stopped = recordings.finish_session(&session, Duration::from_secs(9)).unwrap();
     assert_eq!((stopped.recording.id.as_str(), stopped.recording.frame_count), (id.as_str(), 0));
     assert!(ended.tapes[0].is_finished() && dir.path().join(format!("rec_{id}.json")).exists());
+}
+
+/// Trap: a log that nobody takes holds up who writes a line, and all traffic asks for this lock.
+#[test]
+fn a_start_logs_when_it_has_given_its_lock_back() {
+    static WATCHED: Mutex<Option<Arc<Recordings>>> = Mutex::new(None);
+    static FREE: Mutex<Vec<bool>> = Mutex::new(Vec::new());
+    struct Probe;
+    impl log::Log for Probe {
+        fn enabled(&self, _metadata: &log::Metadata<'_>) -> bool {
+            true
+        }
+        fn log(&self, record: &log::Record<'_>) {
+            if record.args().to_string().contains("/logged")
+                && let Some(recordings) = &*sync::lock(&WATCHED)
+            {
+                sync::lock(&FREE).push(recordings.open.try_lock().is_ok());
+            }
+        }
+        fn flush(&self) {}
+    }
+    let (_dir, recordings, id) = opened();
+    let request = StartRequest { path: "/logged".into(), ..sync::lock(&recordings.open).sessions[0].request.clone() };
+    assert_eq!(sync::lock(&recordings.open).sessions[0].id, id);
+    let recordings = Arc::new(recordings);
+    *sync::lock(&WATCHED) = Some(Arc::clone(&recordings));
+    log::set_boxed_logger(Box::new(Probe)).unwrap();
+    log::set_max_level(log::LevelFilter::Info);
+    recordings.start(request, |_, _| true).unwrap();
+    log::set_max_level(log::LevelFilter::Off);
+    assert_eq!(*sync::lock(&FREE), [true]);
+}
+
+/// Trap: the answer of a stop that named what is on the disk, and said nothing of the rest.
+#[test]
+fn a_stop_names_what_the_disk_did_not_take_in_time() {
+    let (_dir, recordings, id) = opened();
+    let [first, late] = [claim(&recordings), claim(&recordings)];
+    let tape = begin(&recordings, first);
+    let session = recordings.take_session(&id).unwrap();
+    assert!(tape.wait_outcome(Duration::from_secs(60)).unwrap().is_ok());
+    let stopped = recordings.finish_session(&session, Duration::from_millis(1)).unwrap();
+    let told: Vec<_> =
+        stopped.recordings.iter().map(|one| (one.id.as_str(), one.name.as_str(), one.status, one.status_reason.as_deref())).collect();
+    let name = stopped.recording.name.as_str();
+    let other = format!("{name} #2");
+    assert_eq!(
+        told,
+        [(id.as_str(), name, Status::Complete, None), (late.tape.id(), other.as_str(), Status::Incomplete, Some("storage_error"))]
+    );
 }
 
 /// Trap: a follower who asks again and again for a file that never comes.

@@ -6,13 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::flow::send_recorded;
-use super::inlet::Inlet;
+use super::inlet::{Filled, Inlet};
 use super::live::{Live, Running};
 use super::recordings::Recordings;
 use super::tape::{End, Tape};
 use super::upload::{self, Capture, Pump, Pumped};
 use crate::base::error::{Error, Result};
-use crate::base::platform::Woken;
 use crate::base::time::{self, Origin};
 use crate::base::{limits, platform, sync};
 use crate::model::pairs::Pairs;
@@ -399,17 +398,15 @@ fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, how: Pass
     let (mut out, mut data) = (Vec::new(), Vec::new());
     loop {
         if upstream.data().is_empty() && !reader.is_done() {
-            if upstream.wait_beside(client, watched, None) == Woken::Gone {
-                return BodyEnd::ClientGone;
-            }
-            match upstream.fill() {
-                Ok(1..) => {}
+            match upstream.fill_beside(client, watched, None) {
+                Filled::Read(Ok(1..)) => {}
+                Filled::Gone => return BodyEnd::ClientGone,
                 // An end that the framing does not know is the end of a body up to the close, and else a break.
-                Ok(_) if framing == Framing::UntilClose => {
+                Filled::Read(Ok(_)) if framing == Framing::UntilClose => {
                     end_tape(tape, DIRECTION);
                     break;
                 }
-                Ok(_) | Err(_) => return BodyEnd::Broken,
+                Filled::Read(_) | Filled::TimedOut => return BodyEnd::Broken,
             }
         }
         let stamp = tape.and_then(|tape| tape.stamp(DIRECTION));

@@ -32,6 +32,16 @@ enum Parser {
     Sse(Option<EventStreamParser>),
 }
 
+impl Parser {
+    /// Bytes of what is being put together.
+    fn held_bytes(&self) -> usize {
+        match self {
+            Self::WebSocket { client, server } => client.held_bytes() + server.held_bytes(),
+            Self::Sse(parser) => parser.as_ref().map_or(0, EventStreamParser::held_bytes),
+        }
+    }
+}
+
 /// One recording being written.
 pub struct Take {
     /// What passes.
@@ -110,6 +120,10 @@ impl Take {
         }
         if self.end.is_none() {
             self.check_duration();
+        }
+        if self.end.is_none() && !self.tape.hold_joining(self.parser.held_bytes()) {
+            self.end_now(End::CutShort("recorder_overrun"), time::now_us());
+            log::error!("the recording {} ends incomplete (recorder_overrun), its traffic goes on", self.tape.id());
         }
         if self.end.is_none()
             && let Some((end, stamp)) = stretch.end.take()
@@ -318,12 +332,17 @@ pub fn reason_of(error: &Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::super::stretch::KEPT_ROUNDS;
+    use super::super::tape::Held;
     use super::*;
     use crate::base::id;
     use crate::model::recording::{FORMAT_VERSION, Metadata};
     use crate::wire::ws;
 
     fn take(store: &Store) -> Take {
+        take_beside(store, &Arc::default())
+    }
+
+    fn take_beside(store: &Store, held: &Arc<Held>) -> Take {
         let id = id::new();
         let origin = Origin::now();
         let head = Head {
@@ -338,7 +357,7 @@ mod tests {
             extra: serde_json::Map::new(),
         };
         let redactor = Arc::new(Redactor::new(&Default::default()).unwrap());
-        let mut take = Take::new(Arc::new(Tape::new(id)), head, origin, Bounds::default(), redactor, limits::MAX_EVENT_BYTES);
+        let mut take = Take::new(Arc::new(Tape::beside(id, held)), head, origin, Bounds::default(), redactor, limits::MAX_EVENT_BYTES);
         take.begin(store).unwrap();
         take
     }
@@ -348,6 +367,47 @@ mod tests {
         ws::push_frame(&mut frame, ws::opcode::TEXT, text, None);
         let stamp = take.tape.stamp(Direction::ServerToClient).unwrap();
         take.tape.push(Direction::ServerToClient, stamp, &frame);
+    }
+
+    /// Trap: what has left the tape and is not written was counted by nobody.
+    #[test]
+    fn an_unfinished_message_counts_until_its_end_comes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path().to_owned(), u64::MAX, 100);
+        let held = Arc::default();
+        let (mut take, other) = (take_beside(&store, &held), Tape::beside("other".into(), &held));
+        assert!(other.hold_head(limits::MAX_TAPES_BYTES - 300));
+        let mut frame = Vec::new();
+        ws::push_frame(&mut frame, ws::opcode::BINARY, &[7; 200], None);
+        let mut stretch = Stretch::default();
+        // Each piece of the frame, and the room that is left behind it.
+        for (piece, room) in [(&frame[..104], 200), (&frame[104..154], 150), (&frame[154..], 300)] {
+            let stamp = take.tape.stamp(Direction::ServerToClient).unwrap();
+            take.tape.push(Direction::ServerToClient, stamp, piece);
+            assert!(!take.advance(&mut stretch));
+            assert_eq!([room + 1, room].map(|bytes| other.hold_head(bytes)), [false, true]);
+            other.free_head();
+            assert!(other.hold_head(limits::MAX_TAPES_BYTES - 300));
+        }
+        assert_eq!(take.stats.binary_frames, 1);
+    }
+
+    /// Trap: where there is no room for it the recording goes on without an end to what it takes.
+    #[test]
+    fn a_message_for_which_there_is_no_room_ends_the_recording_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path().to_owned(), u64::MAX, 100);
+        let held = Arc::default();
+        let (mut take, other) = (take_beside(&store, &held), Tape::beside("other".into(), &held));
+        let mut frame = Vec::new();
+        ws::push_frame(&mut frame, ws::opcode::BINARY, &[7; 200], None);
+        take.read_run(&Run { direction: Direction::ServerToClient, bytes: &frame[..100], entries: &[] });
+        assert!(other.hold_head(limits::MAX_TAPES_BYTES));
+        assert!(take.advance(&mut Stretch::default()) && !take.tape.is_open());
+        take.close();
+        let (tail, written) = take.closed.take().unwrap();
+        assert!(written.is_ok());
+        assert_eq!((tail.status, tail.status_reason.as_deref()), (Status::Incomplete, Some("recorder_overrun")));
     }
 
     /// Trap: a crowd of connections each of which had one large message long ago.

@@ -25,7 +25,7 @@ pub enum End {
     CutShort(&'static str),
 }
 
-/// The bytes that all tapes of a server have in memory together: at most [`limits::MAX_TAPES_BYTES`].
+/// The bytes that all recordings of a server have in memory together, on their tapes and behind them: at most [`limits::MAX_TAPES_BYTES`].
 #[derive(Debug, Default)]
 pub struct Held(AtomicUsize);
 
@@ -73,6 +73,8 @@ pub struct Tape {
     open: AtomicBool,
     inner: Mutex<Inner>,
     held: Arc<Held>,
+    /// Bytes behind the tape, of what the recorder is putting together. It alone sets this.
+    joining_bytes: AtomicUsize,
     written: Mutex<Written>,
     progress: Condvar,
 }
@@ -90,8 +92,15 @@ impl Tape {
     /// An empty tape of the recording `id`, beside all those that `held` counts.
     pub fn beside(id: String, held: &Arc<Held>) -> Self {
         let written = Written { frames: 0, journal_bytes: 0, outcome: None, waiters: 0 };
-        let held = Arc::clone(held);
-        Self { id, open: AtomicBool::new(true), inner: Mutex::default(), held, written: Mutex::new(written), progress: Condvar::new() }
+        Self {
+            id,
+            open: AtomicBool::new(true),
+            inner: Mutex::default(),
+            held: Arc::clone(held),
+            joining_bytes: AtomicUsize::new(0),
+            written: Mutex::new(written),
+            progress: Condvar::new(),
+        }
     }
 
     /// The recording's id.
@@ -187,6 +196,21 @@ impl Tape {
         is_room
     }
 
+    /// Counts the bytes of a message or event that is being put together, which are off the tape, in place of those that were counted
+    /// before; `false` where there is no room for more, which are not counted then.
+    pub fn hold_joining(&self, bytes: usize) -> bool {
+        let before = self.joining_bytes.load(Ordering::Relaxed);
+        if bytes == before {
+            return true;
+        }
+        if bytes > before && !self.held.add(bytes - before) {
+            return false;
+        }
+        self.joining_bytes.store(bytes, Ordering::Relaxed);
+        self.held.free(before.saturating_sub(bytes));
+        true
+    }
+
     /// The recording has begun.
     pub fn free_head(&self) {
         self.held.free(std::mem::take(&mut sync::lock(&self.inner).head_bytes));
@@ -214,7 +238,8 @@ impl Tape {
     }
 
     fn free_all(&self, inner: &mut Inner) {
-        self.held.free(inner.reads.bytes.len() + std::mem::take(&mut inner.head_bytes));
+        let joining_bytes = self.joining_bytes.swap(0, Ordering::Relaxed);
+        self.held.free(inner.reads.bytes.len() + std::mem::take(&mut inner.head_bytes) + joining_bytes);
         inner.reads = Reads::default();
     }
 
@@ -275,8 +300,8 @@ impl Tape {
 
 impl Drop for Tape {
     fn drop(&mut self) {
-        let inner = std::mem::take(&mut *sync::lock(&self.inner));
-        self.held.free(inner.reads.bytes.len() + inner.head_bytes);
+        let mut inner = std::mem::take(&mut *sync::lock(&self.inner));
+        self.free_all(&mut inner);
     }
 }
 
@@ -451,6 +476,21 @@ mod tests {
         assert_eq!(held.0.load(Ordering::Relaxed), 0);
         push(&tapes[0], 7);
         drop(tapes);
+        assert_eq!(held.0.load(Ordering::Relaxed), 0);
+    }
+
+    /// Trap: a message of which much has come, and never its end.
+    #[test]
+    fn what_is_being_put_together_has_its_room_within_the_bound() {
+        let held = Arc::default();
+        let [one, other] = ["one", "other"].map(|id| Tape::beside(id.into(), &held));
+        assert!(other.hold_head(limits::MAX_TAPES_BYTES - 100));
+        assert!(one.hold_joining(60) && one.hold_joining(100));
+        assert!(!other.hold_head(1) && !one.hold_joining(101), "there is no room for more");
+        assert!(one.hold_joining(30) && other.hold_head(70) && !other.hold_head(1), "what is whole is written");
+        one.publish_outcome(Err(crate::base::error::Error::Failed("over".into())));
+        assert!(other.hold_head(30));
+        drop([one, other]);
         assert_eq!(held.0.load(Ordering::Relaxed), 0);
     }
 

@@ -198,7 +198,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: Some("upstream-ca"),
         env: "MOCKD_UPSTREAM_CA",
         value_name: "FILE",
-        help: "Certificates (PEM) of a private CA to trust upstreams by",
+        help: "Certificates (PEM) to trust upstreams by: of a private CA, or self-signed",
         slot: Slot::Path(|s| &mut s.upstream_ca),
     },
     Setting {

@@ -126,6 +126,12 @@ impl EventStreamParser {
         Self { max_event_bytes, block, line_start: 0, has_lines: false, after_cr: false, is_first_line: true }
     }
 
+    /// Bytes of the block that it is putting together: as they came, and what they say so far.
+    pub fn held_bytes(&self) -> usize {
+        let Block { raw, event, data, id, comment, .. } = &self.block;
+        raw.len() + [event, data, id, comment].into_iter().flatten().map(String::len).sum::<usize>()
+    }
+
     /// Takes bytes and hands over every block that they end. Lines end with CR, LF or CRLF; a CRLF split between two
     /// calls is one line end, a multi-byte character split between two calls stays whole. A block is handed over as
     /// soon as its blank line has ended: where that blank line ends with CR at the end of `bytes`, the block is handed

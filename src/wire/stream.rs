@@ -60,7 +60,21 @@ impl Stream {
         }
     }
 
-    /// Whether bytes can be read without asking the socket (TLS: decrypted ones).
+    /// The same for who has waited for the socket: one look at it, so that no second wait hides in the first. `None` where what came is no
+    /// byte of the stream (TLS: a part of a record, or words of its own, as a server's tickets are): the socket is to be waited for again.
+    ///
+    /// # Errors
+    /// As [`Stream::read`].
+    pub fn read_ready(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
+        match self {
+            Self::Tcp(socket) => read_socket(socket, buffer).map(Some),
+            Self::Tls(tls) => tls.read_ready(buffer),
+            Self::Unix(socket) => read_socket(socket, buffer).map(Some),
+        }
+    }
+
+    /// Whether a read is answered without asking the socket, which may have nothing more to say (TLS: by decrypted bytes, or by the end of
+    /// the stream, which may come along with its last bytes).
     pub fn has_buffered(&self) -> bool {
         match self {
             Self::Tcp(_) | Self::Unix(_) => false,

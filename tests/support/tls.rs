@@ -16,9 +16,14 @@ pub fn fixture(name: &str) -> PathBuf {
 
 /// Listens with TLS and passes what comes on to `plain`; gives the port's address. It lives as long as the test program.
 pub fn before(plain: SocketAddr) -> SocketAddr {
+    before_as("server", plain)
+}
+
+/// The same with another certificate of `tests/fixtures/tls`.
+pub fn before_as(certificate: &str, plain: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
-    let config = config();
+    let config = config(certificate);
     std::thread::spawn(move || {
         for socket in listener.incoming().flatten() {
             let config = Arc::clone(&config);
@@ -28,9 +33,34 @@ pub fn before(plain: SocketAddr) -> SocketAddr {
     address
 }
 
-fn config() -> Arc<ServerConfig> {
-    let certificates = CertificateDer::pem_file_iter(fixture("server.pem")).expect("the certificate").flatten().collect();
-    let key = PrivateKeyDer::from_pem_file(fixture("server.key")).expect("the key");
+/// Listens with TLS, and answers one request with `answer` and the end of the stream in one write. It then waits for the client's end, as
+/// servers do that end TLS properly. It lives as long as the test program.
+pub fn ending_with(answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let Ok((mut socket, _)) = listener.accept() else { return };
+        let mut tls = ServerConnection::new(config("server")).expect("a server");
+        while tls.is_handshaking() {
+            tls.complete_io(&mut socket).expect("a handshake");
+        }
+        rustls::Stream::new(&mut tls, &mut socket).read_exact(&mut [0]).expect("a request");
+        let mut bytes = Vec::new();
+        tls.writer().write_all(answer.as_bytes()).expect("room");
+        tls.send_close_notify();
+        while tls.wants_write() {
+            tls.write_tls(&mut bytes).expect("a vector takes all");
+        }
+        socket.write_all(&bytes).expect("the client takes bytes");
+        // However it ends.
+        drop(socket.read_to_end(&mut Vec::new()));
+    });
+    address
+}
+
+fn config(certificate: &str) -> Arc<ServerConfig> {
+    let certificates = CertificateDer::pem_file_iter(fixture(&format!("{certificate}.pem"))).expect("the certificate").flatten().collect();
+    let key = PrivateKeyDer::from_pem_file(fixture(&format!("{certificate}.key"))).expect("the key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("protocol versions");
     Arc::new(config.with_no_client_auth().with_single_cert(certificates, key).expect("a certificate and its key"))

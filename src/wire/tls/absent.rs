@@ -37,6 +37,10 @@ impl TlsStream {
         match *self {}
     }
 
+    pub(crate) fn read_ready(&self, _buffer: &mut [u8]) -> std::io::Result<Option<usize>> {
+        match *self {}
+    }
+
     pub(crate) fn has_buffered(&self) -> bool {
         match *self {}
     }

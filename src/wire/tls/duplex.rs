@@ -36,7 +36,7 @@ pub struct TlsStream {
     writing: Mutex<Writing>,
     /// Taken last.
     connection: Mutex<Connection>,
-    /// Whether `reading` holds plaintext; apart from it, because a waiting reader holds its lock.
+    /// Whether a read is answered by what `reading` holds; apart from it, because a waiting reader holds its lock.
     has_buffered: AtomicBool,
 }
 
@@ -52,6 +52,13 @@ struct Reading {
     ended: bool,
     /// What was wrong after the plaintext that is here.
     failure: Option<Error>,
+}
+
+impl Reading {
+    /// Whether a read is answered without the socket: by plaintext, or by the end that stands behind it.
+    fn answers(&self) -> bool {
+        self.given < self.plaintext.len() || self.ended || self.failure.is_some()
+    }
 }
 
 /// Ciphertext on its way out: `pending[sent..]` is what the socket has not taken yet.
@@ -120,7 +127,7 @@ impl TlsStream {
         let ended = drain(&mut connection, &mut Target { buffer: &mut [], filled: 0, overflow: &mut plaintext })?;
         Ok(Self {
             socket,
-            has_buffered: AtomicBool::new(!plaintext.is_empty()),
+            has_buffered: AtomicBool::new(ended || !plaintext.is_empty()),
             reading: Mutex::new(Reading { ciphertext: vec![0; READ_BYTES].into(), plaintext, given: 0, ended, failure: None }),
             writing: Mutex::default(),
             connection: Mutex::new(connection),
@@ -137,47 +144,59 @@ impl TlsStream {
 
     pub(crate) fn read(&self, buffer: &mut [u8]) -> Result<usize> {
         let mut reading = sync::lock(&self.reading);
-        let reading = &mut *reading;
+        loop {
+            if let Some(read) = self.read_once(&mut reading, buffer)? {
+                return Ok(read);
+            }
+        }
+    }
+
+    pub(crate) fn read_ready(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
+        self.read_once(&mut sync::lock(&self.reading), buffer)
+    }
+
+    /// Reads with one look at the socket, or none. `None`: what came is no plaintext, but a part of a record, or words of TLS itself.
+    fn read_once(&self, reading: &mut Reading, buffer: &mut [u8]) -> Result<Option<usize>> {
         if reading.given < reading.plaintext.len() {
             let rest = &reading.plaintext[reading.given..];
             let length = rest.len().min(buffer.len());
             buffer[..length].copy_from_slice(&rest[..length]);
             reading.given += length;
-            self.has_buffered.store(reading.given < reading.plaintext.len(), Ordering::Release);
-            return Ok(length);
+            self.has_buffered.store(reading.answers(), Ordering::Release);
+            return Ok(Some(length));
         }
-        // A read may bring no plaintext: a part of a record, or words of TLS itself.
-        loop {
-            if let Some(failure) = reading.failure.take() {
-                return Err(failure);
-            }
-            if reading.ended || buffer.is_empty() {
-                return Ok(0);
-            }
-            let received = read_socket(&self.socket, &mut reading.ciphertext)?;
-            if received == 0 {
-                reading.ended = true;
-                return Ok(0);
-            }
-            reading.plaintext.clear();
-            reading.given = 0;
-            let mut target = Target { buffer, filled: 0, overflow: &mut reading.plaintext };
-            let (result, wants_write) = {
-                let mut connection = sync::lock(&self.connection);
-                let result = decrypt(&mut connection, &reading.ciphertext[..received], &mut target);
-                (result, connection.wants_write())
-            };
-            let filled = target.filled;
-            if wants_write {
-                // Only an answer of TLS itself: where it cannot be sent, the next write says why.
-                drop(self.flush(&mut sync::lock(&self.writing)));
-            }
-            // The plaintext before an error is sound, so it is handed over first.
-            reading.ended = *result.as_ref().unwrap_or(&true);
-            reading.failure = result.err();
-            if filled > 0 {
-                self.has_buffered.store(!reading.plaintext.is_empty(), Ordering::Release);
-                return Ok(filled);
+        if let Some(failure) = reading.failure.take() {
+            return Err(failure);
+        }
+        if reading.ended || buffer.is_empty() {
+            return Ok(Some(0));
+        }
+        let received = read_socket(&self.socket, &mut reading.ciphertext)?;
+        reading.plaintext.clear();
+        reading.given = 0;
+        let mut target = Target { buffer, filled: 0, overflow: &mut reading.plaintext };
+        let (result, wants_write) = if received == 0 {
+            (Ok(true), false)
+        } else {
+            let mut connection = sync::lock(&self.connection);
+            let result = decrypt(&mut connection, &reading.ciphertext[..received], &mut target);
+            (result, connection.wants_write())
+        };
+        let filled = target.filled;
+        if wants_write {
+            // Only an answer of TLS itself: where it cannot be sent, the next write says why.
+            drop(self.flush(&mut sync::lock(&self.writing)));
+        }
+        // The plaintext before an error is sound, so it is handed over first.
+        reading.ended = *result.as_ref().unwrap_or(&true);
+        reading.failure = result.err();
+        self.has_buffered.store(reading.answers(), Ordering::Release);
+        match (filled, reading.failure.take()) {
+            (0, Some(failure)) => Err(failure),
+            (0, None) => Ok(reading.ended.then_some(0)),
+            (_, failure) => {
+                reading.failure = failure;
+                Ok(Some(filled))
             }
         }
     }

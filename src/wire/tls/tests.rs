@@ -106,6 +106,30 @@ fn what_is_not_to_be_trusted_is_a_bad_gateway_that_says_what_to_do() {
 }
 
 #[test]
+fn a_given_certificate_is_its_own_proof_for_its_names_and_time_only() {
+    let own = CertificateDer::from_pem_slice(include_bytes!("../../../tests/fixtures/tls/self.pem")).expect("a certificate");
+    let shared = |ca: Vec<CertificateDer<'static>>| Shared { ca, insecure: false, config: OnceLock::new() };
+    let verify = |ca, name: &str, at_s| {
+        let verifier = shared(ca).trust_given(Arc::new(rustls::crypto::ring::default_provider())).expect("a verifier");
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let at = UnixTime::since_unix_epoch(Duration::from_secs(at_s));
+        verifier.verify_server_cert(&own, &[], &name, &[], at).map(|_| ()).map_err(|error| explain("host", &error))
+    };
+    let now = UnixTime::now().as_secs();
+    let others = CertificateDer::pem_slice_iter(SERVER).flatten().collect();
+    assert_eq!(verify(vec![own.clone()], "localhost", now), Ok(()));
+    for (ca, name, at_s, what) in [
+        (vec![own.clone()], "example.com", now, "another name"),
+        (vec![own.clone()], "localhost", now + 200 * 366 * 86_400, "expired"),
+        (vec![own.clone()], "localhost", 0, "not valid yet"),
+        (others, "localhost", now, "--upstream-ca FILE"),
+    ] {
+        let refused = verify(ca, name, at_s).expect_err("not trusted");
+        assert!(refused.contains(what), "{refused}");
+    }
+}
+
+#[test]
 fn insecure_trusts_everybody() {
     let settings = TlsSettings::new(None, true).expect("settings");
     for versions in [&[&rustls::version::TLS13][..], &[&rustls::version::TLS12]] {
@@ -155,6 +179,47 @@ fn plaintext_that_did_not_fit_is_buffered() {
     assert_eq!((near.read(&mut two).expect("bytes"), near.has_buffered()), (1, false));
     near.set_read_timeout(Some(Duration::from_millis(1))).expect("a limit");
     assert_eq!(near.read(&mut two).map_err(|error| error.kind()), Err(std::io::ErrorKind::WouldBlock));
+}
+
+/// Trap: a server of TLS 1.3 sends tickets behind its handshake; who polls sees them, and a read that waits for more waits without end.
+#[test]
+fn words_of_tls_alone_are_nothing_to_read() {
+    let (near, far) = pair();
+    let mut buffer = [0; 9];
+    assert!(crate::base::platform::wait_readable(near.fd(), LIMIT).expect("a socket"), "tickets come");
+    assert_eq!(near.read_ready(&mut buffer).expect("sound TLS"), None);
+    far.write_all(b"bytes", Wait::Endless).expect("room");
+    let read = loop {
+        if let Some(read) = near.read_ready(&mut buffer).expect("sound TLS") {
+            break read;
+        }
+    };
+    assert_eq!(&buffer[..read], b"bytes");
+}
+
+/// Trap: an end that came along with the last bytes is shown by no socket any more.
+#[test]
+fn an_end_behind_the_last_bytes_is_buffered_as_they_are() {
+    let socket = tcp_to(|mut far| {
+        let mut server = ServerConnection::new(server_config(rustls::ALL_VERSIONS)).expect("a server");
+        while server.is_handshaking() {
+            server.complete_io(&mut far).expect("a handshake");
+        }
+        server.writer().write_all(b"bye").expect("room");
+        server.send_close_notify();
+        let mut bytes = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut bytes).expect("a vector takes all");
+        }
+        far.write_all(&bytes).expect("room");
+        // Until the test is over.
+        drop(far.read_to_end(&mut Vec::new()));
+    });
+    let near = Stream::Tls(Box::new(trusting().connect("localhost", socket, LIMIT).expect("trusted")));
+    let mut two = [0; 2];
+    for (length, buffered) in [(2, true), (1, true), (0, true), (0, true)] {
+        assert_eq!((near.read(&mut two).expect("sound TLS"), near.has_buffered()), (length, buffered));
+    }
 }
 
 #[test]

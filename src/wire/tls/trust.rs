@@ -6,9 +6,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::duplex::{HandshakeError, TlsStream};
@@ -32,7 +34,8 @@ struct Shared {
 }
 
 impl TlsSettings {
-    /// The webpki roots, `SSL_CERT_FILE` and /etc/ssl/certs/ca-certificates.crt where present, and `ca`, a PEM file.
+    /// The webpki roots, `SSL_CERT_FILE` and /etc/ssl/certs/ca-certificates.crt where present, and `ca`, a PEM file. What `SSL_CERT_FILE` and
+    /// `ca` hold may also be the server's own certificate.
     /// `insecure` skips verification. Roots are loaded when first needed, `ca` is read now.
     ///
     /// # Errors
@@ -79,28 +82,29 @@ impl Shared {
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(|error| Error::Failed(format!("TLS cannot be set up: {error}")))?;
-        let mut config = if self.insecure {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustEverybody(provider))).with_no_client_auth()
-        } else {
-            builder.with_root_certificates(self.roots()).with_no_client_auth()
-        };
+        let verifier: Arc<dyn ServerCertVerifier> =
+            if self.insecure { Arc::new(TrustEverybody(provider)) } else { Arc::new(self.trust_given(provider)?) };
+        let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(config)
     }
 
-    fn roots(&self) -> RootCertStore {
-        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    fn trust_given(&self, provider: Arc<CryptoProvider>) -> Result<TrustGiven> {
+        let mut given = self.ca.clone();
         if let Some(file) = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty()) {
             match read_certificates(Path::new(&file)) {
-                Ok(found) => drop(roots.add_parsable_certificates(found)),
+                Ok(found) => given.extend(found),
                 Err(message) => log::warn!("SSL_CERT_FILE is left out: {}: {message}", Path::new(&file).display()),
             }
         }
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         if let Ok(found) = read_certificates(Path::new(SYSTEM_ROOTS)) {
             roots.add_parsable_certificates(found);
         }
-        roots.add_parsable_certificates(self.ca.iter().cloned());
-        roots
+        roots.add_parsable_certificates(given.iter().cloned());
+        let by_roots = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        let by_roots = by_roots.map_err(|error| Error::Failed(format!("TLS cannot be set up: {error}")))?;
+        Ok(TrustGiven { by_roots, given })
     }
 }
 
@@ -138,6 +142,60 @@ fn explain(host: &str, error: &rustls::Error) -> String {
 
 fn failed(host: &str, error: &dyn std::fmt::Display) -> String {
     format!("TLS with {host} failed: {error}")
+}
+
+/// The verifier of all others: by the roots, and by the very certificate where the user gave it. The usual self-signed one, as
+/// `openssl req -x509` makes it, says that it is a CA; by the roots alone such a one is nobody's own.
+#[derive(Debug)]
+struct TrustGiven {
+    by_roots: Arc<WebPkiServerVerifier>,
+    given: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for TrustGiven {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        let by_roots = self.by_roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match by_roots {
+            // No way to a root, or one that a CA cannot go (which has no name of its own there). Both are found out only of a certificate
+            // whose time is right; that it is for this name is not.
+            Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_)))
+                if self.given.contains(end_entity) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            by_roots => by_roots,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        self.by_roots.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        self.by_roots.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.by_roots.supported_verify_schemes()
+    }
 }
 
 /// The verifier of `--upstream-insecure`: any certificate will do, for any name. Signatures of the handshake are not checked

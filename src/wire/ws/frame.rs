@@ -42,16 +42,16 @@ impl Rules {
     }
 
     /// Passes over the messages at the front of `bytes` that are one whole frame of text or binary with at most 125 bytes and right: how
-    /// many bytes, how many frames. Most frames are of this kind, and a read has hundreds of them: each costs a look at two bytes.
-    pub fn skip_small(&self, bytes: &[u8]) -> (usize, u32) {
+    /// many bytes. Most frames are of this kind, and a read has hundreds of them: each costs a look at two bytes.
+    pub fn skip_small(&self, bytes: &[u8]) -> usize {
         let (mask_bit, header_len) = match self.side {
             Side::Client => (0x80, 6),
             Side::Server => (0, 2),
         };
         let most = self.max_message_bytes.min(MAX_CONTROL_BYTES);
-        let (mut at, mut frames) = (0, 0);
+        let mut at = 0;
         if self.unfinished.is_some() {
-            return (at, frames);
+            return at;
         }
         while let Some([first, second]) = bytes.get(at..at + 2) {
             // With the wrong mask bit, or a longer form, this is more than a small frame has.
@@ -61,9 +61,8 @@ impl Rules {
                 break;
             }
             at = end;
-            frames += 1;
         }
-        (at, frames)
+        at
     }
 
     /// Reads the header at the front of `bytes`, and judges it as the next one of its side; `None` while it is not all there.

@@ -10,8 +10,6 @@ pub struct Scan {
     pub good: usize,
     /// Whether a frame ends exactly with the good bytes.
     pub at_boundary: bool,
-    /// How many frames ended within the good bytes.
-    pub frames_ended: u32,
     /// Whether a close frame ended within the good bytes.
     pub closed: bool,
     /// What stands after the good bytes, if it is wrong.
@@ -40,7 +38,7 @@ impl FrameGuard {
     /// What follows a close frame is judged like any other frame: both endpoints will see it, and decide.
     pub fn scan(&mut self, bytes: &[u8]) -> Scan {
         // A frame whose header is good belongs to the good bytes, so between two frames is where `left` is 0.
-        let mut scan = Scan { good: 0, at_boundary: false, frames_ended: 0, closed: false, violation: None };
+        let mut scan = Scan { good: 0, at_boundary: false, closed: false, violation: None };
         loop {
             if self.left > 0 {
                 let rest = (bytes.len() - scan.good) as u64;
@@ -50,19 +48,15 @@ impl FrameGuard {
                 if self.left > 0 {
                     break;
                 }
-                self.end_frame(&mut scan);
+                scan.closed |= self.is_close;
             }
-            let (skipped, frames) = self.rules.skip_small(&bytes[scan.good..]);
-            scan.good += skipped;
-            scan.frames_ended += frames;
+            scan.good += self.rules.skip_small(&bytes[scan.good..]);
             match self.rules.read_header(&bytes[scan.good..]) {
                 Ok(Some(header)) => {
                     scan.good += header.len;
                     self.left = header.payload_len;
                     self.is_close = header.opcode == opcode::CLOSE;
-                    if self.left == 0 {
-                        self.end_frame(&mut scan);
-                    }
+                    scan.closed |= self.is_close && self.left == 0;
                 }
                 Ok(None) => break,
                 Err(violation) => {
@@ -73,11 +67,6 @@ impl FrameGuard {
         }
         scan.at_boundary = self.left == 0;
         scan
-    }
-
-    fn end_frame(&self, scan: &mut Scan) {
-        scan.frames_ended = scan.frames_ended.saturating_add(1);
-        scan.closed |= self.is_close;
     }
 }
 
@@ -100,22 +89,35 @@ mod tests {
         out
     }
 
-    /// Scans bytes that arrive in pieces of `step`, as a relay does: good bytes, frames, close, violation.
+    /// How many whole frames stand at the front of good bytes.
+    fn frames_in(side: Side, bytes: &[u8]) -> u32 {
+        let mut rules = Rules::new(side, u64::MAX);
+        let (mut at, mut frames) = (0, 0);
+        while let Ok(Some(header)) = rules.read_header(&bytes[at..]) {
+            at += header.len + header.payload_len as usize;
+            if at > bytes.len() {
+                break;
+            }
+            frames += 1;
+        }
+        frames
+    }
+
+    /// Scans bytes that arrive in pieces of `step`, as a relay does: good bytes, whole frames in them, close, violation.
     fn relay(bytes: &[u8], step: usize) -> (Vec<u8>, u32, bool, Option<u16>) {
         let mut guard = FrameGuard::new(Side::Server, 1000);
-        let (mut waiting, mut forwarded, mut frames, mut closed) = (Vec::new(), Vec::new(), 0, false);
+        let (mut waiting, mut forwarded, mut closed) = (Vec::new(), Vec::new(), false);
         for part in bytes.chunks(step) {
             waiting.extend_from_slice(part);
             let scan = guard.scan(&waiting);
             forwarded.extend(waiting.drain(..scan.good));
-            frames += scan.frames_ended;
             closed |= scan.closed;
             if let Some(violation) = scan.violation {
-                return (forwarded, frames, closed, Some(violation.code));
+                return (forwarded.clone(), frames_in(Side::Server, &forwarded), closed, Some(violation.code));
             }
             assert!(waiting.len() < super::super::frame::MAX_HEADER_BYTES);
         }
-        (forwarded, frames, closed, None)
+        (forwarded.clone(), frames_in(Side::Server, &forwarded), closed, None)
     }
 
     #[test]
@@ -180,8 +182,10 @@ mod tests {
             (vec![sound.clone(), masked(0x81, b"cut")[..5].to_vec()], 125, sound.len(), 2, None),
             (vec![sound.clone(), vec![0x81]], 125, sound.len(), 2, None),
         ] {
-            let scan = FrameGuard::new(Side::Client, max).scan(&frames.concat());
-            assert_eq!((scan.good, scan.frames_ended, scan.violation.map(|violation| violation.code)), (good, ended, code), "{frames:x?}");
+            let bytes = frames.concat();
+            let scan = FrameGuard::new(Side::Client, max).scan(&bytes);
+            let whole = frames_in(Side::Client, &bytes[..scan.good]);
+            assert_eq!((scan.good, whole, scan.violation.map(|violation| violation.code)), (good, ended, code), "{frames:x?}");
         }
     }
 

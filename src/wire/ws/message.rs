@@ -63,6 +63,11 @@ impl MessageReader {
         }
     }
 
+    /// Bytes of messages that it is putting together.
+    pub fn held_bytes(&self) -> usize {
+        self.data.len() + self.control.len()
+    }
+
     /// Takes bytes in any split and hands over every message that they end, in order, the ones before a violation included.
     /// It buffers what it needs itself. Memory for a payload grows with what arrives, not with what a header announces.
     ///
