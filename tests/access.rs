@@ -315,6 +315,22 @@ fn refusals_of_the_gate_are_read_by_pages_of_loopback_alone() {
     conn.answer("GET").expect_error(403, "forbidden", &["origin"]);
 }
 
+/// A head that is too large, too late or malformed.
+#[test]
+fn a_refused_head_is_answered_to_pages_of_loopback_alone() {
+    let server = Server::builder().option("--head-timeout", 300).start();
+    for (rest, status) in
+        [("X-A: 1\nX-Late: ", 408), ("Host: localhost\n\n", 400), ("Content Length: 1\n\n", 400), (&"x".repeat(70_000), 431)]
+    {
+        for (origin, echoed) in [("https://evil.example", None), ("null", None), ("http://localhost:3000", Some("http://localhost:3000"))] {
+            let answer = raw(&server, &format!("GET /replay HTTP/1.1\nHost: localhost\nOrigin: {origin}\n{rest}")).expect(status);
+            assert_eq!(answer.head.field("access-control-allow-origin"), echoed, "{status} {origin}");
+            assert_eq!(answer.head.field("access-control-allow-credentials"), None, "{status} {origin}");
+            assert_eq!(answer.head.fields("vary").collect::<Vec<_>>(), ["Origin"], "{status} {origin}");
+        }
+    }
+}
+
 fn preflight(server: &Server, origin: &str, more: &[(&str, &str)]) -> Answer {
     let fields =
         [&[("Origin", origin), ("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", "authorization")], more];

@@ -68,6 +68,10 @@ pub trait Behind: Send + Sync + 'static {
     fn count(&self, admitted: bool);
     /// What a connection over the limit is told: the limit, and what to do.
     fn too_many(&self) -> String;
+    /// More header fields for the answer to a head that is refused; `read` is what there is of it.
+    fn refusal_fields(&self, _read: &[u8]) -> Headers {
+        Headers::default()
+    }
     /// Answers one request; takes the connection where the stream is no HTTP any more.
     fn answer(&self, client: Inlet, head: RequestHead, peer: SocketAddr) -> Option<(Inlet, After)>;
 }
@@ -143,7 +147,8 @@ fn serve(behind: &impl Behind, mut client: Inlet, peer: SocketAddr) {
             },
             Err(NoHead::Closed) => return,
             Err(NoHead::Refused(malformed)) => {
-                answer::refuse_unread(&mut client, &malformed, Headers::default());
+                let fields = behind.refusal_fields(client.data());
+                answer::refuse_unread(&mut client, &malformed, fields);
                 return;
             }
         }

@@ -184,6 +184,17 @@ fn judge_origin(head: &RequestHead) -> Result<Option<&str>> {
     }
 }
 
+/// The one `Origin` in the front of a head that could not be read. A line that is cut may go on, so that it says nothing.
+fn origin_in(read: &[u8]) -> Option<&str> {
+    let lines = read.split_inclusive(|&byte| byte == b'\n').map_while(|line| line.strip_suffix(b"\r\n"));
+    let mut all = lines.skip(1).take_while(|line| !line.is_empty()).filter_map(|line| {
+        let (name, value) = line.split_at_checked("Origin:".len())?;
+        name.eq_ignore_ascii_case(b"Origin:").then_some(value.trim_ascii())
+    });
+    let origin = all.next().filter(|_| all.next().is_none())?;
+    std::str::from_utf8(origin).ok()
+}
+
 /// Header fields of the admin port for an answer of the gate's own.
 fn as_headers(fields: Vec<(&'static str, String)>) -> Headers {
     Headers(fields.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())).collect())
@@ -217,8 +228,35 @@ impl Behind for Gate {
         format!("the admin port is at its limit of {} connections; try again when some of them have ended", self.max_connections)
     }
 
+    fn refusal_fields(&self, read: &[u8]) -> Headers {
+        // A foreign one is echoed nowhere.
+        as_headers(common_fields(access::judge_origin(origin_in(read)).unwrap_or_default()))
+    }
+
     fn answer(&self, mut client: Inlet, head: RequestHead, _peer: SocketAddr) -> Option<(Inlet, After)> {
         let after = self.meet(&mut client, &head);
         Some((client, after))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_line_of_a_refused_head_says_whose_page_asks() {
+        for (read, origin) in [
+            ("GET / HTTP/1.1\r\nOrigin: http://localhost\r\nX: ", Some("http://localhost")),
+            ("GET / HTTP/1.1\r\nhost: a\r\norigin:http://a \r\n\r\n", Some("http://a")),
+            ("GET / HTTP/1.1\r\nOrigin: http://localhost", None),
+            ("GET / HTTP/1.1\r\nOrigin: http://localhost\n", None),
+            ("GET / HTTP/1.1\r\nOrigin: http://localhost\r\nOrigin: http://a\r\n", None),
+            ("GET / HTTP/1.1\r\nX: 1\r\n Origin: http://localhost\r\n", None),
+            ("GET / HTTP/1.1\r\nX: 1\r\n\r\nOrigin: http://localhost\r\n", None),
+            ("Origin: http://localhost\r\n", None),
+            ("", None),
+        ] {
+            assert_eq!(origin_in(read.as_bytes()), origin, "{read:?}");
+        }
     }
 }
