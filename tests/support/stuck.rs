@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use super::http::Conn;
 use super::wait::DEADLINE;
 
-/// Sends until the other side has taken no byte for a while; how many it took.
+/// Sends until the other side has taken no byte for a second, which a busy machine may need for itself; how many it took.
 pub fn push_until_stuck(conn: &mut Conn, bytes: &[u8], most: usize) -> usize {
-    conn.stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a time-out can be set");
+    conn.stream.set_write_timeout(Some(Duration::from_secs(1))).expect("a time-out can be set");
     let mut sent = 0;
     while sent < most {
         // Always whole frames from where the last write ended.
