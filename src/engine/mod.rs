@@ -28,6 +28,7 @@ pub mod mocks;
 pub mod performance;
 pub mod read_buffer;
 pub mod recorder;
+pub mod recording_session;
 pub mod recordings;
 pub mod relay_http;
 pub mod relay_ws;

@@ -7,30 +7,20 @@ use std::time::{Duration, Instant};
 
 use super::losses::Lost;
 use super::recorder::Recorder;
+use super::recording_session::{Reserved, Session, empty_head};
 use super::take::{Bounds, Take, reason_of};
 use super::tape::{End, Held, Tape};
 use crate::base::error::{Error, Result};
 use crate::base::time::{self, Origin};
 use crate::base::{id, limits, sync};
 use crate::model::api::{SessionView, StartRequest, Started, Stopped, Summary};
-use crate::model::recording::{
-    FORMAT_VERSION, Head, Metadata, Protocol, Recording, Source, SseRequest, Status, StreamHead, StreamTail, Tail,
-};
+use crate::model::recording::{Metadata, Protocol, Recording, Source, Status, StreamHead};
 use crate::model::setting::EVERYTHING;
 use crate::model::settings::Settings;
 use crate::rules::pattern;
 use crate::rules::redact::Redactor;
-use crate::rules::redact_ends::redact_head;
 use crate::store::Store;
 use crate::wire::url::UpstreamUrl;
-
-/// A recording that a connection has taken and that [`Recordings::begin`] must begin: whoever stops its session waits for it.
-#[derive(Debug)]
-pub struct Reserved {
-    tape: Arc<Tape>,
-    head: Box<Head>,
-    bounds: Bounds,
-}
 
 /// What is recorded from the first request on, a recording each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,17 +42,6 @@ impl Standing {
     fn takes(&self, metadata: &Metadata) -> bool {
         pattern::matches(&self.pattern, &metadata.path) && (self.session.is_none() || metadata.source == Some(Source::Proxy))
     }
-}
-
-struct Session {
-    id: String,
-    request: StartRequest,
-    name: String,
-    opened: Origin,
-    upstream: Option<Arc<UpstreamUrl>>,
-    tapes: Vec<Arc<Tape>>,
-    /// It was stopped before it saw a connection.
-    is_empty: bool,
 }
 
 /// All open recording sessions, and what `--record` asks for.
@@ -123,15 +102,7 @@ impl Recordings {
             let what = format!("{} {}", request.protocol.word(), request.path);
             return Err(Error::conflict("already_recording", format!("{what} is being recorded by session {}; stop it first", other.id)));
         }
-        let session = Session {
-            id: id::new(),
-            name: request.name.clone().unwrap_or_else(|| request.protocol.made_name(&request.path)),
-            opened: Origin::now(),
-            upstream,
-            tapes: Vec::new(),
-            is_empty: false,
-            request,
-        };
+        let session = Session::open(request, upstream);
         let started = Started {
             id: session.id.clone(),
             session_id: session.id.clone(),
@@ -200,7 +171,7 @@ impl Recordings {
         let open = sync::lock(&self.open);
         let id = id::resolve("recording", prefix, open.waiting().map(|session| session.id.as_str()))?;
         match open.waiting().find(|session| session.id == id) {
-            Some(session) => Ok(self.empty_recording(session, Status::Recording)),
+            Some(session) => Ok(session.empty_recording(Status::Recording, &self.redactor)),
             None => Err(Error::NotFound { kind: "recording", id }),
         }
     }
@@ -208,7 +179,7 @@ impl Recordings {
     /// The recordings of all sessions whose first files are still to come, for a list.
     pub fn all_waiting(&self) -> Vec<Summary> {
         let open = sync::lock(&self.open);
-        let recordings = open.waiting().map(|session| self.empty_recording(session, Status::Recording));
+        let recordings = open.waiting().map(|session| session.empty_recording(Status::Recording, &self.redactor));
         recordings.map(|recording| Summary::of(&recording.head, &recording.tail, 0, false)).collect()
     }
 
@@ -311,7 +282,7 @@ impl Recordings {
         };
         self.change.notify_all();
         let empty = sessions.iter().filter(|session| session.tapes.is_empty());
-        let saved = self.save_all_empty(empty.map(|session| self.empty_recording(session, Status::Complete)).collect());
+        let saved = self.save_all_empty(empty.map(|session| session.empty_recording(Status::Complete, &self.redactor)).collect());
         tapes.iter().for_each(|tape| tape.end(End::Recorder));
         Ended { tapes, saved }
     }
@@ -356,9 +327,7 @@ impl Recordings {
         let at = open.sessions.iter().position(|session| session.id == id);
         let mut session = at.map(|at| open.sessions.remove(at)).ok_or(Error::NotFound { kind: "recording session", id })?;
         if session.tapes.is_empty() {
-            // Nothing comes onto this tape; its outcome says when the recording of no frames is on disk.
-            session.is_empty = true;
-            session.tapes.push(Arc::new(Tape::new(session.id.clone())));
+            session.stop_empty();
         }
         session.tapes.iter().for_each(|tape| tape.end(End::Recorder));
         let session = Arc::new(session);
@@ -396,35 +365,38 @@ impl Recordings {
         }
     }
 
-    /// Waits for the files of a session that has been stopped, for each at most `limit`.
+    /// Waits for the files of a session that has been stopped, for each at most `limit` after the one before it; once that was in vain the disk
+    /// hangs, and is asked for nothing more.
     fn finish_session(&self, session: &Session, limit: Duration) -> Result<Stopped> {
         if session.is_empty {
             let saved = self.save_empty(session);
             session.tapes.iter().for_each(|tape| tape.publish_outcome(saved.clone()));
         }
         let mut recordings: Vec<Summary> = Vec::new();
-        let (mut kept, mut failure) = (0, None);
-        for (tape, number) in session.tapes.iter().zip(1..) {
+        let (mut kept, mut failure, mut limit) = (0, None, limit);
+        for (at, tape) in session.tapes.iter().enumerate() {
+            let stored = |id: &str| if limit.is_zero() { None } else { self.store.summary(id).ok() };
             match tape.wait_outcome(limit) {
                 // It may have been edited, or deleted, since.
                 Some(Ok(summary)) => {
                     kept += 1;
-                    recordings.push(self.store.summary(&summary.id).unwrap_or(summary));
+                    recordings.push(stored(&summary.id).unwrap_or(summary));
                 }
-                // It must not hide the others, nor be hidden by them: its journal is there, and is finished when the disk is well.
+                // It must not hide the others, nor be hidden by them: where its journal is there, that is finished when the disk is well.
                 Some(Err(error)) => {
+                    let known = stored(tape.id()).unwrap_or_else(|| session.unwritten(at, &self.redactor));
                     let status_reason = Some(reason_of(&error).to_owned());
-                    // Where that fails too, the first error says why.
-                    let journal = self.store.summary(tape.id()).ok();
-                    recordings.extend(journal.map(|journal| Summary { status: Status::Incomplete, status_reason, ..journal }));
+                    recordings.push(Summary { status: Status::Incomplete, status_reason, ..known });
                     failure = Some(error);
                 }
-                // The same; but a disk that hangs is asked for nothing more.
                 None => {
                     let message = format!("the recording {} is not on disk yet: the disk is too slow; look at it later", tape.id());
-                    log::error!("{message}");
-                    recordings.push(self.unwritten(session, tape, number));
+                    if !limit.is_zero() {
+                        log::error!("{message}");
+                    }
+                    recordings.push(session.unwritten(at, &self.redactor));
                     failure = Some(Error::Failed(message));
+                    limit = Duration::ZERO;
                 }
             }
         }
@@ -434,49 +406,10 @@ impl Recordings {
         }
     }
 
-    /// What is known of a session's recording, the so-many'th, without its file.
-    fn unwritten(&self, session: &Session, tape: &Tape, number: usize) -> Summary {
-        let mut recording = self.empty_recording(session, Status::Incomplete);
-        recording.head.id = tape.id().to_owned();
-        recording.head.name = numbered(recording.head.name, number);
-        recording.tail.status_reason = Some("storage_error".to_owned());
-        Summary { frame_count: tape.frames(), ..Summary::of(&recording.head, &recording.tail, 0, false) }
-    }
-
     /// A session that saw no connection: one complete recording of no frames.
     fn save_empty(&self, session: &Session) -> Result<Summary> {
-        let recording = self.empty_recording(session, Status::Complete);
+        let recording = session.empty_recording(Status::Complete, &self.redactor);
         self.store.keep_empty(&recording.head, &recording.tail)
-    }
-
-    /// What a session without a connection has recorded.
-    fn empty_recording(&self, session: &Session, status: Status) -> Recording {
-        let protocol = session.request.protocol;
-        let mut head = empty_head(&session.id, session.name.clone());
-        head.description = session.request.description.clone();
-        head.tags = session.request.tags.clone();
-        head.start_time = time::rfc3339(session.opened.wall_us);
-        head.metadata = Metadata { path: session.request.path.clone(), session_id: Some(session.id.clone()), ..Metadata::default() };
-        if protocol == Protocol::Sse {
-            head.stream = StreamHead::Sse {
-                request: SseRequest { method: "GET".to_owned(), ..SseRequest::default() },
-                response_status: 200,
-                response_headers: Default::default(),
-                head_relative_us: None,
-            };
-        }
-        redact_head(&mut head, &self.redactor);
-        let now = time::now_us();
-        let ended = status != Status::Recording;
-        let tail = Tail {
-            status,
-            status_reason: None,
-            end_time: ended.then(|| time::rfc3339(session.opened.wall_at(now))),
-            duration: ended.then(|| session.opened.relative_us(now) / 1000),
-            stream: if ended { ended_by_recorder(protocol, session.opened.relative_us(now)) } else { StreamTail::open(protocol) },
-            stats: Default::default(),
-        };
-        Recording { head: *head, frames: Vec::new(), tail }
     }
 }
 
@@ -532,60 +465,6 @@ impl Open {
         self.loose.retain(|tape| !tape.is_finished());
         self.stopped.retain(|session| session.tapes.iter().any(|tape| !tape.is_finished()));
     }
-}
-
-impl Session {
-    fn is_for(&self, protocol: Protocol, path: &str) -> bool {
-        self.request.protocol == protocol && self.request.path == path
-    }
-
-    fn takes(&self, protocol: Protocol, path: &str) -> bool {
-        self.request.protocol == protocol && pattern::matches(&self.request.path, path)
-    }
-
-    /// The recording of this session's next connection: the first takes the session's id.
-    fn take_connection(&mut self, metadata: &mut Metadata, held: &Arc<Held>) -> Reserved {
-        let number = self.tapes.len() + 1;
-        let id = if number == 1 { self.id.clone() } else { id::new() };
-        let tape = Arc::new(Tape::beside(id, held));
-        self.tapes.push(Arc::clone(&tape));
-        metadata.session_id = Some(self.id.clone());
-        let mut head = empty_head(tape.id(), numbered(self.name.clone(), number));
-        head.description = self.request.description.clone();
-        head.tags = self.request.tags.clone();
-        Reserved { tape, head, bounds: Bounds { max_duration_ms: self.request.max_duration_ms, max_frames: self.request.max_frames } }
-    }
-}
-
-/// The name of a session's so-many'th recording.
-fn numbered(name: String, number: usize) -> String {
-    if number == 1 { name } else { format!("{name} #{number}") }
-}
-
-fn ended_by_recorder(protocol: Protocol, end_us: u64) -> StreamTail {
-    use crate::model::recording::EndedBy::Recorder;
-    match protocol {
-        Protocol::WebSocket => {
-            StreamTail::WebSocket { close_code: None, close_reason: None, closed_by: Some(Recorder), end_relative_us: Some(end_us) }
-        }
-        Protocol::Sse => StreamTail::Sse { tail: None, tail_encoding: None, ended_by: Some(Recorder), end_relative_us: Some(end_us) },
-    }
-}
-
-// Apart, so that a connection that is not recorded has no room for it on its stack.
-#[inline(never)]
-fn empty_head(id: &str, name: String) -> Box<Head> {
-    Box::new(Head {
-        format_version: FORMAT_VERSION.to_owned(),
-        id: id.to_owned(),
-        name,
-        description: None,
-        tags: Vec::new(),
-        start_time: String::new(),
-        metadata: Metadata::default(),
-        stream: StreamHead::WebSocket { subprotocol: None },
-        extra: serde_json::Map::new(),
-    })
 }
 
 #[cfg(test)]

@@ -169,6 +169,34 @@ fn a_stop_names_what_the_disk_did_not_take_in_time() {
     );
 }
 
+/// Trap: recordings that could not be begun were in no answer; those that were late were said to be on the session's pattern, and to have
+/// lasted until the stop gave up.
+#[test]
+fn a_stop_says_of_what_is_not_on_disk_what_is_known_of_it() {
+    let (_dir, recordings, id) = opened();
+    let session = Session::open(StartRequest { path: "/ws/*".into(), ..sync::lock(&recordings.open).sessions[0].request.clone() }, None);
+    sync::lock(&recordings.open).sessions.push(session);
+    let claim =
+        |path: &str| recordings.claim(Protocol::WebSocket, Box::new(Metadata { path: path.into(), ..Metadata::default() })).unwrap();
+    let [first, refused, late] = ["/ws/a", "/ws/b", "/ws/c"].map(claim);
+    let tape = begin(&recordings, first);
+    refused.tape.publish_outcome(Err(Error::StorageFull("the disk is full".to_owned())));
+    let session = recordings.take_session(tape.id()).unwrap();
+    assert!(tape.wait_outcome(Duration::from_secs(60)).unwrap().is_ok());
+    let told = recordings.finish_session(&session, Duration::from_millis(1)).unwrap().recordings;
+    let told: Vec<_> =
+        told.iter().map(|one| (one.id.as_str(), one.path.as_str(), one.status_reason.as_deref(), one.duration.is_some())).collect();
+    assert_eq!(
+        told,
+        [
+            (tape.id(), "/ws/a", None, true),
+            (refused.tape.id(), "/ws/b", Some("storage_full"), false),
+            (late.tape.id(), "/ws/c", Some("storage_error"), false),
+        ]
+    );
+    assert_ne!(tape.id(), id);
+}
+
 /// Trap: a follower who asks again and again for a file that never comes.
 #[test]
 fn nobody_waits_for_a_first_file_that_was_refused() {
