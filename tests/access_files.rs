@@ -2,7 +2,7 @@
 //! of it readable by its owner alone, whatever the umask.
 
 use std::fs::{File, Permissions};
-use std::os::unix::fs::{FileExt, FileTypeExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -424,4 +424,21 @@ fn a_file_that_is_written_anew_keeps_its_mode() {
         assert_ne!(std::fs::read(&path).unwrap(), b"old");
         std::fs::remove_file(&path).unwrap();
     }
+}
+
+/// Its mode was kept, but not whom it was for: root locked the owner out, and a group got what was another's.
+#[test]
+fn a_file_that_is_written_anew_keeps_its_owner_and_its_group() {
+    let place = Place::new();
+    let id = Made::save(&ws("/ws").s2c(0, "x"), &place.data_dir());
+    let path = place.file("out.json", "old");
+    if std::os::unix::fs::chown(&path, Some(12_345), Some(23_456)).is_err() {
+        println!("skipped: only root can give a file away");
+        return;
+    }
+    std::fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+    place.run(&["sr", "export", &id, "-o", "out.json"]).expect(0);
+    let known = std::fs::metadata(&path).unwrap();
+    assert_eq!((known.uid(), known.gid(), known.mode() & 0o7777), (12_345, 23_456, 0o640));
+    assert_ne!(std::fs::read(&path).unwrap(), b"old");
 }

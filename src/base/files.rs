@@ -1,9 +1,9 @@
 //! How files are made, opened and replaced so that nobody else reads them, no link or pipe that stands in their place is followed, and
 //! their names last. It knows no recording; the store does.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// A file in the making beside the one whose place it takes: `chat.json.0123456789abcdef.mockd.tmp`. It goes away with this value, unless
-/// it was published. It is its owner's alone until then, and gets the permissions of the file that it replaces; where there is none it has
+/// it was published. It is its owner's alone until then, and gets the owner, the group and the permissions of the file that it replaces, as far as this process may; where there is none it has
 /// those that the umask gives. Nobody can have put a link there: the name cannot be guessed, and one that is taken is not used. It is locked: one that a killed process left is held by nobody, and goes away when its target is written the next time.
 #[derive(Debug)]
 pub struct Beside {
@@ -41,7 +41,7 @@ impl Beside {
         // Another run that writes the same target may take it for a leftover, before it is locked.
         for _ in 0..TRIES {
             let path = target.with_file_name(format!("{}{:016x}{END}", begin(target), id::random_u64()));
-            let mode = if mode_of(target).is_some() { 0o600 } else { 0o666 };
+            let mode = if plain_file(target).is_some() { 0o600 } else { 0o666 };
             let file = OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(&path)?;
             // Where there are no locks, nobody takes leftovers away.
             let is_held = file.try_lock().map_or_else(|error| !matches!(error, TryLockError::WouldBlock), |()| true);
@@ -52,15 +52,13 @@ impl Beside {
         Err(std::io::Error::other("files beside it are taken away as soon as they are there"))
     }
 
-    /// Gives it the name of its target, in place of what had it, and its permissions.
+    /// Gives it the name of its target, in place of what had it, and whose that was and its permissions.
     ///
     /// # Errors
     /// What the system says; what had the name is as it was.
     pub fn publish(self) -> std::io::Result<()> {
-        if let Some(mode) = mode_of(&self.target)
-            && mode_of(&self.path) != Some(mode)
-        {
-            self.file.set_permissions(Permissions::from_mode(mode))?;
+        if let Some(old) = plain_file(&self.target) {
+            take_access(&self.file, &old)?;
         }
         std::fs::rename(&self.path, &self.target)
     }
@@ -72,10 +70,24 @@ impl Drop for Beside {
     }
 }
 
-/// Who may do what with a plain file that stands under a name; `None` where there is none.
-fn mode_of(path: &Path) -> Option<u32> {
-    let known = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file)?;
-    Some(known.mode() & 0o777)
+/// The plain file that stands under a name; `None` where there is none.
+fn plain_file(path: &Path) -> Option<Metadata> {
+    std::fs::symlink_metadata(path).ok().filter(Metadata::is_file)
+}
+
+/// Gives a file the owner, the group and the permissions of another, as far as the system lets this process.
+fn take_access(file: &File, old: &Metadata) -> std::io::Result<()> {
+    let own = file.metadata()?;
+    let mut mode = old.mode() & 0o777;
+    if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
+        // Only root can give a file away; who is in its group can keep that.
+        let has_group = fchown(file, Some(old.uid()), Some(old.gid())).is_ok() || fchown(file, None, Some(old.gid())).is_ok();
+        if !has_group {
+            // What the group might do would be another group's.
+            mode &= !0o070;
+        }
+    }
+    if own.mode() & 0o777 == mode { Ok(()) } else { file.set_permissions(Permissions::from_mode(mode)) }
 }
 
 /// What follows 16 hexadecimal digits in the name of a file in the making.
