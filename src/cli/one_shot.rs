@@ -171,7 +171,7 @@ impl OneShot {
     /// Ends the server.
     pub fn end(&self) {
         self.server.end();
-        self.announce.withdraw();
+        self.announce.withdraw(&self.server);
     }
 
     fn ended(&mut self, status: std::io::Result<ExitStatus>) -> u8 {

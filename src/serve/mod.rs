@@ -64,7 +64,7 @@ pub fn run(settings: Settings, announce: &Announce, reload: impl Fn() -> Result<
     })?;
     signals.await_stop();
     // Nobody is to come any more; and a second signal leaves no file that says otherwise.
-    announce.withdraw();
+    announce.withdraw(&server);
     server.end();
     // Nothing is left but a pid file. A disk that hangs keeps it, and must not keep the process.
     sync::spawn("last resort", || {
@@ -91,7 +91,7 @@ impl Announce {
     /// # Errors
     /// The file or stdout takes nothing.
     pub fn say(&self, server: &Server) -> Result<()> {
-        let line = ready_line(&format!("http://{}", server.mock), &format!("http://{}", server.admin), std::process::id()) + "\n";
+        let line = line_of(server);
         if let Some(path) = &self.ready_file {
             files::write_atomically(path, line.as_bytes())
                 .map_err(|error| Error::Failed(format!("cannot write {}: {error}; give another file to --ready-file", path.display())))?;
@@ -109,25 +109,31 @@ impl Announce {
 impl Announce {
     /// Takes the file away where it is of a server that was killed: who waits for it must not find where that one was.
     pub fn forget_killed(&self) {
-        self.remove_of(|pid| !platform::is_alive(pid));
+        // This process has not written it yet: its number there is that of a killed one, as in a container that was started again.
+        let is_of_killed = |said: &Said| said.pid == std::process::id() || !platform::is_alive(said.pid);
+        self.remove_if(|text| serde_json::from_slice(text).is_ok_and(|said| is_of_killed(&said)));
     }
 
     /// Takes the file away: the server has ended. One that another server has written over it meanwhile is that server's.
-    pub fn withdraw(&self) {
-        self.remove_of(|pid| pid == std::process::id());
+    pub fn withdraw(&self, server: &Server) {
+        // By the whole line: in containers several servers have the same number.
+        self.remove_if(|text| text == line_of(server).as_bytes());
     }
 
-    /// Removes the file if it names a process that is meant.
-    fn remove_of(&self, is_meant: impl Fn(u32) -> bool) {
+    /// Removes the file if its text is meant.
+    fn remove_if(&self, is_meant: impl Fn(&[u8]) -> bool) {
         let Some(path) = &self.ready_file else { return };
         let is_small = std::fs::metadata(path).is_ok_and(|known| known.is_file() && known.len() <= limits::MAX_RUN_FILE_BYTES);
-        let text = is_small.then(|| std::fs::read(path).ok()).flatten();
-        // What is no such file is not ours to remove.
-        let said = text.and_then(|text| serde_json::from_slice::<Said>(&text).ok());
-        if said.is_some_and(|said| is_meant(said.pid)) {
+        // What cannot be read is not ours to remove.
+        if is_small && std::fs::read(path).is_ok_and(|text| is_meant(&text)) {
             files::remove(path);
         }
     }
+}
+
+/// What is said of a server.
+fn line_of(server: &Server) -> String {
+    ready_line(&format!("http://{}", server.mock), &format!("http://{}", server.admin), std::process::id()) + "\n"
 }
 
 /// Of the line that says where a server is what tells whether it lives.

@@ -2,7 +2,7 @@
 
 use crate::support::Server;
 use crate::support::recordings::{put, ws};
-use crate::support::server::{Place, text};
+use crate::support::server::{MOCKD, Place, text};
 
 const TEMP: &str = ".rec_01HXYZ12345678ABCDEFGHJKMN.0123456789abcdef.tmp";
 const STAGING: &str = ".making-01HXYZ12345678ABCDEFGHJKMN";
@@ -60,5 +60,12 @@ fn who_waited_for_a_ready_file_found_that_of_a_killed_server() {
         file.exists()
     };
     assert!(!serve(ended.id()));
+    // In a container that was started again the killed server had the number that this one has.
+    let script = format!("echo '{{\"pid\":'$$'}}' > ready.json; exec {MOCKD} serve --port {port} --admin-port 0 --ready-file ready.json");
+    let mut shell = std::process::Command::new("sh");
+    let ended =
+        shell.args(["-c", &script]).current_dir(place.home()).env("HOME", place.home()).stderr(std::process::Stdio::null()).status();
+    assert_eq!(ended.unwrap().code(), Some(1));
+    assert!(!place.home().join("ready.json").exists());
     assert!(serve(std::process::id()), "that of a server that lives stays");
 }
