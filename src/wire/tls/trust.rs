@@ -124,20 +124,25 @@ fn read_certificates(path: &Path) -> std::result::Result<Vec<CertificateDer<'sta
     CertificateDer::pem_slice_iter(&bytes).collect::<std::result::Result<_, _>>().map_err(|error| format!("is no PEM file: {error}"))
 }
 
-/// What to do about a certificate, in words.
+/// What is wrong with a certificate and what to do about it, in words.
 fn explain(host: &str, error: &rustls::Error) -> String {
     use CertificateError as Wrong;
+    const OF_NO_NAME: &str = "it names no host; make it with a subjectAltName";
     let rustls::Error::InvalidCertificate(wrong) = error else { return failed(host, error) };
-    let what = match wrong {
-        Wrong::UnknownIssuer => "its issuer is not known here".to_owned(),
-        Wrong::Expired | Wrong::ExpiredContext { .. } => "it has expired".to_owned(),
-        Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
-        Wrong::NotValidForName | Wrong::NotValidForNameContext { .. } => "it is for another name".to_owned(),
-        other => other.to_string(),
+    let (what, mend) = match wrong {
+        Wrong::UnknownIssuer => ("its issuer is not known here".to_owned(), "give its CA with --upstream-ca FILE"),
+        Wrong::Expired | Wrong::ExpiredContext { .. } => ("it has expired".to_owned(), "renew it"),
+        Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => ("it is not valid yet".to_owned(), "set the clock right"),
+        Wrong::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+            (OF_NO_NAME.to_owned(), "`openssl req -x509` takes -addext subjectAltName=DNS:localhost")
+        }
+        Wrong::NotValidForName | Wrong::NotValidForNameContext { .. } => {
+            ("it is for another name".to_owned(), "ask for a name that it has")
+        }
+        Wrong::Other(_) => ("it is that of a CA, or cannot be read".to_owned(), "give it with --upstream-ca FILE"),
+        other => (other.to_string(), "give its CA with --upstream-ca FILE"),
     };
-    format!(
-        "the certificate of {host} is not to be trusted: {what}; give its CA with --upstream-ca FILE, or skip verification with --upstream-insecure"
-    )
+    format!("the certificate of {host} is not to be trusted: {what}; {mend}, or skip verification with --upstream-insecure")
 }
 
 fn failed(host: &str, error: &dyn std::fmt::Display) -> String {
