@@ -137,7 +137,10 @@ fn a_handshake_that_fails_uses_up_no_session() {
     let fields = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "short")];
     http::ask(server.mock, "GET", &format!("/ws?mockd-replay={replay}"), &fields, b"").expect(400);
     http::ask(server.mock, "GET", "/ws", &fields, b"").expect(400);
-    http::ask(server.mock, "GET", "/elsewhere", &fields, b"").expect(404);
+    // A path is no pattern.
+    for elsewhere in ["/elsewhere", "/*"] {
+        http::ask(server.mock, "GET", elsewhere, &fields, b"").expect(404);
+    }
     assert_eq!(server.view(&replay)["status"], "pending");
     Raw::open(server.mock, &format!("/ws?mockd-replay={replay}")).run("expect text x");
 }

@@ -317,12 +317,17 @@ impl Replays {
         }
     }
 
-    /// Whether a pending session of this protocol is on this path.
+    /// Whether a pending session of this protocol is on this path, or on one that this pattern takes.
     pub fn serves(&self, protocol: Protocol, path: &str) -> bool {
         let boards = sync::lock(&self.boards);
         boards
             .values()
             .any(|board| board.is_pending() && board.protocol() == protocol && crate::rules::pattern::matches(path, board.path()))
+    }
+
+    /// Whether a pending session takes a client that asks for this path by this method.
+    pub fn awaits(&self, protocol: Protocol, path: &str, method: &str) -> bool {
+        sync::lock(&self.boards).values().any(|board| board.is_pending() && board.is_for(protocol, path, method))
     }
 
     /// Whether a session is on this path, one of a replay mock aside: one that has not ended, or (`ended`) any.

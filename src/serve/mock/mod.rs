@@ -174,7 +174,7 @@ impl<'a> Request<'a> {
 
     /// Whether a session, a recording that is played or a mock would take a handshake here.
     fn awaits_handshake(&self) -> bool {
-        self.app.replays.serves(Protocol::WebSocket, self.path)
+        self.app.replays.awaits(Protocol::WebSocket, self.path, &self.head.method)
             || self.app.deck.first_at(Protocol::WebSocket, &self.head.method, self.path).is_some()
             || self.app.mocks.find(self.wanted(None)).is_some()
     }
