@@ -148,7 +148,7 @@ fn measure_when_asked(store: &Store, at_once: bool, asked: &Receiver<()>) {
     while asked.recv().is_ok() {
         let begun = Instant::now();
         store.measure();
-        // Where files come and go it is asked all the time: it takes half a core at most.
+        // Where files come and go it is asked all the time: it takes half a core, and more only where a look takes longer than the rest.
         std::thread::sleep(begun.elapsed().min(Duration::from_millis(limits::MEASURE_REST_MS)));
     }
 }

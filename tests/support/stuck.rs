@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 use super::http::Conn;
 use super::wait::DEADLINE;
 
-/// Sends until the other side has taken no byte for a second, which a busy machine may need for itself; how many it took.
+/// What has not moved for so long does not: a busy machine may need the third of it for itself.
+const STUCK: Duration = Duration::from_secs(1);
+
+/// Sends until the other side has taken no byte for a while; how many it took.
 pub fn push_until_stuck(conn: &mut Conn, bytes: &[u8], most: usize) -> usize {
-    conn.stream.set_write_timeout(Some(Duration::from_secs(1))).expect("a time-out can be set");
+    conn.stream.set_write_timeout(Some(STUCK)).expect("a time-out can be set");
     let mut sent = 0;
     while sent < most {
         // Always whole frames from where the last write ended.
@@ -41,7 +44,7 @@ pub fn push_until_relay_sticks(conn: &mut Conn, bytes: &[u8]) -> usize {
             }
             // The table has all connections of the machine: it is not asked for often.
             std::thread::park_timeout(Duration::from_millis(20));
-            if now.0 == 0 && since.elapsed() > Duration::from_millis(300) {
+            if now.0 == 0 && since.elapsed() > STUCK {
                 return sent;
             }
             assert!(since.elapsed() < DEADLINE, "the relay's kernel did not take a piece");
