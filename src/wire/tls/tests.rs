@@ -96,13 +96,24 @@ fn a_private_ca_is_trusted_for_names_and_addresses() {
 #[test]
 fn what_is_not_to_be_trusted_is_a_bad_gateway_that_says_what_to_do() {
     let untrusting = TlsSettings::new(None, false).expect("settings");
-    for (settings, host, what) in [(untrusting, "localhost", "issuer"), (trusting(), "example.com", "another name")] {
+    for (settings, host, what) in [
+        (untrusting, "localhost", "its issuer is not known here; give its CA with --upstream-ca FILE,"),
+        (trusting(), "example.com", "it is for another name; ask for a name that it has,"),
+    ] {
         let config = server_config(rustls::ALL_VERSIONS);
         let error = settings.connect(host, tcp_to(|far| echo(far, config)), LIMIT).expect_err("not trusted");
         let text = error.to_string();
         assert!(matches!(error, Error::BadGateway(_)), "{text}");
-        assert!(text.contains(what) && text.contains("--upstream-ca FILE") && text.contains("--upstream-insecure"), "{text}");
+        assert!(text.contains(what) && text.contains("--upstream-insecure"), "{text}");
     }
+}
+
+#[test]
+fn a_certificate_without_a_subject_alt_name_is_said_to_name_no_host() {
+    let host = ServerName::try_from("localhost").expect("a name");
+    let wrong = rustls::CertificateError::NotValidForNameContext { expected: host, presented: Vec::new() };
+    let words = explain("localhost", &rustls::Error::InvalidCertificate(wrong));
+    assert!(words.contains("it names no host; make it with a subjectAltName; `openssl req -x509` takes -addext"), "{words}");
 }
 
 #[test]
