@@ -80,14 +80,15 @@ impl<'a> Outline<'a> {
     }
 }
 
-/// Keeps what is left of a recording's fields, and of its protocol's part, beside what its head has of them already. Fields of the head
-/// that a last line of JSON Lines says once more are left out: written down, they would be read in place of the head's own.
+/// Keeps what is left of a recording's fields, and of its protocol's part, beside what its head has of them already. Fields of ours
+/// are left out, which a last line of JSON Lines says once more, or another program's recording by chance: written down, they would be read in
+/// place of its own.
 ///
 /// # Errors
 /// [`Error::Invalid`] that names a field nested too deep.
 pub fn keep_unknown(head: &mut Head, fields: RawObject<'_>, part: RawObject<'_>) -> Result<()> {
     let protocol = head.protocol();
-    let (own, own_of_part) = fields_of_head(protocol);
+    let (own, own_of_part) = own_fields(protocol);
     head.extra.extend(fields.rest()?.into_iter().filter(|(name, _)| !own.contains(&name.as_str())));
     let unknown: Map<_, _> = part.rest()?.into_iter().filter(|(name, _)| !own_of_part.contains(&name.as_str())).collect();
     if !unknown.is_empty() {
@@ -99,12 +100,36 @@ pub fn keep_unknown(head: &mut Head, fields: RawObject<'_>, part: RawObject<'_>)
     Ok(())
 }
 
-/// The fields of a head, and those of its protocol's part, the list of frames among them.
-fn fields_of_head(protocol: Protocol) -> (&'static [&'static str], &'static [&'static str]) {
-    let own = &["formatVersion", "id", "name", "description", "tags", "protocol", "startTime", "metadata"];
+/// The fields of a recording, and those of its protocol's part.
+fn own_fields(protocol: Protocol) -> (&'static [&'static str], &'static [&'static str]) {
+    let own = &[
+        "formatVersion",
+        "id",
+        "name",
+        "description",
+        "tags",
+        "protocol",
+        "startTime",
+        "metadata",
+        "status",
+        "statusReason",
+        "endTime",
+        "duration",
+        "stats",
+    ];
     let of_part: &[&str] = match protocol {
-        Protocol::WebSocket => &["subprotocol", "frames"],
-        Protocol::Sse => &["request", "responseStatus", "responseHeaders", "headRelativeUs", "events"],
+        Protocol::WebSocket => &["subprotocol", "frames", "closeCode", "closeReason", "closedBy", "endRelativeUs"],
+        Protocol::Sse => &[
+            "request",
+            "responseStatus",
+            "responseHeaders",
+            "headRelativeUs",
+            "events",
+            "tail",
+            "tailEncoding",
+            "endedBy",
+            "endRelativeUs",
+        ],
     };
     (own, of_part)
 }
