@@ -51,8 +51,8 @@ pub fn recording(data: &[u8]) {
         assert_eq!(by_file.as_ref(), parsed.as_ref().ok().map(|recording| &recording.frames), "{:?}", parsed.as_ref().err());
     }
     let Ok(recording) = parsed else { return };
-    // One whose frames are refused has parts that stand twice: its head is the first one's.
-    if let Some(opened) = opened.as_ref().filter(|_| by_file.is_some()) {
+    // Where parts stand twice its head is the first one's.
+    if let Some(opened) = opened.as_ref().filter(|_| is_once) {
         assert_eq!((&opened.head.metadata, &opened.tail.stream), (&recording.head.metadata, &recording.tail.stream));
         let mut out = Vec::new();
         opened.write_to(&mut out).expect("it is handed out");

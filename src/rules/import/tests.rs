@@ -195,9 +195,11 @@ fn a_go_recording_is_read() {
 /// Found by fuzzing: such a file was written with fields that stand twice, and could not be read again.
 #[test]
 fn a_go_recording_with_fields_of_ours_is_written_once() {
-    let recording = one(&json!({"version": "1.0", "protocol": "websocket", "startTime": "2024-01-15T10:30:00Z", "statusReason": "r", "mine": 4,
+    let recording = one(
+        &json!({"version": "1.0", "protocol": "websocket", "startTime": "2024-01-15T10:30:00Z", "statusReason": "r", "mine": 4,
         "metadata": {"path": "/ws", "query": {"a": "1"}, "redaction": {"headers": []}, "sessionId": "s", "upstream": "u", "mine": 2},
-        "websocket": {"closedBy": "server", "subprotocol": "v1", "endRelativeUs": 9, "mine": 5, "frames": [{"rel": 1, "dir": "s2c", "type": "text", "data": "x", "direction": "c2s", "relativeUs": 7, "timestamp": "t", "mine": 3}]}}));
+        "websocket": {"closedBy": "server", "subprotocol": "v1", "endRelativeUs": 9, "mine": 5, "frames": [{"rel": 1, "dir": "s2c", "type": "text", "data": "x", "direction": "c2s", "relativeUs": 7, "timestamp": "t", "mine": 3}]}}),
+    );
     let mut text = recording_text::head_line(&recording.head).unwrap().into_bytes();
     recording_text::push_frame_line(&mut text, &recording.frames[0], true).unwrap();
     text.extend(recording_text::tail_line(&recording.tail, text.len() as u64).unwrap().into_bytes());
