@@ -103,19 +103,10 @@ fn bench(args: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the disk has what the rows before have written: the kernel writes gigabytes away for a minute, on the cores of the next row.
-fn settle_disk() {
-    let synced = std::process::Command::new("sync").status();
-    if !synced.is_ok_and(|status| status.success()) {
-        eprintln!("sync cannot be run: what is still being written disturbs the next row");
-    }
-}
-
 /// Each row by itself: one that fails says why, and the rest goes on.
 fn run_rows(place: &Place, wanted: &[&str]) -> Vec<Line> {
     let mut lines = Vec::new();
     for row in rows::ROWS.iter().filter(|row| wanted.is_empty() || wanted.contains(&row.name)) {
-        settle_disk();
         let start = clock::now_ns();
         eprint!("{:10} {} … ", row.name, row.what);
         let before = lines.len();
