@@ -1,5 +1,6 @@
 //! Recording sessions of SPEC 2 and the fields of SPEC 3: what start, stop and sessions say, and what stands in a recording.
 
+use mockd::base::time;
 use serde_json::{Value, json};
 
 use crate::support::server::text;
@@ -100,19 +101,76 @@ fn times_are_counted_from_the_origin_and_stand_in_order() {
     (0..50).for_each(|number| client.run(&format!("expect text {number}\nsend text {number}")));
     client.run("expect close 1000\nsend close 1000");
     let recording = server.finished(&id);
-    let origin = mockd::base::time::parse_rfc3339(&text(&recording["startTime"])).expect("a time");
+    let origin = time::parse_rfc3339(&text(&recording["startTime"])).expect("a time");
     let frames = recording["websocket"]["frames"].as_array().unwrap();
     let mut before = 0;
     for frame in frames {
         let us = frame["relativeUs"].as_u64().expect("a time");
         assert!(us >= before, "stamps ascend");
         before = us;
-        assert_eq!(mockd::base::time::parse_rfc3339(&text(&frame["timestamp"])), Some(origin + us));
+        assert_eq!(time::parse_rfc3339(&text(&frame["timestamp"])), Some(origin + us));
     }
     let end = recording["websocket"]["endRelativeUs"].as_u64().expect("an end");
     assert!(end >= before);
     assert_eq!(recording["duration"].as_u64(), Some(end / 1000));
-    assert_eq!(mockd::base::time::parse_rfc3339(&text(&recording["endTime"])), Some(origin + end));
+    assert_eq!(time::parse_rfc3339(&text(&recording["endTime"])), Some(origin + end));
+}
+
+/// Trap: a thread that is woken late reads late. Here none runs at all while a frame and an event come.
+#[test]
+fn what_a_server_says_has_the_time_of_its_arrival_however_late_it_is_read() {
+    const STOOD_US: u64 = 200_000;
+    let _noting = noting();
+    let ((go_ws, gate_ws), (go_sse, gate_sse)) = (gate(), gate());
+    let sockets = Upstream::websocket(None, move |mut raw| {
+        raw.run("send text first");
+        assert!(gate_ws.wait());
+        raw.run("send text late\nsend close 1000\nexpect close 1000");
+    });
+    let events = Upstream::http(move |_, mut conn| {
+        conn.send(EVENT_STREAM);
+        conn.send_chunk("data: first\n\n");
+        assert!(gate_sse.wait());
+        conn.send_chunk("data: late\n\n");
+        conn.send("0\r\n\r\n");
+    });
+    let server = Server::start();
+    let record = |protocol: &str, upstream: &Upstream| {
+        let asked = json!({"protocol": protocol, "path": format!("/{protocol}"), "upstream": upstream.url()});
+        text(&start(&server, asked)["id"])
+    };
+    let ids = [record("websocket", &sockets), record("sse", &events)];
+    let mut client = Raw::open(server.mock, "/websocket");
+    let mut stream = Stream::open(server.mock, "/sse", &[]);
+    client.run("expect text first");
+    stream.expect("data: first\n\n");
+    server.signal("STOP");
+    let before = time::wall_us();
+    go_ws.send(()).unwrap();
+    go_sse.send(()).unwrap();
+    eventually("what came to have waited", || (time::wall_us() > before + 2 * STOOD_US).then_some(()));
+    server.signal("CONT");
+    client.run("expect text late\nexpect close 1000\nsend close 1000");
+    stream.expect("data: late\n\n");
+    let recordings = ids.map(|id| server.finished(&id));
+    let at = |frame: &Value| time::parse_rfc3339(&text(&frame["timestamp"])).expect("a time").saturating_sub(before);
+    let late = [at(&recordings[0]["websocket"]["frames"][1]), at(&recordings[1]["sse"]["events"][1])];
+    // Room for the scheduler, which may come before the upstreams' writes, and between the two clocks of an origin.
+    assert!(late.iter().all(|late| *late < STOOD_US), "{late:?} µs after the stop");
+}
+
+/// The system begins to note arrivals a moment after it was first asked, and goes on while somebody asks.
+fn noting() -> std::net::TcpStream {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let mut near = std::net::TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+    let (far, _) = listener.accept().expect("a connection");
+    let mut arrivals = mockd::base::arrivals::Arrivals::at(&far);
+    eventually("the system to note arrivals", || {
+        std::io::Write::write_all(&mut near, b"x").expect("room");
+        arrivals.read(&far, &mut [0]).expect("a byte");
+        arrivals.wall_us().map(drop)
+    });
+    far
 }
 
 /// Traps: two clients in one session interleaved in one list; the client's close code replaced by 1000.

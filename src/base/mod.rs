@@ -3,6 +3,7 @@
 //! It relies on the standard library and on `nix` for calls that only a Unix has (`platform.rs` holds all of them).
 //! Nothing here knows what a recording, a frame or a request is.
 
+pub mod arrivals;
 pub mod error;
 pub mod files;
 pub mod id;

@@ -164,6 +164,38 @@ pub fn keep_alive(socket: &impl AsFd) {
     }
 }
 
+/// Asks the system to note when what comes to a TCP socket reached it, for [`receive_noted`]; gives whether it can.
+pub fn note_arrivals(socket: &impl AsFd) -> bool {
+    #[cfg(target_os = "linux")]
+    return socket::setsockopt(socket, socket::sockopt::ReceiveTimestampns, &true).is_ok();
+    #[cfg(not(target_os = "linux"))]
+    {
+        // Others note it for datagrams alone.
+        let _ = socket;
+        false
+    }
+}
+
+/// Reads as recv(2) does, and gives when the last of these bytes reached the system, in microseconds of the wall clock, where that was
+/// noted. `room` is for the system's answer, and is kept from read to read.
+///
+/// # Errors
+/// What recvmsg(2) says.
+pub fn receive_noted(socket: &impl AsFd, buffer: &mut [u8], room: &mut Vec<u8>) -> std::io::Result<(usize, Option<u64>)> {
+    use nix::sys::time::{TimeSpec, TimeValLike};
+    room.resize(socket::cmsg_space::<TimeSpec>(), 0);
+    let mut parts = [std::io::IoSliceMut::new(buffer)];
+    let read = socket::recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(room), MsgFlags::empty())?;
+    let noted = read.cmsgs().ok().and_then(|mut words| {
+        words.find_map(|word| match word {
+            #[cfg(target_os = "linux")]
+            socket::ControlMessageOwned::ScmTimestampns(at) => u64::try_from(at.num_microseconds()).ok(),
+            _ => None,
+        })
+    });
+    Ok((read.bytes, noted))
+}
+
 /// Makes the close of a socket a reset.
 ///
 /// # Errors

@@ -18,6 +18,12 @@ pub fn now_us() -> Micros {
     Micros::try_from(origin().elapsed().as_micros()).unwrap_or(Micros::MAX)
 }
 
+/// The monotonic stamp of a moment that the wall clock had, by both clocks as they are now; a moment that seems to lie ahead is now.
+pub fn stamp_of(moment_wall_us: u64) -> Micros {
+    let now = now_us();
+    now.saturating_sub(wall_us().saturating_sub(moment_wall_us))
+}
+
 /// The wall clock in microseconds since 1970-01-01T00:00:00Z.
 pub fn wall_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

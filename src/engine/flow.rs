@@ -3,6 +3,7 @@
 use std::io::Result;
 use std::time::{Duration, Instant};
 
+use crate::base::arrivals::Arrivals;
 use crate::base::platform;
 use crate::wire::stream::{Stream, Wait, has_stalled};
 
@@ -30,7 +31,7 @@ pub fn discard(source: &Stream, limit: Duration) {
         if left.is_zero() || !(source.has_buffered() || matches!(platform::wait_readable(source.fd(), left), Ok(true))) {
             return;
         }
-        if !matches!(source.read_ready(&mut buffer), Ok(None | Some(1..))) {
+        if !matches!(source.read_ready(&mut buffer, &mut Arrivals::default()), Ok(None | Some(1..))) {
             return;
         }
     }

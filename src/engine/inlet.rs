@@ -88,6 +88,16 @@ impl Inlet {
         self.buffer.consume(len);
     }
 
+    /// Asks the system to note when what comes from now on arrives.
+    pub fn note_arrivals(&mut self) {
+        self.buffer.note_arrivals(&self.stream);
+    }
+
+    /// When the last byte that was read reached this machine, in microseconds of the wall clock, where that is known.
+    pub fn arrived_us(&self) -> Option<u64> {
+        self.buffer.arrived_us()
+    }
+
     /// Reads once more, waiting for it: how many bytes came, 0 at the end of the stream.
     ///
     /// # Errors

@@ -132,7 +132,7 @@ impl Line {
     /// Begins to send bytes of the stream: whole frames of a WebSocket, or bytes of an event stream.
     pub fn deliver<'a>(&self, bytes: &'a [u8]) -> Delivery<'a> {
         let stamped =
-            self.tape.as_ref().and_then(|tape| tape.stamp(Direction::ServerToClient).map(|stamp| (Arc::clone(tape), stamp, bytes)));
+            self.tape.as_ref().and_then(|tape| tape.stamp(Direction::ServerToClient, None).map(|stamp| (Arc::clone(tape), stamp, bytes)));
         if self.chunked {
             let mut chunk = Vec::with_capacity(bytes.len() + 16);
             body::push_chunk(&mut chunk, bytes);
@@ -235,7 +235,7 @@ impl Line {
 
     /// Writes what ends a connection.
     fn write_last(&self, bytes: &[u8]) {
-        let stamp = self.tape.as_ref().and_then(|tape| tape.stamp(Direction::ServerToClient));
+        let stamp = self.tape.as_ref().and_then(|tape| tape.stamp(Direction::ServerToClient, None));
         let sent = send_recorded(&self.stream, bytes, Wait::Limit(Duration::from_millis(limits::CLOSE_GRACE_MS)), || {
             if let (Some(tape), Some(stamp)) = (&self.tape, stamp) {
                 tape.push(Direction::ServerToClient, stamp, if self.protocol == Protocol::WebSocket { bytes } else { b"" });

@@ -3,6 +3,7 @@
 
 use std::io::Result;
 
+use crate::base::arrivals::Arrivals;
 use crate::base::limits;
 use crate::wire::stream::Stream;
 
@@ -21,6 +22,7 @@ pub struct ReadBuffer {
     end: usize,
     large: bool,
     small_reads: u32,
+    arrivals: Arrivals,
 }
 
 impl ReadBuffer {
@@ -53,6 +55,16 @@ impl ReadBuffer {
         data
     }
 
+    /// From now on [`ReadBuffer::arrived_us`] knows what `stream`'s system does; this buffer reads no other.
+    pub fn note_arrivals(&mut self, stream: &Stream) {
+        self.arrivals = stream.note_arrivals();
+    }
+
+    /// When the last byte that was read reached this machine, in microseconds of the wall clock, where that is known.
+    pub fn arrived_us(&self) -> Option<u64> {
+        self.arrivals.wall_us()
+    }
+
     /// Whether the next read finds room for much.
     pub fn is_large(&self) -> bool {
         self.large
@@ -70,7 +82,7 @@ impl ReadBuffer {
     /// As [`Stream::read`].
     pub fn fill(&mut self, stream: &Stream) -> Result<usize> {
         self.make_room();
-        let read = stream.read(&mut self.bytes[self.end..])?;
+        let read = stream.read_noted(&mut self.bytes[self.end..], &mut self.arrivals)?;
         self.note(read);
         Ok(read)
     }
@@ -81,7 +93,7 @@ impl ReadBuffer {
     /// As [`Stream::read`].
     pub fn fill_ready(&mut self, stream: &Stream) -> Result<Option<usize>> {
         self.make_room();
-        let read = stream.read_ready(&mut self.bytes[self.end..])?;
+        let read = stream.read_ready(&mut self.bytes[self.end..], &mut self.arrivals)?;
         if let Some(read) = read {
             self.note(read);
         }

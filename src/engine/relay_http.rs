@@ -394,6 +394,9 @@ struct Passing<'a> {
 fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, how: Passing<'_>, tape: Option<&Tape>) -> BodyEnd {
     let Passing { pass, watched, wait } = how;
     const DIRECTION: Direction = Direction::ServerToClient;
+    if tape.is_some() {
+        upstream.note_arrivals();
+    }
     let mut reader = BodyReader::new(framing);
     let (mut out, mut data) = (Vec::new(), Vec::new());
     loop {
@@ -409,7 +412,7 @@ fn relay_body(client: &Stream, upstream: &mut Inlet, framing: Framing, how: Pass
                 Filled::Read(_) | Filled::TimedOut => return BodyEnd::Broken,
             }
         }
-        let stamp = tape.and_then(|tape| tape.stamp(DIRECTION));
+        let stamp = tape.and_then(|tape| tape.stamp(DIRECTION, upstream.arrived_us()));
         let mut used = 0;
         out.clear();
         data.clear();

@@ -112,6 +112,10 @@ impl Relay {
         let mut guard = FrameGuard::new(side, self.max_message_bytes);
         let mut skip_read = !early.is_empty();
         let mut buffer = ReadBuffer::holding(early);
+        // What a server says has the time at which it came; what a client says that at which it is passed on, for its answer counts from there.
+        if direction == Direction::ServerToClient && self.tape.is_some() {
+            buffer.note_arrivals(source);
+        }
         let mut is_large = false;
         // The other side takes nothing any more.
         let mut gone = false;
@@ -138,7 +142,7 @@ impl Relay {
                 }
             }
             skip_read = false;
-            let stamp = self.tape.as_ref().and_then(|tape| tape.stamp(direction));
+            let stamp = self.tape.as_ref().and_then(|tape| tape.stamp(direction, buffer.arrived_us()));
             let scan = guard.scan(buffer.data());
             let sent = self.forward(direction, source, &buffer.data()[..scan.good], scan.at_boundary, scan.closed, stamp);
             if let Some(violation) = scan.violation {
@@ -388,7 +392,7 @@ mod tests {
             let relay = Relay::new(Arc::clone(&ends[0]), Arc::clone(&ends[1]), Some(Arc::clone(&tape)), limits::MAX_MESSAGE_BYTES, STALL);
             *sync::lock(&relay.ended) = [true; 2];
             let leaving = Leaving { relay: &relay, direction: panics };
-            tape.stamp(panics).unwrap();
+            tape.stamp(panics, None).unwrap();
             drop(leaving);
             drop(Ending(Some(&tape)));
             let mut stretch = crate::engine::stretch::Stretch::default();

@@ -365,7 +365,7 @@ mod tests {
     fn push(take: &Take, text: &[u8]) {
         let mut frame = Vec::new();
         ws::push_frame(&mut frame, ws::opcode::TEXT, text, None);
-        let stamp = take.tape.stamp(Direction::ServerToClient).unwrap();
+        let stamp = take.tape.stamp(Direction::ServerToClient, None).unwrap();
         take.tape.push(Direction::ServerToClient, stamp, &frame);
     }
 
@@ -382,7 +382,7 @@ mod tests {
         let mut stretch = Stretch::default();
         // Each piece of the frame, and the room that is left behind it.
         for (piece, room) in [(&frame[..104], 200), (&frame[104..154], 150), (&frame[154..], 300)] {
-            let stamp = take.tape.stamp(Direction::ServerToClient).unwrap();
+            let stamp = take.tape.stamp(Direction::ServerToClient, None).unwrap();
             take.tape.push(Direction::ServerToClient, stamp, piece);
             assert!(!take.advance(&mut stretch));
             assert_eq!([room + 1, room].map(|bytes| other.hold_head(bytes)), [false, true]);

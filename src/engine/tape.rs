@@ -49,6 +49,10 @@ struct Inner {
     reads: Reads,
     /// For each direction the stamp of a read that has not been pushed yet.
     in_flight: [Option<Micros>; 2],
+    /// For each direction the last stamp that it was given.
+    last_us: [Micros; 2],
+    /// Nothing is stamped before this: the recorder may have taken all that is older.
+    floor_us: Micros,
     end: Option<(End, Micros)>,
     /// What the recording's head counts for until its journal is made.
     head_bytes: usize,
@@ -113,9 +117,11 @@ impl Tape {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// The stamp of bytes that have just been read; `None` when the recording has ended. The recorder writes nothing
-    /// newer before they are pushed, so that the file is in the order of the stamps: a push must follow, if only of no bytes.
-    pub fn stamp(&self, direction: Direction) -> Option<Micros> {
+    /// The stamp of bytes that have just been read: when they reached this machine, where that is known (`arrived_us`, by the wall clock),
+    /// and else now; `None` when the recording has ended. The stamps of a direction ascend, and none lies before what the recorder has
+    /// taken, so a wall clock that was set moves none by more than that. The recorder writes nothing newer before the bytes are pushed, so
+    /// that the file is in the order of the stamps: a push must follow, if only of no bytes.
+    pub fn stamp(&self, direction: Direction, arrived_us: Option<u64>) -> Option<Micros> {
         if !self.is_open() {
             return None;
         }
@@ -123,10 +129,18 @@ impl Tape {
         if inner.end.is_some() {
             return None;
         }
-        // The stamp is taken under the lock, so that stamps ascend in the order in which they are given.
-        let now = time::now_us();
-        inner.in_flight[index(direction)] = Some(now);
-        Some(now)
+        // Under the lock, so that the recorder takes nothing newer between.
+        let stamp = arrived_us.map_or_else(time::now_us, time::stamp_of);
+        let stamp = stamp.max(inner.last_us[index(direction)]).max(inner.floor_us);
+        inner.last_us[index(direction)] = stamp;
+        inner.in_flight[index(direction)] = Some(stamp);
+        Some(stamp)
+    }
+
+    /// Nothing that is stamped from here on came before this moment: the recording's origin, or the head of its response.
+    pub fn not_before(&self, stamp_us: Micros) {
+        let mut inner = sync::lock(&self.inner);
+        inner.floor_us = inner.floor_us.max(stamp_us);
     }
 
     /// Appends bytes under the stamp that they were given.
@@ -163,6 +177,8 @@ impl Tape {
         stretch.clear();
         let mut inner = sync::lock(&self.inner);
         let horizon = inner.in_flight.iter().flatten().min().copied();
+        let newest = inner.last_us.into_iter().max().unwrap_or(0);
+        inner.floor_us = inner.floor_us.max(horizon.unwrap_or(newest));
         let filled = inner.reads.bytes.len();
         let is_over = inner.reads.see_round();
         if filled > 0 {
@@ -343,8 +359,8 @@ mod tests {
     #[test]
     fn nothing_newer_than_a_read_in_flight_is_taken() {
         let tape = Tape::new("id".into());
-        let first = tape.stamp(ClientToServer).unwrap();
-        let second = tape.stamp(ServerToClient).unwrap();
+        let first = tape.stamp(ClientToServer, None).unwrap();
+        let second = tape.stamp(ServerToClient, None).unwrap();
         tape.push(ServerToClient, second.max(first + 1), b"later");
         tape.end(End::Recorder);
         assert_eq!(taken(&tape), (vec![], None), "the first read is still on its way");
@@ -357,14 +373,39 @@ mod tests {
     fn all_that_is_older_than_a_read_in_flight_is_taken() {
         let tape = Tape::new("id".into());
         for text in [b"one", b"two"] {
-            let stamp = tape.stamp(ServerToClient).unwrap();
+            let stamp = tape.stamp(ServerToClient, None).unwrap();
             tape.push(ServerToClient, stamp, text);
         }
-        let stamp = tape.stamp(ClientToServer).unwrap();
+        let stamp = tape.stamp(ClientToServer, None).unwrap();
         tape.end(End::Recorder);
         assert_eq!(taken(&tape), (vec![(ServerToClient, "one".into()), (ServerToClient, "two".into())], None));
         tape.push(ClientToServer, stamp, b"last");
         assert_eq!(taken(&tape), (vec![(ClientToServer, "last".into())], Some(End::Recorder)));
+    }
+
+    #[test]
+    fn stamps_are_those_of_arrivals_and_never_before_what_was_taken() {
+        let tape = Tape::new("id".into());
+        let (now, wall_us) = (time::now_us(), time::wall_us());
+        let stamp = |direction, arrived_us| tape.stamp(direction, arrived_us).expect("a stamp");
+        // Longer ago than the process's own clock goes back.
+        assert!(stamp(ServerToClient, Some(0)) <= now);
+        let came = stamp(ServerToClient, Some(wall_us));
+        assert!((now..=now + 100_000).contains(&came), "{came} {now}");
+        let read = stamp(ClientToServer, None);
+        assert!(read >= came);
+        assert!(stamp(ServerToClient, Some(wall_us)) <= read, "it came before, and was read after");
+        for direction in [ClientToServer, ServerToClient] {
+            tape.push(direction, read, b"");
+        }
+        tape.take(&mut Stretch::default());
+        assert_eq!(stamp(ServerToClient, Some(wall_us)), read, "what is newer has been taken");
+        let set = stamp(ServerToClient, Some(wall_us + 3_600_000_000));
+        assert!((read..=time::now_us()).contains(&set), "a wall clock that was set moves nothing into the future");
+        assert_eq!(stamp(ServerToClient, Some(wall_us)), set, "nor back");
+        tape.not_before(set + 5);
+        tape.not_before(set);
+        assert_eq!(stamp(ClientToServer, Some(wall_us)), set + 5);
     }
 
     #[test]
@@ -373,7 +414,7 @@ mod tests {
         let (busy, idle) = (Tape::new("busy".into()), Tape::new("idle".into()));
         let mut stretch = Stretch::default();
         let mut round = |bytes: &[u8]| {
-            let stamp = busy.stamp(ServerToClient).unwrap();
+            let stamp = busy.stamp(ServerToClient, None).unwrap();
             busy.push(ServerToClient, stamp, bytes);
             busy.take(&mut stretch);
             let filled = stretch.reads.bytes.len();
@@ -398,7 +439,7 @@ mod tests {
         let tapes = ["one", "other"].map(|id| Tape::new(id.into()));
         let mut stretch = Stretch::default();
         let push = |tape: &Tape, bytes: &[u8]| {
-            let stamp = tape.stamp(ServerToClient).unwrap();
+            let stamp = tape.stamp(ServerToClient, None).unwrap();
             tape.push(ServerToClient, stamp, bytes);
         };
         let mut round = || {
@@ -423,10 +464,10 @@ mod tests {
         let tape = Tape::new("id".into());
         let mut stretch = Stretch::default();
         for text in ["one", "two", "three"] {
-            let stamp = tape.stamp(ServerToClient).unwrap();
+            let stamp = tape.stamp(ServerToClient, None).unwrap();
             tape.push(ServerToClient, stamp, text.as_bytes());
         }
-        let in_flight = tape.stamp(ClientToServer).unwrap();
+        let in_flight = tape.stamp(ClientToServer, None).unwrap();
         for (later, text) in [(1, "four"), (2, "five")] {
             tape.push(ServerToClient, in_flight + later, text.as_bytes());
         }
@@ -444,11 +485,11 @@ mod tests {
         let tape = Tape::new("id".into());
         let chunk = vec![0; limits::MAX_TAPE_BYTES / 2 + 1];
         for _ in 0..2 {
-            let stamp = tape.stamp(ServerToClient).unwrap();
+            let stamp = tape.stamp(ServerToClient, None).unwrap();
             tape.push(ServerToClient, stamp, &chunk);
         }
         assert!(!tape.is_open());
-        assert_eq!(tape.stamp(ServerToClient), None);
+        assert_eq!(tape.stamp(ServerToClient, None), None);
         let (entries, end) = taken(&tape);
         assert_eq!((entries.len(), end), (1, Some(End::CutShort("recorder_overrun"))));
     }
@@ -459,7 +500,7 @@ mod tests {
         let held = Arc::default();
         let tapes: Vec<Tape> = (0..3).map(|number| Tape::beside(format!("id{number}"), &held)).collect();
         let push = |tape: &Tape, bytes: usize| {
-            let stamp = tape.stamp(ServerToClient).unwrap();
+            let stamp = tape.stamp(ServerToClient, None).unwrap();
             tape.push(ServerToClient, stamp, &vec![0; bytes]);
         };
         assert!(tapes[0].hold_head(limits::MAX_TAPES_BYTES - 100));
@@ -497,7 +538,7 @@ mod tests {
     #[test]
     fn a_recording_that_is_over_keeps_no_bytes_of_a_connection_that_goes_on() {
         let tape = Tape::new("id".into());
-        let stamps = [ServerToClient, ClientToServer].map(|direction| tape.stamp(direction).unwrap());
+        let stamps = [ServerToClient, ClientToServer].map(|direction| tape.stamp(direction, None).unwrap());
         tape.push(ServerToClient, stamps[0], b"before");
         tape.publish_outcome(Err(crate::base::error::Error::Failed("refused".into())));
         tape.push(ClientToServer, stamps[1], b"after");
@@ -507,7 +548,7 @@ mod tests {
     #[test]
     fn a_stop_keeps_what_was_stamped_before_it() {
         let tape = Tape::new("id".into());
-        let stamp = tape.stamp(ServerToClient).unwrap();
+        let stamp = tape.stamp(ServerToClient, None).unwrap();
         tape.end(End::Recorder);
         assert_eq!(taken(&tape), (vec![], None));
         tape.push(ServerToClient, stamp, b"last");

@@ -104,7 +104,7 @@ impl WsReader {
 
     /// Hands over what `bytes` end; `false` when nothing after it matters.
     fn take_in(&self, reader: &mut MessageReader, bytes: &[u8], inbox: &Sender<Input>, gate: &Gate) -> bool {
-        let stamped = self.tape.as_ref().and_then(|tape| Some((tape, tape.stamp(Direction::ClientToServer)?)));
+        let stamped = self.tape.as_ref().and_then(|tape| Some((tape, tape.stamp(Direction::ClientToServer, None)?)));
         let mut inputs = Vec::new();
         let read = reader.feed(bytes, &mut |message| inputs.push(input_of(message)));
         if let Err(violation) = read {
@@ -176,7 +176,7 @@ mod tests {
         let stream = Arc::new(Stream::Unix(std::os::unix::net::UnixStream::pair().unwrap().0));
         let tape = Arc::new(Tape::new("id".into()));
         let reader = WsReader { stream, early: Vec::new(), tape: Some(Arc::clone(&tape)), max_message_bytes: 1, max_queued: 1 };
-        tape.stamp(Direction::ClientToServer).unwrap();
+        tape.stamp(Direction::ClientToServer, None).unwrap();
         drop(reader);
         tape.end(End::Recorder);
         let mut stretch = crate::engine::stretch::Stretch::default();

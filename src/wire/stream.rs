@@ -1,13 +1,14 @@
 //! One connection, plain or TLS, that two threads may use at once: one reads, one writes, both through `&self`.
 //! It moves bytes and knows no protocol above them.
 
-use std::io::{Error, ErrorKind, Read, Result};
+use std::io::{Error, ErrorKind, Result};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use super::tls::TlsStream;
+use crate::base::arrivals::Arrivals;
 use crate::base::platform;
 
 /// How long a writer waits for a peer that takes no byte. Every byte that it takes begins the wait anew.
@@ -53,10 +54,18 @@ impl Stream {
     /// # Errors
     /// What the system says; for TLS also `InvalidData`, where what came is no TLS that can be trusted.
     pub fn read(&self, buffer: &mut [u8]) -> Result<usize> {
+        self.read_noted(buffer, &mut Arrivals::default())
+    }
+
+    /// The same, and `arrivals`, which [`Stream::note_arrivals`] gave, tells when the last of these bytes had come (for TLS: their ciphertext).
+    ///
+    /// # Errors
+    /// As [`Stream::read`].
+    pub fn read_noted(&self, buffer: &mut [u8], arrivals: &mut Arrivals) -> Result<usize> {
         match self {
-            Self::Tcp(socket) => read_socket(socket, buffer),
-            Self::Tls(tls) => tls.read(buffer),
-            Self::Unix(socket) => read_socket(socket, buffer),
+            Self::Tcp(socket) => arrivals.read(socket, buffer),
+            Self::Tls(tls) => tls.read(buffer, arrivals),
+            Self::Unix(socket) => arrivals.read(socket, buffer),
         }
     }
 
@@ -65,11 +74,20 @@ impl Stream {
     ///
     /// # Errors
     /// As [`Stream::read`].
-    pub fn read_ready(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
+    pub fn read_ready(&self, buffer: &mut [u8], arrivals: &mut Arrivals) -> Result<Option<usize>> {
         match self {
-            Self::Tcp(socket) => read_socket(socket, buffer).map(Some),
-            Self::Tls(tls) => tls.read_ready(buffer),
-            Self::Unix(socket) => read_socket(socket, buffer).map(Some),
+            Self::Tcp(socket) => arrivals.read(socket, buffer).map(Some),
+            Self::Tls(tls) => tls.read_ready(buffer, arrivals),
+            Self::Unix(socket) => arrivals.read(socket, buffer).map(Some),
+        }
+    }
+
+    /// Asks the system to note when what comes from now on arrives.
+    pub fn note_arrivals(&self) -> Arrivals {
+        match self {
+            Self::Tcp(socket) => Arrivals::at(socket),
+            Self::Tls(tls) => Arrivals::at(tls.socket()),
+            Self::Unix(_) => Arrivals::default(),
         }
     }
 
@@ -174,16 +192,6 @@ impl Stream {
         };
         // A connection that has ended already is what was wanted.
         drop(result);
-    }
-}
-
-/// One read, begun again where a signal broke it off.
-pub(super) fn read_socket(mut socket: impl Read, buffer: &mut [u8]) -> Result<usize> {
-    loop {
-        match socket.read(buffer) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            result => return result,
-        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::base::arrivals::Arrivals;
 use crate::base::error::{Error, Result};
 
 /// How upstreams would be verified.
@@ -33,11 +34,11 @@ impl TlsSettings {
 pub enum TlsStream {}
 
 impl TlsStream {
-    pub(crate) fn read(&self, _buffer: &mut [u8]) -> std::io::Result<usize> {
+    pub(crate) fn read(&self, _buffer: &mut [u8], _arrival: &mut Arrivals) -> std::io::Result<usize> {
         match *self {}
     }
 
-    pub(crate) fn read_ready(&self, _buffer: &mut [u8]) -> std::io::Result<Option<usize>> {
+    pub(crate) fn read_ready(&self, _buffer: &mut [u8], _arrival: &mut Arrivals) -> std::io::Result<Option<usize>> {
         match *self {}
     }
 

@@ -19,9 +19,10 @@ use std::time::{Duration, Instant};
 
 use rustls::Connection;
 
+use crate::base::arrivals::Arrivals;
 use crate::base::limits::{CLOSE_GRACE_MS, KIB, READ_BYTES};
 use crate::base::{platform, sync};
-use crate::wire::stream::{Patience, Wait, read_socket};
+use crate::wire::stream::{Patience, Wait};
 
 /// Plaintext that [`TlsStream::write_all`] encrypts at a time: it bounds the ciphertext that is kept.
 const WRITE_BYTES: usize = 64 * KIB as usize;
@@ -142,21 +143,21 @@ impl TlsStream {
         self.has_buffered.load(Ordering::Acquire)
     }
 
-    pub(crate) fn read(&self, buffer: &mut [u8]) -> Result<usize> {
+    pub(crate) fn read(&self, buffer: &mut [u8], arrivals: &mut Arrivals) -> Result<usize> {
         let mut reading = sync::lock(&self.reading);
         loop {
-            if let Some(read) = self.read_once(&mut reading, buffer)? {
+            if let Some(read) = self.read_once(&mut reading, buffer, arrivals)? {
                 return Ok(read);
             }
         }
     }
 
-    pub(crate) fn read_ready(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
-        self.read_once(&mut sync::lock(&self.reading), buffer)
+    pub(crate) fn read_ready(&self, buffer: &mut [u8], arrivals: &mut Arrivals) -> Result<Option<usize>> {
+        self.read_once(&mut sync::lock(&self.reading), buffer, arrivals)
     }
 
     /// Reads with one look at the socket, or none. `None`: what came is no plaintext, but a part of a record, or words of TLS itself.
-    fn read_once(&self, reading: &mut Reading, buffer: &mut [u8]) -> Result<Option<usize>> {
+    fn read_once(&self, reading: &mut Reading, buffer: &mut [u8], arrivals: &mut Arrivals) -> Result<Option<usize>> {
         if reading.given < reading.plaintext.len() {
             let rest = &reading.plaintext[reading.given..];
             let length = rest.len().min(buffer.len());
@@ -171,7 +172,7 @@ impl TlsStream {
         if reading.ended || buffer.is_empty() {
             return Ok(Some(0));
         }
-        let received = read_socket(&self.socket, &mut reading.ciphertext)?;
+        let received = arrivals.read(&self.socket, &mut reading.ciphertext)?;
         reading.plaintext.clear();
         reading.given = 0;
         let mut target = Target { buffer, filled: 0, overflow: &mut reading.plaintext };

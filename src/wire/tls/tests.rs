@@ -9,6 +9,8 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection};
 
 use super::*;
+use crate::base::arrivals::Arrivals;
+use crate::base::time;
 use crate::wire::stream::{Stream, Wait};
 
 const SERVER: &[u8] = include_bytes!("../../../tests/fixtures/tls/server.pem");
@@ -65,6 +67,31 @@ fn pair() -> (Stream, Stream) {
     });
     let near = trusting().connect("localhost", socket, LIMIT).expect("trusted");
     (Stream::Tls(Box::new(near)), Stream::Tls(Box::new(from_server.recv().expect("a connection"))))
+}
+
+#[test]
+fn plaintext_has_the_time_at_which_its_ciphertext_came() {
+    let (near, far) = pair();
+    let mut arrivals = near.note_arrivals();
+    let mut buffer = [0; 3];
+    let mut read = || {
+        let read = near.read_noted(&mut buffer, &mut arrivals).expect("sound TLS");
+        (read, arrivals.wall_us())
+    };
+    // The system begins to note a moment after it was asked.
+    loop {
+        far.write_all(b"x", Wait::Endless).expect("room");
+        if read().1.is_some() {
+            break;
+        }
+    }
+    let before = time::wall_us();
+    far.write_all(b"twice", Wait::Endless).expect("room");
+    let after = time::wall_us();
+    std::thread::sleep(Duration::from_millis(30));
+    let (first, rest) = (read(), read());
+    assert_eq!((first.0, rest.0, rest.1), (3, 2, first.1), "one record");
+    assert!(first.1.is_some_and(|arrived| (before..=after).contains(&arrived)), "{before} {first:?} {after}");
 }
 
 fn read_to_end(stream: &Stream) -> Vec<u8> {
@@ -198,10 +225,10 @@ fn words_of_tls_alone_are_nothing_to_read() {
     let (near, far) = pair();
     let mut buffer = [0; 9];
     assert!(crate::base::platform::wait_readable(near.fd(), LIMIT).expect("a socket"), "tickets come");
-    assert_eq!(near.read_ready(&mut buffer).expect("sound TLS"), None);
+    assert_eq!(near.read_ready(&mut buffer, &mut Arrivals::default()).expect("sound TLS"), None);
     far.write_all(b"bytes", Wait::Endless).expect("room");
     let read = loop {
-        if let Some(read) = near.read_ready(&mut buffer).expect("sound TLS") {
+        if let Some(read) = near.read_ready(&mut buffer, &mut Arrivals::default()).expect("sound TLS") {
             break read;
         }
     };

@@ -1,6 +1,7 @@
 //! The four hot paths, each over the library's own functions on one thread, for counting instructions. What the system does is not in it.
 
 use std::hint::black_box;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,17 +65,15 @@ fn head() -> Head {
 
 /// A frame a round: read from a socket, judged, sent to another, put on the tape.
 fn relay(count: u64) -> Result<()> {
-    use std::os::unix::net::UnixStream;
-    let ((near, from), (to, far)) = (UnixStream::pair()?, UnixStream::pair()?);
-    let [near, from, to, far] = [near, from, to, far].map(Stream::Unix);
+    let ((near, from), (to, far)) = (connected()?, connected()?);
     let (frame, tape) = (masked(), Tape::new("hot".to_owned()));
     let mut guard = FrameGuard::new(Side::Client, NO_LIMIT);
     let mut buffer = vec![0; 16 * 1024];
-    let mut stretch = Stretch::default();
+    let (mut stretch, mut arrivals) = (Stretch::default(), from.note_arrivals());
     for round in 0..count {
         near.write_now(&frame)?;
-        let read = from.read(&mut buffer)?;
-        let stamp = tape.stamp(Direction::ClientToServer).ok_or("the tape has ended")?;
+        let read = from.read_noted(&mut buffer, &mut arrivals)?;
+        let stamp = tape.stamp(Direction::ClientToServer, arrivals.wall_us()).ok_or("the tape has ended")?;
         let scan = guard.scan(&buffer[..read]);
         let bytes = &buffer[..scan.good];
         // As the relay waits, which costs nothing while nobody waits.
@@ -89,6 +88,16 @@ fn relay(count: u64) -> Result<()> {
     Ok(())
 }
 
+/// Both ends of a connection.
+fn connected() -> Result<(Stream, Stream)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let near = TcpStream::connect(listener.local_addr()?)?;
+    near.set_nodelay(true)?;
+    let (far, _) = listener.accept()?;
+    far.set_nodelay(true)?;
+    Ok((Stream::Tcp(near), Stream::Tcp(far)))
+}
+
 /// A frame a round from the tape to the journal, a hundred in each of the recorder's rounds.
 fn record(count: u64, dir: &str) -> Result<()> {
     let store = Store::new(dir.into(), NO_LIMIT / 2, 80);
@@ -99,7 +108,7 @@ fn record(count: u64, dir: &str) -> Result<()> {
     take.begin(&store)?;
     let (frame, mut stretch) = (masked(), Stretch::default());
     for round in 0..count {
-        let stamp = tape.stamp(Direction::ClientToServer).ok_or("the recording has ended")?;
+        let stamp = tape.stamp(Direction::ClientToServer, None).ok_or("the recording has ended")?;
         tape.push(Direction::ClientToServer, stamp, &frame);
         if round % 100 == 99 && take.advance(&mut stretch) {
             return Err("the recording has ended".into());
