@@ -32,6 +32,27 @@ pub fn cpu_ns(pid: u32) -> Result<u64> {
     Ok(nanos(clock_gettime(clock)?))
 }
 
+/// Counts, from its making on, what of the cores' time processes got, and what a host kept from them that runs this machine as a virtual one.
+pub struct Cores(u64, u64);
+
+impl Cores {
+    /// Begins to count.
+    pub fn now() -> Self {
+        let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        let ticks: Vec<u64> = stat.lines().next().unwrap_or("").split(' ').filter_map(|word| word.parse().ok()).collect();
+        // user, nice, system, idle, iowait, irq, softirq, steal: proc_stat(5).
+        let of = |names: &[usize]| names.iter().filter_map(|at| ticks.get(*at)).sum();
+        Self(of(&[0, 1, 2, 5, 6]), of(&[7]))
+    }
+
+    /// Of the time in which something wanted a core, the host's share, in per cent.
+    pub fn stolen(&self) -> f64 {
+        let Self(used, stolen) = Self::now();
+        let (used, stolen) = (used.saturating_sub(self.0), stolen.saturating_sub(self.1));
+        if stolen == 0 { 0.0 } else { 100.0 * stolen as f64 / (used + stolen) as f64 }
+    }
+}
+
 /// Waits until CLOCK_MONOTONIC shows `at_ns`; a moment that is over is no wait.
 pub fn wait_until(at_ns: u64) {
     let at = TimeSpec::new((at_ns / 1_000_000_000) as i64, (at_ns % 1_000_000_000) as i64);

@@ -107,7 +107,7 @@ fn bench(args: &[String]) -> Result<()> {
 fn run_rows(place: &Place, wanted: &[&str]) -> Vec<Line> {
     let mut lines = Vec::new();
     for row in rows::ROWS.iter().filter(|row| wanted.is_empty() || wanted.contains(&row.name)) {
-        let start = clock::now_ns();
+        let (start, cores) = (clock::now_ns(), clock::Cores::now());
         eprint!("{:10} {} … ", row.name, row.what);
         let before = lines.len();
         let end = catch_unwind(AssertUnwindSafe(|| (row.run)(place, &mut lines)));
@@ -117,6 +117,8 @@ fn run_rows(place: &Place, wanted: &[&str]) -> Vec<Line> {
             Err(_) => Some("it panicked".to_owned()),
         };
         eprintln!("{:.1} s, {} lines", (clock::now_ns() - start) as f64 / 1e9, lines.len() - before);
+        let stolen = cores.stolen();
+        lines[before..].iter_mut().for_each(|line| line.stolen(stolen));
         if let Some(failure) = failure {
             eprintln!("  {failure}");
             lines.push(Line::left_out(row.name, row.what, failure));

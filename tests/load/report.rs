@@ -49,12 +49,22 @@ pub struct Line {
     got: Option<Figure>,
     target: Target,
     note: String,
+    stolen: Option<f64>,
 }
 
 impl Line {
     /// A line of a row, for this work.
     pub fn new(row: &'static str, work: impl Into<String>) -> Self {
-        Self { row, work: work.into(), against: String::new(), limit: None, got: None, target: Target::None, note: String::new() }
+        Self {
+            row,
+            work: work.into(),
+            against: String::new(),
+            limit: None,
+            got: None,
+            target: Target::None,
+            note: String::new(),
+            stolen: None,
+        }
     }
 
     /// What it is held against, and that one's figure.
@@ -80,6 +90,11 @@ impl Line {
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = note.into();
         self
+    }
+
+    /// The host's share of the cores' time while this was measured, in per cent (`clock::Cores`).
+    pub fn stolen(&mut self, per_cent: f64) {
+        self.stolen = Some(per_cent);
     }
 
     /// Work that was not measured, and why.
@@ -133,7 +148,7 @@ impl Line {
         json!({
             "row": self.row, "work": self.work, "against": self.against, "limit": self.limit.map(|limit| limit.value),
             "mockd": self.got.map(|got| got.value), "unit": self.got.map(|got| got.unit), "ratio": self.ratio(),
-            "target": self.target_text(), "met": self.is_met(), "note": self.note,
+            "target": self.target_text(), "met": self.is_met(), "note": self.note, "stolen": self.stolen,
         })
     }
 }
@@ -155,6 +170,11 @@ pub fn table(lines: &[Line]) -> String {
     }
     for line in lines.iter().filter(|line| !line.note.is_empty()) {
         text.push_str(&format!("- {}: {}\n", line.work, line.note));
+    }
+    let mut stolen: Vec<String> = lines.iter().filter_map(|line| Some(format!("{} {:.0} %", line.row, line.stolen?))).collect();
+    stolen.dedup();
+    if !stolen.is_empty() {
+        text.push_str(&format!("- of the time in which something wanted a core the host kept back: {}\n", stolen.join(", ")));
     }
     text
 }

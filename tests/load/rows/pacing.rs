@@ -7,6 +7,7 @@ use mockd::model::recording::Direction;
 use serde_json::{Value, json};
 
 use super::{MS, US, middle, upstream};
+use crate::clock::Cores;
 use crate::content::{self, Made, Said};
 use crate::figures::{Hash, median};
 use crate::place::Place;
@@ -68,13 +69,18 @@ pub fn run(place: &Place, lines: &mut Vec<Line>) -> Result<()> {
     let (_upstream, port) = upstream(place, None)?;
     for sessions in [1, 100, 1000] {
         let [mut limit, mut got, mut seen, mut seen_bare] = [const { [const { Vec::new() }; 2] }; 4];
+        let mut stolen = [const { Vec::new() }; 2];
         for _ in 0..blocks {
             let waits = json!({
                 "role": "waits", "threads": sessions, "frames": frames, "interval_us": INTERVAL_US, "spread_ms": INTERVAL_US / 1000,
             });
+            let cores = Cores::now();
             let waits = place.ask(None, waits)?;
+            stolen[0].push(cores.stolen());
             let bare = bare(place, port, &short, sessions, INTERVAL_US / 1000)?;
+            let cores = Cores::now();
             let (client, at_write) = play(place, &mockd, &short, "/short", sessions)?;
+            stolen[1].push(cores.stolen());
             for (at, name) in ["p50", "p99"].into_iter().enumerate() {
                 limit[at].push(middle(&waits[name]) / US);
                 got[at].push(at_write[at]);
@@ -87,7 +93,13 @@ pub fn run(place: &Place, lines: &mut Vec<Line>) -> Result<()> {
         for (at, (name, most)) in [("p50", 1.5), ("p99", 2.0)].into_iter().enumerate() {
             let line = Line::new(ROW, work(&format!("at the write, {name}")));
             let line = line.against("bare clock_nanosleep", median(&limit[at]), "µs").got(median(&got[at]), "µs");
-            lines.push(line.wants(Target::RatioAtMost(most)));
+            let blocks = |figures: &[f64], stolen: &[f64]| {
+                let blocks = figures.iter().zip(stolen).map(|(us, stolen)| format!("{us:.0} ({stolen:.0} %)"));
+                blocks.collect::<Vec<_>>().join(", ")
+            };
+            let (bare, mockd) = (blocks(&limit[at], &stolen[0]), blocks(&got[at], &stolen[1]));
+            let note = format!("µs of each block, and what the host kept back meanwhile: bare {bare}; mockd {mockd}");
+            lines.push(line.wants(Target::RatioAtMost(most)).note(note));
         }
         for (at, (name, target)) in [("p50", Target::None), ("p99", Target::AtMost(500.0))].into_iter().enumerate() {
             let line = Line::new(ROW, work(&format!("at the client, {name}"))).got(median(&seen[at]), "µs");
