@@ -18,7 +18,8 @@ lint:
 test:
 	$(CARGO) test
 
-# One after another, so that each has the machine; what each tried is printed. At last the fuzz targets, two minutes each.
+# One after another, so that each has the machine; what each tried is printed. At last the fuzz targets, two minutes each, as
+# many at once as there are cores.
 torture:
 	MOCKD_TEST_EFFORT=torture $(CARGO) test --release --test main -- --test-threads=1 --nocapture \
 		crash:: power_loss:: disk:: crowd:: peers_ws:: peers_http:: peers_admin:: shutdown:: access secrets:: corpus::
