@@ -156,6 +156,8 @@ pub const MAX_JSON_PATH_DESCENTS: usize = 2;
 pub const SIMPLE_MIN_DELAY_MS: u64 = 10;
 /// Milliseconds to which a conversion that simplifies its timing cuts a delay.
 pub const SIMPLE_MAX_DELAY_MS: u64 = 5_000;
+/// Microseconds by which the wall clock may have moved against the monotonic one, and still tell when bytes came.
+pub const CLOCK_STEADY_US: u64 = 1_000;
 /// Milliseconds for a peer to take the close frame that ends its stream, and to close.
 pub const CLOSE_GRACE_MS: u64 = 1_000;
 /// Milliseconds within which a server that was told to end has ended.

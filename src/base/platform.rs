@@ -182,14 +182,13 @@ pub fn note_arrivals(socket: &impl AsFd) -> bool {
 /// # Errors
 /// What recvmsg(2) says.
 pub fn receive_noted(socket: &impl AsFd, buffer: &mut [u8], room: &mut Vec<u8>) -> std::io::Result<(usize, Option<u64>)> {
-    use nix::sys::time::{TimeSpec, TimeValLike};
-    room.resize(socket::cmsg_space::<TimeSpec>(), 0);
+    room.resize(socket::cmsg_space::<nix::sys::time::TimeSpec>(), 0);
     let mut parts = [std::io::IoSliceMut::new(buffer)];
     let read = socket::recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(room), MsgFlags::empty())?;
     let noted = read.cmsgs().ok().and_then(|mut words| {
         words.find_map(|word| match word {
             #[cfg(target_os = "linux")]
-            socket::ControlMessageOwned::ScmTimestampns(at) => u64::try_from(at.num_microseconds()).ok(),
+            socket::ControlMessageOwned::ScmTimestampns(at) => u64::try_from(nix::sys::time::TimeValLike::num_microseconds(&at)).ok(),
             _ => None,
         })
     });

@@ -18,12 +18,6 @@ pub fn now_us() -> Micros {
     Micros::try_from(origin().elapsed().as_micros()).unwrap_or(Micros::MAX)
 }
 
-/// The monotonic stamp of a moment that the wall clock had, by both clocks as they are now; a moment that seems to lie ahead is now.
-pub fn stamp_of(moment_wall_us: u64) -> Micros {
-    let now = now_us();
-    now.saturating_sub(wall_us().saturating_sub(moment_wall_us))
-}
-
 /// The wall clock in microseconds since 1970-01-01T00:00:00Z.
 pub fn wall_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -42,7 +36,19 @@ pub struct Origin {
 impl Origin {
     /// The origin that is now.
     pub fn now() -> Self {
-        Self { mono_us: now_us(), wall_us: wall_us() }
+        // In this order, so that a thread that is stopped between takes a moment of the wall clock for later than it was, and not for sooner.
+        let wall_us = wall_us();
+        Self { mono_us: now_us(), wall_us }
+    }
+
+    /// How far the wall clock is ahead of the monotonic one. It changes where the wall clock is set, and where the machine has slept.
+    pub fn ahead_us(&self) -> i64 {
+        self.wall_us.wrapping_sub(self.mono_us).cast_signed()
+    }
+
+    /// The monotonic stamp of a moment that the wall clock had before this one; a moment that seems to lie ahead is this one.
+    pub fn stamp_of(&self, moment_wall_us: u64) -> Micros {
+        self.mono_us.saturating_sub(self.wall_us.saturating_sub(moment_wall_us))
     }
 
     /// Microseconds from this origin to a monotonic stamp; 0 for a stamp before it.
@@ -125,6 +131,16 @@ fn split_offset(text: &str) -> Option<(&str, i64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_of_the_wall_clock_has_a_monotonic_stamp() {
+        let now = Origin { mono_us: 1_000, wall_us: 1_705_314_600_100_000 };
+        for (ago_us, stamp) in [(0, 1_000), (1, 999), (1_000, 0), (1_001, 0), (-1, 1_000), (i64::MIN, 1_000)] {
+            assert_eq!(now.stamp_of(now.wall_us.saturating_sub_signed(ago_us)), stamp, "{ago_us}");
+        }
+        assert_eq!(now.ahead_us(), 1_705_314_600_099_000);
+        assert_eq!(Origin { mono_us: 5, wall_us: 0 }.ahead_us(), -5);
+    }
 
     #[test]
     fn rfc3339_has_six_digits_and_reads_back() {

@@ -258,7 +258,7 @@ impl Recordings {
         let Reserved { tape, mut head, bounds } = reserved;
         head.start_time = time::rfc3339(origin.wall_us);
         let head_us = if let StreamHead::Sse { head_relative_us, .. } = &stream { head_relative_us.unwrap_or(0) } else { 0 };
-        tape.not_before(origin.mono_us.saturating_add(head_us));
+        tape.begin(origin, origin.mono_us.saturating_add(head_us));
         head.stream = stream;
         let take = Take::new(Arc::clone(&tape), *head, origin, bounds, Arc::clone(&self.redactor), self.max_event_bytes);
         self.recorder.begin(take);

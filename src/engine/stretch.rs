@@ -12,7 +12,7 @@ use super::tape::End;
 pub struct Entry {
     /// Which way they went.
     pub direction: Direction,
-    /// When they had been read.
+    /// When they came.
     pub stamp_us: Micros,
     /// How many they are.
     pub len: usize,
@@ -181,7 +181,7 @@ pub struct Stamps<'a> {
 }
 
 impl Stamps<'_> {
-    /// When the byte before the place `end` had been read.
+    /// When the byte before the place `end` came.
     pub fn of(&mut self, end: usize) -> Micros {
         while end > self.end
             && let Some((entry, rest)) = self.rest.split_first()

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::stretch::{Entry, Reads, Stretch};
 use crate::base::error::Result;
-use crate::base::time::{self, Micros};
+use crate::base::time::{self, Micros, Origin};
 use crate::base::{limits, sync};
 use crate::model::api::Summary;
 use crate::model::recording::Direction;
@@ -53,6 +53,8 @@ struct Inner {
     last_us: [Micros; 2],
     /// Nothing is stamped before this: the recorder may have taken all that is older.
     floor_us: Micros,
+    /// How far the wall clock was ahead of the monotonic one when it was last asked.
+    ahead_us: i64,
     end: Option<(End, Micros)>,
     /// What the recording's head counts for until its journal is made.
     head_bytes: usize,
@@ -118,9 +120,9 @@ impl Tape {
     }
 
     /// The stamp of bytes that have just been read: when they reached this machine, where that is known (`arrived_us`, by the wall clock),
-    /// and else now; `None` when the recording has ended. The stamps of a direction ascend, and none lies before what the recorder has
-    /// taken, so a wall clock that was set moves none by more than that. The recorder writes nothing newer before the bytes are pushed, so
-    /// that the file is in the order of the stamps: a push must follow, if only of no bytes.
+    /// and else now, as where the wall clock has been set meanwhile or the machine has slept; `None` when the recording has ended. The stamps
+    /// of a direction ascend, and none lies before what the recorder has taken. The recorder writes nothing newer before the bytes are
+    /// pushed, so that the file is in the order of the stamps: a push must follow, if only of no bytes.
     pub fn stamp(&self, direction: Direction, arrived_us: Option<u64>) -> Option<Micros> {
         if !self.is_open() {
             return None;
@@ -130,17 +132,26 @@ impl Tape {
             return None;
         }
         // Under the lock, so that the recorder takes nothing newer between.
-        let stamp = arrived_us.map_or_else(time::now_us, time::stamp_of);
+        let stamp = match arrived_us {
+            None => time::now_us(),
+            Some(arrived_us) => {
+                let now = Origin::now();
+                let was_ahead_us = std::mem::replace(&mut inner.ahead_us, now.ahead_us());
+                let is_steady = now.ahead_us().abs_diff(was_ahead_us) <= limits::CLOCK_STEADY_US;
+                if is_steady { now.stamp_of(arrived_us) } else { now.mono_us }
+            }
+        };
         let stamp = stamp.max(inner.last_us[index(direction)]).max(inner.floor_us);
         inner.last_us[index(direction)] = stamp;
         inner.in_flight[index(direction)] = Some(stamp);
         Some(stamp)
     }
 
-    /// Nothing that is stamped from here on came before this moment: the recording's origin, or the head of its response.
-    pub fn not_before(&self, stamp_us: Micros) {
+    /// The recording begins: nothing that is stamped from here on came before `first_us`, its origin or the head of its response.
+    pub fn begin(&self, origin: Origin, first_us: Micros) {
         let mut inner = sync::lock(&self.inner);
-        inner.floor_us = inner.floor_us.max(stamp_us);
+        inner.floor_us = inner.floor_us.max(first_us);
+        inner.ahead_us = origin.ahead_us();
     }
 
     /// Appends bytes under the stamp that they were given.
@@ -155,7 +166,7 @@ impl Tape {
             return;
         }
         if inner.reads.bytes.len() + bytes.len() > limits::MAX_TAPE_BYTES || !self.held.add(bytes.len()) {
-            inner.end = Some((End::CutShort("recorder_overrun"), stamp_us));
+            inner.end = Some((End::CutShort("recorder_overrun"), time::now_us()));
             self.open.store(false, Ordering::Relaxed);
             return;
         }
@@ -386,26 +397,43 @@ mod tests {
     #[test]
     fn stamps_are_those_of_arrivals_and_never_before_what_was_taken() {
         let tape = Tape::new("id".into());
-        let (now, wall_us) = (time::now_us(), time::wall_us());
+        let origin = Origin::now();
+        tape.begin(origin, origin.mono_us);
         let stamp = |direction, arrived_us| tape.stamp(direction, arrived_us).expect("a stamp");
-        // Longer ago than the process's own clock goes back.
-        assert!(stamp(ServerToClient, Some(0)) <= now);
-        let came = stamp(ServerToClient, Some(wall_us));
-        assert!((now..=now + 100_000).contains(&came), "{came} {now}");
+        // The scheduler may come between two clocks.
+        let about = |stamp: u64, expected: u64| assert!(stamp.abs_diff(expected) < 15_000, "{stamp} {expected}");
+        assert_eq!(stamp(ServerToClient, Some(0)), origin.mono_us, "nothing came before the recording began");
+        std::thread::sleep(Duration::from_millis(30));
+        let came = Origin::now();
+        std::thread::sleep(Duration::from_millis(30));
         let read = stamp(ClientToServer, None);
-        assert!(read >= came);
-        assert!(stamp(ServerToClient, Some(wall_us)) <= read, "it came before, and was read after");
+        about(stamp(ServerToClient, Some(came.wall_us)), came.mono_us);
         for direction in [ClientToServer, ServerToClient] {
             tape.push(direction, read, b"");
         }
         tape.take(&mut Stretch::default());
-        assert_eq!(stamp(ServerToClient, Some(wall_us)), read, "what is newer has been taken");
-        let set = stamp(ServerToClient, Some(wall_us + 3_600_000_000));
-        assert!((read..=time::now_us()).contains(&set), "a wall clock that was set moves nothing into the future");
-        assert_eq!(stamp(ServerToClient, Some(wall_us)), set, "nor back");
-        tape.not_before(set + 5);
-        tape.not_before(set);
-        assert_eq!(stamp(ClientToServer, Some(wall_us)), set + 5);
+        assert_eq!(stamp(ServerToClient, Some(came.wall_us)), read, "what is newer has been taken");
+        let ahead = stamp(ServerToClient, Some(came.wall_us + 3_600_000_000));
+        assert!((read..=time::now_us()).contains(&ahead));
+        assert_eq!(stamp(ServerToClient, Some(came.wall_us)), ahead, "a direction's stamps ascend");
+    }
+
+    #[test]
+    fn a_wall_clock_that_was_set_stamps_by_the_other_one() {
+        for set_us in [-3_600_000_000, 3_600_000_000] {
+            let tape = Tape::new("id".into());
+            let now = Origin::now();
+            tape.begin(Origin { wall_us: now.wall_us.saturating_add_signed(set_us), ..now }, 0);
+            let came = Origin::now();
+            std::thread::sleep(Duration::from_millis(30));
+            let stamp = tape.stamp(ServerToClient, Some(came.wall_us)).expect("a stamp");
+            assert!(stamp > came.mono_us + 15_000, "{stamp} {came:?}");
+            // Once it is known what became of it arrivals count again.
+            let came = Origin::now();
+            std::thread::sleep(Duration::from_millis(30));
+            let stamp = tape.stamp(ServerToClient, Some(came.wall_us)).expect("a stamp");
+            assert!(stamp < came.mono_us + 15_000, "{stamp} {came:?}");
+        }
     }
 
     #[test]

@@ -40,6 +40,7 @@ fn tcp_to(serve: impl FnOnce(TcpStream) + Send + 'static) -> TcpStream {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let socket = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
     let (far, _) = listener.accept().expect("a connection");
+    [&socket, &far].into_iter().for_each(|end| end.set_nodelay(true).expect("no delay"));
     std::thread::spawn(move || serve(far));
     socket
 }
