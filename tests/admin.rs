@@ -333,7 +333,7 @@ fn an_inner_socket_that_nobody_listens_on_any_more_is_made_again() {
     std::fs::remove_file(&socket).unwrap();
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     assert_eq!(server.get("/health")["status"], "ok");
-    assert!(server.log().contains("nobody answers at the admin port's inner socket"), "{}", server.log());
+    server.logs("nobody answers at the admin port's inner socket");
     assert_eq!(server.get("/health")["status"], "ok");
 }
 

@@ -75,7 +75,7 @@ fn sighup_serves_the_mocks_that_the_files_have_now() {
     reload(&server, READ);
     assert_eq!((get(&server, "/a"), get(&server, "/b")), ("new".to_owned(), "more".to_owned()));
     assert_eq!(ids(&server), ["a", "b", "api"], "a mock of the API stays");
-    assert!(server.log().contains("mocks that are served: 3"), "{}", server.log());
+    server.logs("mocks that are served: 3");
     // A mock that is gone takes nobody in any more; who is there stays.
     assert_eq!(ask(server.mock, "GET", "/ws", &[], b"").status(), 404);
     client.run("send text after\nexpect text after");
@@ -124,8 +124,7 @@ fn settings_that_changed_are_said_to_need_a_restart() {
     assert!(!server.log().contains("restart mockd"), "{}", server.log());
     place.file("mockd.yaml", "recording: {maxBytes: 2000000}\nserver: {port: 1}\nupstreams: [{path: /x, url: 'http://127.0.0.1:1'}]\n");
     reload(&server, READ);
-    let words = "SIGHUP: only mocks are read again; restart mockd for server.corsOrigin, recording.maxBytes, upstreams to count";
-    assert!(server.log().contains(words), "{}", server.log());
+    server.logs("SIGHUP: only mocks are read again; restart mockd for server.corsOrigin, recording.maxBytes, upstreams to count");
     assert_eq!(server.get("/stream-recordings/stats")["maxBytes"], 1_000_000);
 }
 

@@ -245,7 +245,7 @@ fn a_session_at_the_limit_is_refused_at_its_start_and_never_at_its_stop() {
     refused.expect_error(507, "storage_full", &["vacuum"]);
     assert!(!kept.is_empty());
     kept.iter().for_each(|id| assert_eq!(server.recording(id)["status"], "complete"));
-    assert!(server.log().contains("% of 5.9 KB used"), "the warning is logged: {}", server.log());
+    server.logs("% of 5.9 KB used");
 }
 
 /// Trap: a store of many large frames is full long before its last byte.
@@ -288,7 +288,7 @@ fn a_message_that_does_not_fit_keeps_no_other_recording_from_beginning() {
     Raw::open(server.mock, "/ws").run(&format!("send text {large}\nexpect text {large}"));
     let recording = server.finished(&id);
     assert_eq!((&recording["status"], &recording["statusReason"]), (&json!("incomplete"), &json!("storage_full")));
-    assert!(server.log().contains("more do not fit"), "{}", server.log());
+    server.logs("more do not fit");
     let id = server.record("websocket", "/more");
     assert_eq!(server.stop(&id)["recording"]["status"], "complete");
 }

@@ -421,6 +421,12 @@ impl Server {
         self.stderr.lock().expect("no holder panics").clone()
     }
 
+    /// Waits until it has logged this: what it does and what it says of it reach a test by two ways.
+    #[track_caller]
+    pub fn logs(&self, words: &str) {
+        eventually(&format!("{words:?} in the log"), || self.log().contains(words).then_some(()));
+    }
+
     /// Ends it as a crash does.
     pub fn kill9(&mut self) {
         self.child.kill().expect("the server runs");
