@@ -130,8 +130,9 @@ fn what_a_server_says_has_the_time_of_its_arrival_however_late_it_is_read() {
         assert!(gate_ws.wait());
         let before = time::wall_us();
         raw.run("send text late");
+        raw.run("send close 1000");
         tell_ws.send((0, before, time::wall_us())).unwrap();
-        raw.run("send close 1000\nexpect close 1000");
+        raw.run("expect close 1000");
     });
     let events = Upstream::http(move |_, mut conn| {
         conn.send(EVENT_STREAM);
@@ -139,8 +140,8 @@ fn what_a_server_says_has_the_time_of_its_arrival_however_late_it_is_read() {
         assert!(gate_sse.wait());
         let before = time::wall_us();
         conn.send_chunk("data: late\n\n");
-        tell_sse.send((1, before, time::wall_us())).unwrap();
         conn.send("0\r\n\r\n");
+        tell_sse.send((1, before, time::wall_us())).unwrap();
     });
     let server = Server::start();
     let record = |protocol: &str, upstream: &Upstream| {

@@ -36,7 +36,7 @@ pub struct Origin {
 impl Origin {
     /// The origin that is now.
     pub fn now() -> Self {
-        // In this order, so that a thread that is stopped between takes a moment of the wall clock for later than it was, and not for sooner.
+        // In this order, so that a thread that is stopped between takes an arrival for later than it was, and not for sooner.
         let wall_us = wall_us();
         Self { mono_us: now_us(), wall_us }
     }

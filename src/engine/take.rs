@@ -224,11 +224,11 @@ impl Take {
         }
     }
 
-    fn check_duration(&mut self) {
-        let now = time::now_us();
+    /// Ends the tape where the recording's time is over. What came before and is still on its way is taken first: the end stands behind it.
+    fn check_duration(&self) {
         let max_us = self.bounds.max_duration_ms.map(|max| max.saturating_mul(1000));
-        if max_us.is_some_and(|max| self.origin.relative_us(now) >= max) {
-            self.end_now(End::Recorder, now);
+        if max_us.is_some_and(|max| self.origin.relative_us(time::now_us()) >= max) {
+            self.tape.end(End::Recorder);
         }
     }
 
@@ -343,6 +343,10 @@ mod tests {
     }
 
     fn take_beside(store: &Store, held: &Arc<Held>) -> Take {
+        take_within(store, held, Bounds::default())
+    }
+
+    fn take_within(store: &Store, held: &Arc<Held>, bounds: Bounds) -> Take {
         let id = id::new();
         let origin = Origin::now();
         let head = Head {
@@ -357,7 +361,7 @@ mod tests {
             extra: serde_json::Map::new(),
         };
         let redactor = Arc::new(Redactor::new(&Default::default()).unwrap());
-        let mut take = Take::new(Arc::new(Tape::beside(id, held)), head, origin, Bounds::default(), redactor, limits::MAX_EVENT_BYTES);
+        let mut take = Take::new(Arc::new(Tape::beside(id, held)), head, origin, bounds, redactor, limits::MAX_EVENT_BYTES);
         take.begin(store).unwrap();
         take
     }
@@ -367,6 +371,27 @@ mod tests {
         ws::push_frame(&mut frame, ws::opcode::TEXT, text, None);
         let stamp = take.tape.stamp(Direction::ServerToClient, None).unwrap();
         take.tape.push(Direction::ServerToClient, stamp, &frame);
+    }
+
+    /// Trap: the time was over while it was on its way, and it was left out.
+    #[test]
+    fn what_came_within_the_duration_is_kept_however_late_it_is_pushed() {
+        const MAX_MS: u64 = 500;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path().to_owned(), u64::MAX, 100);
+        let mut take = take_within(&store, &Arc::default(), Bounds { max_duration_ms: Some(MAX_MS), ..Bounds::default() });
+        let (mut frame, mut stretch) = (Vec::new(), Stretch::default());
+        ws::push_frame(&mut frame, ws::opcode::TEXT, b"in time", None);
+        let stamp = take.tape.stamp(Direction::ServerToClient, None).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(MAX_MS));
+        assert!(!take.advance(&mut stretch), "it is on its way");
+        assert_eq!(take.tape.stamp(Direction::ClientToServer, None), None, "nothing more belongs to it");
+        take.tape.push(Direction::ServerToClient, stamp, &frame);
+        assert!(take.advance(&mut stretch));
+        take.close();
+        let (tail, _) = take.closed.take().unwrap();
+        assert_eq!((tail.status, tail.stats.text_frames), (Status::Complete, 1));
+        assert!(tail.stream.end_relative_us().is_some_and(|end| end >= MAX_MS * 1000));
     }
 
     /// Trap: what has left the tape and is not written was counted by nobody.

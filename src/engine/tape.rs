@@ -135,10 +135,12 @@ impl Tape {
         let stamp = match arrived_us {
             None => time::now_us(),
             Some(arrived_us) => {
-                let now = Origin::now();
-                let was_ahead_us = std::mem::replace(&mut inner.ahead_us, now.ahead_us());
-                let is_steady = now.ahead_us().abs_diff(was_ahead_us) <= limits::CLOCK_STEADY_US;
-                if is_steady { now.stamp_of(arrived_us) } else { now.mono_us }
+                let was_ahead_us = inner.ahead_us;
+                let is_steady = |now: &Origin| now.ahead_us().abs_diff(was_ahead_us) <= limits::CLOCK_STEADY_US;
+                // Asked again: a thread that was stopped between the two clocks saw neither of them move.
+                let now = Some(Origin::now()).filter(is_steady).unwrap_or_else(Origin::now);
+                inner.ahead_us = now.ahead_us();
+                if is_steady(&now) { now.stamp_of(arrived_us) } else { now.mono_us }
             }
         };
         let stamp = stamp.max(inner.last_us[index(direction)]).max(inner.floor_us);
